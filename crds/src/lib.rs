@@ -1,0 +1,1 @@
+//! The TipsPipeline custom resource.

@@ -1,0 +1,2 @@
+//! tips-worker
+fn main() {}
