@@ -6,6 +6,7 @@
 //! [`watermark`].
 
 pub mod amount;
+pub mod batch;
 pub mod books;
 pub mod clean;
 pub mod delta;

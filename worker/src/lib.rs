@@ -2,3 +2,4 @@
 //! writes Parquet, exactly once as any reader sees it.
 
 pub mod core;
+pub mod state;

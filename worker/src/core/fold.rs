@@ -84,9 +84,9 @@ impl Shard {
         &self.panes
     }
 
-    /// Deletes the frozen sums of windows that start before `start`.
-    pub fn forget_before(&mut self, start: EventTime) {
-        self.frozen = self.frozen.split_off(&start);
+    /// Deletes the frozen sums of the window that starts at `start`.
+    pub fn forget(&mut self, start: EventTime) {
+        self.frozen.remove(&start);
     }
 
     /// Applies `delta`, or changes nothing where the shard does not stand where it expects.
