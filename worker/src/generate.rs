@@ -4,13 +4,13 @@
 //! the stages that compute it from the lines: tests, demonstrations and benchmarks hold the one
 //! against the other.
 //!
-//! [`args`] is the command line and `plan` what it means; `trip` draws rides in the
+//! `args` is the command line and `plan` what it means; `trip` draws rides in the
 //! neighbourhoods of `area`; `stream` puts their lines in order; `lane` prints, sends and counts
 //! each; `answer` is what must come out.
 
 mod answer;
 mod area;
-pub mod args;
+mod args;
 mod calendar;
 mod dice;
 mod error;
@@ -34,7 +34,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 pub use answer::{Books, InvalidBy, TopicBooks};
 pub use area::MANHATTAN;
-pub use args::GenerateArgs;
+pub use args::{GenerateArgs, Key, Pattern};
 pub use error::GenerateError;
 pub use report::Report;
 

@@ -16,7 +16,7 @@ use super::plan::Plan;
 use super::sink::Sink;
 use super::trip::{Fate, Line, Ride, Trips};
 
-const RIDES_A_TICK: u64 = 4_096;
+const RIDES_A_TICK: u64 = 256;
 
 enum Event {
     /// The ride ends: its END and its fare get their turn.
@@ -62,7 +62,7 @@ impl<'a, S: Sink> Stream<'a, S> {
                 self.next_second()?;
             }
             self.begin(ride)?;
-            if index % RIDES_A_TICK == 0 {
+            if index.is_multiple_of(RIDES_A_TICK) {
                 progress.set_position(index);
             }
         }
