@@ -2,4 +2,5 @@
 //! writes Parquet, exactly once as any reader sees it.
 
 pub mod core;
+pub mod generate;
 pub mod state;
