@@ -1,5 +1,8 @@
 //! `spec`: the settings of a pipeline, and what must hold from one version of them to the next.
 
+// The lint takes `type_ = "string"` in two printer columns for one attribute written twice.
+#![allow(clippy::duplicated_attributes)]
+
 use kube::CustomResource;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
