@@ -8,6 +8,7 @@ pub mod env;
 
 mod crd;
 mod duration;
+mod fingerprint;
 mod job;
 mod kafka;
 mod raw;
@@ -23,6 +24,7 @@ mod workload;
 
 pub use crd::{crd, crd_yaml, schema};
 pub use duration::{Duration, ParseDurationError};
+pub use fingerprint::{Difference, Fingerprint};
 pub use job::{Area, Job, Neighbourhoods};
 pub use kafka::{Kafka, Sasl, SaslMechanism, StartFrom};
 pub use raw::Raw;
