@@ -34,18 +34,15 @@ pub struct Kafka {
     #[serde(default)]
     pub start_from: StartFrom,
     /// TLS towards the brokers. Default: none, plain text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTls>,
     /// User and password towards the brokers. Default: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sasl: Option<Sasl>,
     /// Further settings of librdkafka, as its CONFIGURATION.md names them, such as
     /// `fetch.max.bytes`. What has a field of its own, and every credential, is refused here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(
-        extend("maxProperties" = 64, "x-kubernetes-map-type" = "granular"),
-        inner(length(max = 1024))
-    )]
+    #[schemars(extend("maxProperties" = 64))]
     pub properties: BTreeMap<String, String>,
 }
 

@@ -26,7 +26,7 @@ pub struct Redis {
     #[serde(default)]
     pub mode: RedisMode,
     /// The monitored master. Needed for, and only for, the mode Sentinel.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sentinel: Option<Sentinel>,
     /// Number of parts that the state is split into, 1 to 1024, and so the most workers that can
     /// apply at the same time. Default 16. Decides results: it changes only together with a
@@ -35,10 +35,10 @@ pub struct Redis {
     pub shards: i32,
     /// Certificates for TLS. Default: none. With rediss:// URLs TLS is on without it too, trusting
     /// the public authorities.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTls>,
     /// Password, and user where Redis has ACLs. Default: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<RedisAuth>,
 }
 

@@ -14,13 +14,13 @@ use crate::{
 #[schemars(transform = <Self as Ruled>::rules)]
 pub struct Sink {
     /// A bucket of S3 or of a store that speaks its protocol with conditional writes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub s3: Option<S3>,
     /// A folder of HDFS.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hdfs: Option<Hdfs>,
     /// A folder of a persistent volume.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub volume: Option<Volume>,
 }
 
@@ -61,14 +61,14 @@ pub struct S3 {
     #[schemars(length(max = 512))]
     pub prefix: String,
     /// URL of the store where it is not AWS, such as https://minio.storage:9000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub endpoint: Option<String>,
     /// Region that requests are signed for, such as us-east-1.
     #[schemars(length(min = 1, max = 63))]
     pub region: String,
     /// Access keys. Default: what the environment offers, such as IRSA or an instance role.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<S3Credentials>,
 }
 
@@ -94,10 +94,10 @@ pub struct Hdfs {
     pub path: String,
     /// A ConfigMap with the keys `core-site.xml` and `hdfs-site.xml`: needed for name services and
     /// for everything else that is set there. Default: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<ConfigMapRef>,
     /// Kerberos. Default: none, simple authentication.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kerberos: Option<Kerberos>,
 }
 
@@ -111,7 +111,7 @@ pub struct Kerberos {
     /// The principal's keytab.
     pub keytab_secret_ref: SecretKeyRef,
     /// A ConfigMap with the key `krb5.conf`. Default: the image's /etc/krb5.conf.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<ConfigMapRef>,
 }
 
@@ -128,6 +128,22 @@ pub struct Volume {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 512))]
     pub path: String,
+}
+
+/// The rule of an optional field that is a folder below the sink's root.
+macro_rules! folder_rule {
+    ($field:ident) => {
+        Rule {
+            field: concat!(".", stringify!($field)),
+            cel: concat!(
+                "!has(self.", stringify!($field), ") || self.", stringify!($field), " == '' || (self.",
+                stringify!($field), ".matches('^[a-zA-Z0-9_=.-]+(/[a-zA-Z0-9_=.-]+)*$') && !('..' in self.",
+                stringify!($field), ".split('/')))"
+            ),
+            message: "must be a folder of letters, digits and _ = . - without a slash at its ends or \"..\"; write for example lake/taxi",
+            holds: |sink| is_folder(&sink.$field),
+        }
+    };
 }
 
 impl Ruled for Sink {
@@ -147,12 +163,7 @@ impl Ruled for S3 {
             message: "must be the name of a bucket: 3 to 63 lower-case letters, digits, dots and dashes; write a folder as prefix and a URL as endpoint",
             holds: |s3| is_bucket(&s3.bucket),
         },
-        Rule {
-            field: ".prefix",
-            cel: FOLDER_CEL_PREFIX,
-            message: FOLDER_MESSAGE,
-            holds: |s3| is_folder(&s3.prefix),
-        },
+        folder_rule!(prefix),
         Rule {
             field: ".endpoint",
             cel: "!has(self.endpoint) || self.endpoint.matches('^https?://[^/?#@]+$')",
@@ -194,18 +205,9 @@ impl Ruled for Volume {
             message: "must name a PersistentVolumeClaim of the namespace",
             holds: |volume| !volume.claim_name.is_empty(),
         },
-        Rule {
-            field: ".path",
-            cel: FOLDER_CEL_PATH,
-            message: FOLDER_MESSAGE,
-            holds: |volume| is_folder(&volume.path),
-        },
+        folder_rule!(path),
     ];
 }
-
-const FOLDER_MESSAGE: &str = "must be a folder of letters, digits and _ = . - without a slash at its ends or \"..\"; write for example lake/taxi";
-const FOLDER_CEL_PREFIX: &str = "!has(self.prefix) || self.prefix == '' || (self.prefix.matches('^[a-zA-Z0-9_=.-]+(/[a-zA-Z0-9_=.-]+)*$') && !('..' in self.prefix.split('/')))";
-const FOLDER_CEL_PATH: &str = "!has(self.path) || self.path == '' || (self.path.matches('^[a-zA-Z0-9_=.-]+(/[a-zA-Z0-9_=.-]+)*$') && !('..' in self.path.split('/')))";
 
 fn is_folder(path: &str) -> bool {
     path.is_empty()

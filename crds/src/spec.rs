@@ -118,7 +118,7 @@ pub struct TipsPipelineSpec {
     #[serde(default)]
     pub compaction: Compaction,
     /// Workers added and removed by lag. Default: off; replicas says how many.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
     /// How the pods are made.
     #[serde(default)]

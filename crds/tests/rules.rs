@@ -1,6 +1,8 @@
 //! What the API server refuses (CEL) and what the worker refuses (Rust) is the same, in the same
 //! words.
 
+use std::sync::LazyLock;
+
 use kube_cel::Validator;
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
@@ -47,11 +49,12 @@ fn by_rust(new: &TipsPipelineSpec, old: Option<&TipsPipelineSpec>) -> Vec<String
 
 /// What the API server would say, sorted; the spec is written out, with every default in it.
 fn by_cel(new: &TipsPipelineSpec, old: Option<&TipsPipelineSpec>) -> Vec<String> {
-    let schema = serde_json::to_value(tipstream_crds::schema()).expect("a schema is JSON");
+    static SCHEMA: LazyLock<Value> =
+        LazyLock::new(|| serde_json::to_value(tipstream_crds::schema()).expect("a schema is JSON"));
     let object = |spec: &TipsPipelineSpec| {
         serde_json::to_value(TipsPipeline::new("taxi", spec.clone())).expect("an object is JSON")
     };
-    let result = Validator::new().validate(&schema, &object(new), old.map(object).as_ref());
+    let result = Validator::new().validate(&SCHEMA, &object(new), old.map(object).as_ref());
     let mut found: Vec<_> = result
         .err()
         .into_iter()
