@@ -53,6 +53,7 @@ missing_packages() {
   command -v python3 >/dev/null || echo python3
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
   command -v openssl >/dev/null || echo openssl
+  command -v curl >/dev/null || echo curl
   command -v setpriv >/dev/null || echo util-linux
 }
 
