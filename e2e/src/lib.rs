@@ -1,1 +1,18 @@
-//! Harness.
+//! The harness of the end-to-end tests: real Kafka, Redis, HDFS and S3 on loopback ports, faults done to them,
+//! and an oracle that computes the job's results a second time, in another language.
+//!
+//! Every server is owned by a guard. It is stopped when its guard is dropped, and by the kernel when the test
+//! process itself is killed, so nothing outlives a test. A server's files and log are in the test's [`Folder`],
+//! which is kept when the test fails. What the servers need is installed by `e2e/setup.sh` (`make setup`).
+
+pub mod cache;
+pub mod folder;
+pub mod kafka;
+pub mod ports;
+pub mod process;
+pub mod redis;
+pub mod s3;
+pub mod tls;
+
+pub use folder::{Folder, scenario};
+pub use process::Process;

@@ -1,0 +1,200 @@
+//! What a test does to topics: create, fill, look where they end.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use futures::executor::block_on;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult,
+};
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{
+    BaseRecord, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer,
+};
+
+use super::Kafka;
+
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// A record to produce. Lines convert into one without a key.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    /// Chooses the partition where none is named.
+    pub key: Option<Vec<u8>>,
+    /// `None` is a null value, a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Milliseconds since 1970; the time of producing where absent.
+    pub timestamp: Option<i64>,
+}
+
+impl Record {
+    /// A line keyed by its first column, the ride id, as the streams' producers key them.
+    pub fn keyed(line: &str) -> Self {
+        let id = line.split(',').next().unwrap_or_default();
+        Self {
+            key: Some(id.into()),
+            value: Some(line.into()),
+            timestamp: None,
+        }
+    }
+}
+
+impl From<&str> for Record {
+    fn from(line: &str) -> Self {
+        Self {
+            value: Some(line.into()),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<String> for Record {
+    fn from(line: String) -> Self {
+        Self {
+            value: Some(line.into()),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&[u8]> for Record {
+    fn from(bytes: &[u8]) -> Self {
+        Self {
+            value: Some(bytes.into()),
+            ..Self::default()
+        }
+    }
+}
+
+impl Kafka {
+    /// Creates a topic.
+    pub fn create_topic(&self, name: &str, partitions: i32) -> Result<()> {
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        all_done(block_on(self.admin()?.create_topics([&topic], &options()))?)
+    }
+
+    /// Raises a topic's number of partitions to `total`.
+    pub fn add_partitions(&self, topic: &str, total: usize) -> Result<()> {
+        let raised = NewPartitions::new(topic, total);
+        all_done(block_on(
+            self.admin()?.create_partitions([&raised], &options()),
+        )?)
+    }
+
+    /// Produces records, in order and each once, and waits until the broker has them all. Without a partition they
+    /// go by key (murmur2, as Java's producer does), or anywhere.
+    pub fn produce<R: Into<Record>>(
+        &self,
+        topic: &str,
+        partition: impl Into<Option<i32>>,
+        records: impl IntoIterator<Item = R>,
+    ) -> Result<()> {
+        let producer: ThreadedProducer<Failures> = self
+            .client()
+            .set("enable.idempotence", "true")
+            .set("partitioner", "murmur2_random")
+            .set("linger.ms", "5")
+            .create_with_context(Failures::default())
+            .context("creating a producer")?;
+        let partition = partition.into();
+        for record in records {
+            send(&producer, topic, partition, &record.into())?;
+        }
+        producer
+            .flush(ANSWER)
+            .context("waiting for the broker to take all records")?;
+        match producer.context().0.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            lost => bail!("{lost} records were not delivered to {topic}"),
+        }
+    }
+
+    /// Where each partition of a topic ends.
+    pub fn end_offsets(&self, topic: &str) -> Result<BTreeMap<i32, i64>> {
+        let consumer: BaseConsumer = self.client().create().context("creating a consumer")?;
+        let metadata = consumer
+            .fetch_metadata(Some(topic), ANSWER)
+            .context("asking for metadata")?;
+        let partitions = metadata
+            .topics()
+            .iter()
+            .flat_map(|topic| topic.partitions());
+        partitions
+            .map(|partition| {
+                let (_, end) = consumer.fetch_watermarks(topic, partition.id(), ANSWER)?;
+                Ok((partition.id(), end))
+            })
+            .collect()
+    }
+
+    fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
+        self.client().create().context("creating an admin client")
+    }
+}
+
+/// Whether the broker tells an admin client about itself.
+pub(super) fn answers(config: &ClientConfig) -> bool {
+    let admin = config.create::<AdminClient<DefaultClientContext>>();
+    admin.is_ok_and(|admin| {
+        let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(2));
+        metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
+    })
+}
+
+fn all_done(results: Vec<TopicResult>) -> Result<()> {
+    for result in results {
+        result.map_err(|(topic, code)| anyhow!("{topic}: {code}"))?;
+    }
+    Ok(())
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new()
+        .operation_timeout(Some(ANSWER))
+        .request_timeout(Some(ANSWER))
+}
+
+fn send(
+    producer: &ThreadedProducer<Failures>,
+    topic: &str,
+    partition: Option<i32>,
+    record: &Record,
+) -> Result<()> {
+    let mut message = BaseRecord::<[u8], [u8]>::to(topic);
+    message.partition = partition;
+    message.key = record.key.as_deref();
+    message.payload = record.value.as_deref();
+    message.timestamp = record.timestamp;
+    loop {
+        match producer.send(message) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                message = back;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err((error, _)) => return Err(error).with_context(|| format!("producing to {topic}")),
+        }
+    }
+}
+
+/// Counts what could not be delivered.
+#[derive(Default)]
+struct Failures(AtomicU64);
+
+impl ClientContext for Failures {}
+
+impl ProducerContext<NoCustomPartitioner> for Failures {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): Self::DeliveryOpaque) {
+        if result.is_err() {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

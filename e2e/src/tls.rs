@@ -1,0 +1,60 @@
+//! A certificate authority and a server certificate for 127.0.0.1 and localhost, by the openssl command.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::Folder;
+use crate::cache;
+use crate::process::run;
+
+/// The password of [`Certificates::keystore`].
+pub const KEYSTORE_PASSWORD: &str = "changeit";
+
+/// Files in PEM, and the server's also as PKCS#12 for Java.
+#[derive(Debug, Clone)]
+pub struct Certificates {
+    dir: PathBuf,
+}
+
+impl Certificates {
+    /// Makes them in a folder of their own.
+    pub fn create(folder: &Folder, name: &str) -> Result<Self> {
+        let made = Self {
+            dir: folder.dir(name)?,
+        };
+        let extensions = "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n";
+        folder.file(&format!("{name}/server.ext"), extensions)?;
+        made.openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj /CN=e2e-ca -keyout ca.key -out ca.pem")?;
+        made.openssl("req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -keyout server.key -out server.csr")?;
+        made.openssl("x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 3650 -extfile server.ext -out server.pem")?;
+        made.openssl(&format!("pkcs12 -export -in server.pem -inkey server.key -certfile ca.pem -name server -passout pass:{KEYSTORE_PASSWORD} -out server.p12"))?;
+        Ok(made)
+    }
+
+    /// What a client must trust.
+    pub fn ca(&self) -> PathBuf {
+        self.dir.join("ca.pem")
+    }
+
+    /// The server's certificate.
+    pub fn certificate(&self) -> PathBuf {
+        self.dir.join("server.pem")
+    }
+
+    /// The server's key.
+    pub fn key(&self) -> PathBuf {
+        self.dir.join("server.key")
+    }
+
+    /// The server's certificate and key for Java, under [`KEYSTORE_PASSWORD`].
+    pub fn keystore(&self) -> PathBuf {
+        self.dir.join("server.p12")
+    }
+
+    fn openssl(&self, arguments: &str) -> Result<()> {
+        let mut command = Command::new(cache::program("openssl")?);
+        run(command.args(arguments.split(' ')).current_dir(&self.dir)).map(drop)
+    }
+}
