@@ -20,11 +20,7 @@ use crate::TipsPipeline;
 pub fn crd() -> CustomResourceDefinition {
     let mut crd = TipsPipeline::crd();
     for version in &mut crd.spec.versions {
-        if let Some(schema) = version
-            .schema
-            .as_mut()
-            .and_then(|schema| schema.open_api_v3_schema.as_mut())
-        {
+        if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
             tidy(schema);
             if let Some(workload) = property(schema, "spec").and_then(|s| property(s, "workload")) {
                 for field in workload.properties.iter_mut().flat_map(|p| p.values_mut()) {
@@ -49,9 +45,8 @@ pub fn schema() -> JSONSchemaProps {
         .into_iter()
         .find_map(|version| version.schema?.open_api_v3_schema)
         .expect("the derived CRD has one version and it has a schema");
-    let generator = SchemaSettings::openapi3()
-        .with(|settings| settings.inline_subschemas = true)
-        .into_generator();
+    let generator =
+        SchemaSettings::openapi3().with(|settings| settings.inline_subschemas = true).into_generator();
     let metadata = generator.into_root_schema_for::<ObjectMeta>();
     let properties = schema.properties.get_or_insert_default();
     for name in ["apiVersion", "kind"] {

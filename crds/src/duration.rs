@@ -29,16 +29,12 @@ impl Duration {
 
     /// `minutes` minutes.
     pub const fn minutes(minutes: u32) -> Self {
-        Self {
-            secs: minutes as u64 * 60,
-        }
+        Self { secs: minutes as u64 * 60 }
     }
 
     /// `hours` hours.
     pub const fn hours(hours: u32) -> Self {
-        Self {
-            secs: hours as u64 * 3600,
-        }
+        Self { secs: hours as u64 * 3600 }
     }
 
     /// The number of seconds.
@@ -181,9 +177,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_duration_is_refused_without_panic() {
-        for text in [
-            "", "30", "m", "-5m", "5m-3s", "1.5h", "1d", "100000s", "1h1m1s1s", "٣m", "5µs",
-        ] {
+        for text in ["", "30", "m", "-5m", "5m-3s", "1.5h", "1d", "100000s", "1h1m1s1s", "٣m", "5µs"] {
             assert!(text.parse::<Duration>().is_err(), "{text}");
         }
     }

@@ -39,10 +39,7 @@ impl fmt::Display for Difference {
         let state = self.state.as_deref().unwrap_or("unknown");
         let spec = self.spec.as_deref().unwrap_or("unknown");
         let setting = &self.setting;
-        write!(
-            f,
-            "spec.{setting} is {spec}, the state was made with {state}"
-        )
+        write!(f, "spec.{setting} is {spec}, the state was made with {state}")
     }
 }
 
@@ -60,18 +57,13 @@ impl Fingerprint {
             ("job.watermarkDelay", job.watermark_delay.to_string()),
             ("job.joinWithin", job.join_within.to_string()),
             ("job.area", spelled(&job.area)),
-            (
-                "job.neighbourhoods",
-                format!("sha256:{}", hex(polygons_sha256)),
-            ),
+            ("job.neighbourhoods", format!("sha256:{}", hex(polygons_sha256))),
         ])
     }
 
     fn of<const N: usize>(settings: [(&str, String); N]) -> Self {
-        let settings: BTreeMap<_, _> = settings
-            .into_iter()
-            .map(|(path, value)| (path.to_owned(), value))
-            .collect();
+        let settings: BTreeMap<_, _> =
+            settings.into_iter().map(|(path, value)| (path.to_owned(), value)).collect();
         let json = serde_json::to_vec(&settings).expect("a map of strings serializes to JSON");
         let id = hex(&Sha256::digest(json)[..8]);
         Self { id, settings }
@@ -80,8 +72,7 @@ impl Fingerprint {
     /// What differs between `self`, the settings of the spec, and `state`, those that the state
     /// was made with.
     pub fn differences(&self, state: &BTreeMap<String, String>) -> Vec<Difference> {
-        let paths: std::collections::BTreeSet<_> =
-            self.settings.keys().chain(state.keys()).collect();
+        let paths: std::collections::BTreeSet<_> = self.settings.keys().chain(state.keys()).collect();
         paths
             .into_iter()
             .filter(|path| self.settings.get(*path) != state.get(*path))
@@ -130,10 +121,7 @@ mod tests {
     fn the_fingerprint_of_the_defaults_never_changes() {
         let Fingerprint { id, settings } = fingerprint(|_| ());
         assert_eq!(id, "4b05e5e6d0fb1878");
-        let listed: Vec<_> = settings
-            .iter()
-            .map(|(path, value)| format!("{path} = {value}"))
-            .collect();
+        let listed: Vec<_> = settings.iter().map(|(path, value)| format!("{path} = {value}")).collect();
         assert_eq!(
             listed,
             [
@@ -199,9 +187,6 @@ mod tests {
         else {
             panic!("one difference");
         };
-        assert_eq!(
-            difference.to_string(),
-            "spec.job.window is 1h, the state was made with 30m"
-        );
+        assert_eq!(difference.to_string(), "spec.job.window is 1h, the state was made with 30m");
     }
 }

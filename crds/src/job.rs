@@ -73,12 +73,7 @@ pub struct Area {
 
 impl Default for Area {
     fn default() -> Self {
-        Self {
-            min_lon: -74.05,
-            max_lon: -73.7,
-            min_lat: 40.5,
-            max_lat: 41.0,
-        }
+        Self { min_lon: -74.05, max_lon: -73.7, min_lat: 40.5, max_lat: 41.0 }
     }
 }
 

@@ -143,10 +143,7 @@ fn is_host_and_port(server: &str) -> bool {
 }
 
 fn is_topic(name: &str) -> bool {
-    (1..=249).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    (1..=249).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 /// What the worker sets itself from other fields, or needs for exactly-once.

@@ -29,9 +29,7 @@ pub use job::{Area, Job, Neighbourhoods};
 pub use kafka::{Kafka, Sasl, SaslMechanism, StartFrom};
 pub use raw::Raw;
 pub use redis::{Redis, RedisAuth, RedisMode, Sentinel};
-pub use reference::{
-    ClientCertificate, ClientTls, ConfigMapKeyRef, ConfigMapRef, SecretKeyRef, SecretRef,
-};
+pub use reference::{ClientCertificate, ClientTls, ConfigMapKeyRef, ConfigMapRef, SecretKeyRef, SecretRef};
 pub use rule::Violation;
 pub use service::{Compaction, Query, QueryAuth, Scaling, ServerTls};
 pub use sink::{Hdfs, Kerberos, S3, S3Credentials, Sink, SinkKind, Volume};

@@ -25,11 +25,7 @@ pub struct Raw {
 
 impl Default for Raw {
     fn default() -> Self {
-        Self {
-            enabled: true,
-            max_file_bytes: ByteSize::mebibytes(64),
-            flush_interval: Duration::minutes(5),
-        }
+        Self { enabled: true, max_file_bytes: ByteSize::mebibytes(64), flush_interval: Duration::minutes(5) }
     }
 }
 
@@ -39,9 +35,7 @@ impl Ruled for Raw {
             field: ".maxFileBytes",
             cel: "quantity(string(self.maxFileBytes)).compareTo(quantity('1Mi')) >= 0 && quantity(string(self.maxFileBytes)).compareTo(quantity('4Gi')) <= 0",
             message: "must be from 1Mi to 4Gi; write for example 64Mi",
-            holds: |raw| {
-                (ByteSize::mebibytes(1)..=ByteSize::mebibytes(4096)).contains(&raw.max_file_bytes)
-            },
+            holds: |raw| (ByteSize::mebibytes(1)..=ByteSize::mebibytes(4096)).contains(&raw.max_file_bytes),
         },
         Rule {
             field: ".flushInterval",

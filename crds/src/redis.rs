@@ -101,9 +101,7 @@ impl Ruled for Redis {
             field: ".urls",
             cel: "!has(self.tls) || self.urls.all(url, url.startsWith('rediss://'))",
             message: "must begin with rediss:// where tls is given",
-            holds: |redis| {
-                redis.tls.is_none() || redis.urls.iter().all(|url| url.starts_with("rediss://"))
-            },
+            holds: |redis| redis.tls.is_none() || redis.urls.iter().all(|url| url.starts_with("rediss://")),
         },
         Rule {
             field: ".sentinel",
@@ -121,14 +119,9 @@ impl Ruled for Redis {
 }
 
 fn is_redis_url(url: &str) -> bool {
-    let Some(rest) = url
-        .strip_prefix("redis://")
-        .or_else(|| url.strip_prefix("rediss://"))
-    else {
+    let Some(rest) = url.strip_prefix("redis://").or_else(|| url.strip_prefix("rediss://")) else {
         return false;
     };
     let (server, database) = rest.split_once('/').unwrap_or((rest, ""));
-    !server.is_empty()
-        && !server.contains(['?', '#', '@'])
-        && database.bytes().all(|b| b.is_ascii_digit())
+    !server.is_empty() && !server.contains(['?', '#', '@']) && database.bytes().all(|b| b.is_ascii_digit())
 }

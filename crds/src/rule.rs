@@ -78,9 +78,6 @@ impl Violations {
     }
 
     pub(crate) fn push(&mut self, path: &str, field: &str, message: &'static str) {
-        self.0.push(Violation {
-            path: format!("{path}{field}"),
-            message,
-        });
+        self.0.push(Violation { path: format!("{path}{field}"), message });
     }
 }

@@ -28,12 +28,7 @@ pub struct Query {
 
 impl Default for Query {
     fn default() -> Self {
-        Self {
-            enabled: false,
-            replicas: 1,
-            auth: None,
-            tls: None,
-        }
+        Self { enabled: false, replicas: 1, auth: None, tls: None }
     }
 }
 
@@ -69,11 +64,7 @@ pub struct Compaction {
 
 impl Default for Compaction {
     fn default() -> Self {
-        Self {
-            enabled: false,
-            schedule: "0 3 * * *".to_owned(),
-            target_file_bytes: ByteSize::mebibytes(256),
-        }
+        Self { enabled: false, schedule: "0 3 * * *".to_owned(), target_file_bytes: ByteSize::mebibytes(256) }
     }
 }
 
@@ -119,8 +110,7 @@ impl Ruled for Compaction {
             cel: "quantity(string(self.targetFileBytes)).compareTo(quantity('16Mi')) >= 0 && quantity(string(self.targetFileBytes)).compareTo(quantity('4Gi')) <= 0",
             message: "must be from 16Mi to 4Gi; write for example 256Mi",
             holds: |compaction| {
-                (ByteSize::mebibytes(16)..=ByteSize::mebibytes(4096))
-                    .contains(&compaction.target_file_bytes)
+                (ByteSize::mebibytes(16)..=ByteSize::mebibytes(4096)).contains(&compaction.target_file_bytes)
             },
         },
     ];
@@ -151,10 +141,7 @@ impl Ruled for Scaling {
 
 fn is_cron(schedule: &str) -> bool {
     let field = |field: &str| {
-        !field.is_empty()
-            && field
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"*/,-".contains(&b))
+        !field.is_empty() && field.bytes().all(|b| b.is_ascii_alphanumeric() || b"*/,-".contains(&b))
     };
     schedule.split(' ').count() == 5 && schedule.split(' ').all(field)
 }

@@ -188,11 +188,7 @@ impl Ruled for Hdfs {
             field: ".path",
             cel: "self.path.matches('^(/[a-zA-Z0-9_=.-]+)+$') && !self.path.contains('/../') && !self.path.endsWith('/..')",
             message: "must be an absolute path of letters, digits and _ = . - without a trailing slash; write for example /lake/taxi",
-            holds: |hdfs| {
-                hdfs.path
-                    .strip_prefix('/')
-                    .is_some_and(|path| !path.is_empty() && is_folder(path))
-            },
+            holds: |hdfs| hdfs.path.strip_prefix('/').is_some_and(|path| !path.is_empty() && is_folder(path)),
         },
     ];
 }
@@ -214,9 +210,7 @@ fn is_folder(path: &str) -> bool {
         || path.split('/').all(|name| {
             !name.is_empty()
                 && name != ".."
-                && name
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"_=.-".contains(&b))
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_=.-".contains(&b))
         })
 }
 

@@ -32,9 +32,7 @@ const UNITS: [(&str, u64); 7] = [
 impl ByteSize {
     /// `mebibytes` times 2^20 bytes.
     pub const fn mebibytes(mebibytes: u32) -> Self {
-        Self {
-            bytes: (mebibytes as u64) << 20,
-        }
+        Self { bytes: (mebibytes as u64) << 20 }
     }
 
     /// The number of bytes.
@@ -61,10 +59,7 @@ impl FromStr for ByteSize {
             return Err(error());
         }
         let number: u64 = digits.parse().map_err(|_| error())?;
-        number
-            .checked_mul(*scale)
-            .map(|bytes| Self { bytes })
-            .ok_or_else(error)
+        number.checked_mul(*scale).map(|bytes| Self { bytes }).ok_or_else(error)
     }
 }
 
@@ -149,13 +144,7 @@ mod tests {
 
     #[test]
     fn a_size_is_written_with_the_fewest_digits_and_read_back() {
-        for (bytes, text) in [
-            (64 << 20, "64Mi"),
-            (3 << 30, "3Gi"),
-            (5_000, "5k"),
-            (0, "0"),
-            (7, "7"),
-        ] {
+        for (bytes, text) in [(64 << 20, "64Mi"), (3 << 30, "3Gi"), (5_000, "5k"), (0, "0"), (7, "7")] {
             let size = ByteSize { bytes };
             assert_eq!(size.to_string(), text);
             assert_eq!(text.parse(), Ok(size));
@@ -164,16 +153,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_size_is_refused() {
-        for text in [
-            "",
-            "Mi",
-            "-1Mi",
-            "1.5Gi",
-            "64MB",
-            "64 Mi",
-            "99999999999",
-            "1Ei",
-        ] {
+        for text in ["", "Mi", "-1Mi", "1.5Gi", "64MB", "64 Mi", "99999999999", "1Ei"] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
         }
     }

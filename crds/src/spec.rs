@@ -66,23 +66,9 @@ use crate::{
         json_path = ".status.lag.records",
         description = "Records still to be read"
     ),
-    printcolumn(
-        name = "Suspended",
-        type_ = "boolean",
-        json_path = ".spec.suspend",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Epoch",
-        type_ = "integer",
-        json_path = ".spec.epoch",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
+    printcolumn(name = "Epoch", type_ = "integer", json_path = ".spec.epoch", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = rules)]
@@ -217,12 +203,7 @@ macro_rules! fixed_within_epoch {
     ($path:literal, $value:expr) => {
         Transition {
             field: concat!(".", $path),
-            cel: concat!(
-                "self.epoch > oldSelf.epoch || self.",
-                $path,
-                " == oldSelf.",
-                $path
-            ),
+            cel: concat!("self.epoch > oldSelf.epoch || self.", $path, " == oldSelf.", $path),
             message: DECIDES_RESULTS,
             holds: |old, new| {
                 let value: fn(&TipsPipelineSpec) -> _ = $value;

@@ -63,8 +63,7 @@ fn every_field_is_described() {
 
 #[test]
 fn every_list_says_how_it_is_merged() {
-    let lists =
-        fields_where(|field| field["type"] == "array" && field["x-kubernetes-list-type"].is_null());
+    let lists = fields_where(|field| field["type"] == "array" && field["x-kubernetes-list-type"].is_null());
     assert_eq!(lists, [""; 0]);
 }
 

@@ -14,10 +14,7 @@ use tips_e2e::s3::S3;
 use tips_e2e::{Folder, Process, scenario};
 
 fn set(redis: &Redis, key: &str, value: &str) -> Result<()> {
-    Ok(redis::cmd("SET")
-        .arg(key)
-        .arg(value)
-        .exec(&mut redis.connection()?)?)
+    Ok(redis::cmd("SET").arg(key).arg(value).exec(&mut redis.connection()?)?)
 }
 
 fn get(redis: &Redis, key: &str) -> Result<Option<String>> {
@@ -45,14 +42,8 @@ fn a_process_that_fails_to_start_shows_its_log() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo the reason; exit 3"]);
         let mut process = Process::start("sh", command, &folder.path().join("log"))?;
-        let error = process
-            .until("answered", Duration::from_secs(10), || false)
-            .unwrap_err()
-            .to_string();
-        ensure!(
-            error.contains("the reason") && error.contains("exit status: 3"),
-            "{error}"
-        );
+        let error = process.until("answered", Duration::from_secs(10), || false).unwrap_err().to_string();
+        ensure!(error.contains("the reason") && error.contains("exit status: 3"), "{error}");
         Ok(())
     });
 }
@@ -67,10 +58,7 @@ fn a_folder_of_a_failed_test_is_kept() {
     });
     let message = failed.unwrap_err().downcast::<String>().unwrap();
     let path = message.strip_prefix("folder-kept: ").unwrap();
-    assert_eq!(
-        std::fs::read_to_string(format!("{path}/evidence")).unwrap(),
-        "here"
-    );
+    assert_eq!(std::fs::read_to_string(format!("{path}/evidence")).unwrap(), "here");
     std::fs::remove_dir_all(path).unwrap();
 }
 
@@ -108,11 +96,7 @@ fn redis_can_lose_its_last_writes() {
 #[test]
 fn redis_with_tls_and_users_refuses_strangers() {
     scenario("redis-tls", |folder| {
-        let user = User {
-            name: "tips".into(),
-            password: "tips-secret".into(),
-            rules: "~tips* +@all".into(),
-        };
+        let user = User { name: "tips".into(), password: "tips-secret".into(), rules: "~tips* +@all".into() };
         let options = RedisOptions {
             password: Some("admin-secret".into()),
             user: Some(user),
@@ -148,16 +132,9 @@ fn kafka_keeps_its_topics_over_a_kill_and_a_restart() {
         kafka.kill9()?;
         kafka.up()?;
         kafka.add_partitions("rides", 3)?;
-        kafka.produce(
-            "rides",
-            None,
-            (0..100).map(|id| Record::keyed(&format!("{id},START"))),
-        )?;
+        kafka.produce("rides", None, (0..100).map(|id| Record::keyed(&format!("{id},START"))))?;
         let ends = kafka.end_offsets("rides")?;
-        ensure!(
-            ends.len() == 3 && ends.values().sum::<i64>() == 103 && ends[&1] > 3,
-            "{ends:?}"
-        );
+        ensure!(ends.len() == 3 && ends.values().sum::<i64>() == 103 && ends[&1] > 3, "{ends:?}");
         kafka.restart()?;
         ensure!(kafka.end_offsets("rides")? == ends);
         ensure!(kafka.create_topic("rides", 1).is_err(), "it should exist");
@@ -168,18 +145,12 @@ fn kafka_keeps_its_topics_over_a_kill_and_a_restart() {
 #[test]
 fn kafka_speaks_sasl_ssl_and_refuses_a_wrong_password() {
     scenario("kafka-secure", |folder| {
-        let options = KafkaOptions {
-            secure: true,
-            ..KafkaOptions::default()
-        };
+        let options = KafkaOptions { secure: true, ..KafkaOptions::default() };
         let kafka = Kafka::start_with(folder, &options)?;
         let secure = kafka.secure().context("no secure listener")?;
         for mechanism in ["SCRAM-SHA-512", "PLAIN"] {
             ensure!(logs_in(secure, mechanism, secure.password()), "{mechanism}");
-            ensure!(
-                !logs_in(secure, mechanism, "wrong"),
-                "{mechanism} with a wrong password"
-            );
+            ensure!(!logs_in(secure, mechanism, "wrong"), "{mechanism} with a wrong password");
         }
         Ok(())
     });
@@ -195,9 +166,7 @@ fn logs_in(secure: &Secure, mechanism: &str, password: &str) -> bool {
         .set("sasl.password", password)
         .create()
         .unwrap();
-    consumer
-        .fetch_metadata(None, Duration::from_secs(5))
-        .is_ok()
+    consumer.fetch_metadata(None, Duration::from_secs(5)).is_ok()
 }
 
 #[test]
@@ -221,17 +190,8 @@ fn s3_refuses_while_it_is_down_and_keeps_its_objects() {
 fn put(s3: &S3, folder: &Folder, contents: &str) -> Result<()> {
     let body = folder.file("body", contents)?;
     let output = Command::new("curl")
-        .args([
-            "-sS",
-            "--fail-with-body",
-            "--aws-sigv4",
-            &format!("aws:amz:{}:s3", s3.region()),
-        ])
-        .args([
-            "--user",
-            &format!("{}:{}", s3.access_key(), s3.secret_key()),
-            "-T",
-        ])
+        .args(["-sS", "--fail-with-body", "--aws-sigv4", &format!("aws:amz:{}:s3", s3.region())])
+        .args(["--user", &format!("{}:{}", s3.access_key(), s3.secret_key()), "-T"])
         .arg(&body)
         .arg(format!("{}/{}/dir/object", s3.endpoint(), s3.bucket()))
         .output()?;

@@ -51,10 +51,7 @@ pub fn run(args: GenerateArgs) -> Result<Report, GenerateError> {
     let plan = Plan::new(&args)?;
     let areas = Areas::load(args.neighbourhoods.as_deref())?;
     let trips = Trips::new(&plan, areas)?;
-    let expected = args
-        .expected
-        .clone()
-        .or_else(|| args.output.as_ref().map(|dir| dir.join("expected")));
+    let expected = args.expected.clone().or_else(|| args.output.as_ref().map(|dir| dir.join("expected")));
     if let Some(dir) = &expected {
         room::for_expected(dir, args.force)?;
     }
@@ -73,11 +70,7 @@ pub fn run(args: GenerateArgs) -> Result<Report, GenerateError> {
             return Err(GenerateError::setting("--output", reason));
         }
     };
-    Ok(Report {
-        rides: plan.rides,
-        books,
-        expected: expected.zip(rows),
-    })
+    Ok(Report { rides: plan.rides, books, expected: expected.zip(rows) })
 }
 
 fn send(
@@ -89,17 +82,14 @@ fn send(
     let progress = progress(plan.rides);
     let (tips, books) = Stream::new(plan, trips, sink).run(&progress)?;
     progress.finish_and_clear();
-    let rows = expected
-        .map(|dir| expected::write(dir, tips.rows(trips.areas()), &books, plan.job))
-        .transpose()?;
+    let rows =
+        expected.map(|dir| expected::write(dir, tips.rows(trips.areas()), &books, plan.job)).transpose()?;
     Ok((rows, books))
 }
 
 /// On a terminal; elsewhere it stays hidden.
 fn progress(rides: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template(
-        "{bar:30} {human_pos}/{human_len} rides, {per_sec}, {eta} left",
-    )
-    .expect("the template is fixed");
+    let style = ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} rides, {per_sec}, {eta} left")
+        .expect("the template is fixed");
     ProgressBar::new(rides).with_style(style)
 }

@@ -60,16 +60,9 @@ impl Manifest {
     /// Reads the one TipsPipeline in the YAML file `path`; `-` is standard input.
     pub fn read(path: &Path) -> Result<Self, ManifestError> {
         let stdin = path.as_os_str() == "-";
-        let file = if stdin {
-            "stdin".to_owned()
-        } else {
-            path.display().to_string()
-        };
-        let bytes = if stdin {
-            read_limited(io::stdin().lock())
-        } else {
-            File::open(path).and_then(read_limited)
-        };
+        let file = if stdin { "stdin".to_owned() } else { path.display().to_string() };
+        let bytes =
+            if stdin { read_limited(io::stdin().lock()) } else { File::open(path).and_then(read_limited) };
         match bytes {
             Ok(bytes) => Self::parse(&file, &bytes),
             Err(source) => Err(ManifestError::Read { file, source }),
@@ -141,10 +134,8 @@ fn checked(yaml: &[u8], problems: &mut Problems<'_>) -> Option<TipsPipeline> {
 /// polygons, are for the cluster.
 fn only_pipeline<'a>(documents: &'a [Node], problems: &mut Problems<'_>) -> Option<&'a Node> {
     let kind = TipsPipeline::kind(&());
-    let pipelines: Vec<_> = documents
-        .iter()
-        .filter(|document| document.text("kind") == Some(&*kind))
-        .collect();
+    let pipelines: Vec<_> =
+        documents.iter().filter(|document| document.text("kind") == Some(&*kind)).collect();
     match pipelines[..] {
         [pipeline] => {
             let version = TipsPipeline::api_version(&());
@@ -161,17 +152,14 @@ fn only_pipeline<'a>(documents: &'a [Node], problems: &mut Problems<'_>) -> Opti
                 problems.push(document, &[Segment::key("kind")], message);
             }
             if documents.is_empty() {
-                problems.push_line(
-                    None,
-                    "",
-                    format!("has no TipsPipeline; write one with kind: {kind}"),
-                );
+                problems.push_line(None, "", format!("has no TipsPipeline; write one with kind: {kind}"));
             }
             None
         }
         [_, ref more @ ..] => {
             for pipeline in more {
-                let message = "is a second TipsPipeline; a worker runs one, write the others to files of their own";
+                let message =
+                    "is a second TipsPipeline; a worker runs one, write the others to files of their own";
                 problems.push(pipeline, &[], message);
             }
             None

@@ -40,6 +40,15 @@ pub struct View {
     pub books: Books,
 }
 
+/// A shard's part of a window.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frozen {
+    /// The shard's watermark when the sums were read.
+    pub watermark: Option<EventTime>,
+    /// The sums; none where the shard has none, has not closed the window, or has forgotten it.
+    pub sums: Sums,
+}
+
 /// Why the state could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -151,11 +160,12 @@ impl State {
         }
     }
 
-    /// The frozen sums of the window that starts at `start`; `None` where the shard has none.
+    /// The frozen sums of the window that starts at `start`, with the watermark of the same moment: it tells
+    /// whether a window without sums has closed or not.
     ///
     /// # Errors
     /// Where the state cannot be reached.
-    pub async fn frozen(&self, shard: u16, start: EventTime) -> Result<Option<Sums>, StateError> {
+    pub async fn frozen(&self, shard: u16, start: EventTime) -> Result<Frozen, StateError> {
         match self {
             State::Memory(state) => Ok(state.frozen(shard, start)),
             State::Redis(state) => state.frozen(shard, start).await,

@@ -1,10 +1,12 @@
 //! Batches: what was read since the last one, by shard, with the ranges it came from.
 
+use std::sync::Arc;
+
 use super::books::{Books, Outcome};
 use super::clean::{Area, Cleaned, clean};
 use super::delta::{Delta, FareStart, Move, RideEnd};
 use super::join::Joiner;
-use super::locate::Neighbourhoods;
+use super::locate::{Neighbourhoods, Place};
 use super::record::{Fare, Ride};
 use super::shard::{Partition, PartitionCounts, shard_of};
 use super::time::EventTime;
@@ -117,15 +119,15 @@ pub struct Job {
 }
 
 /// Gathers a batch.
-pub struct Batcher<'a> {
-    job: &'a Job,
+pub struct Batcher {
+    job: Arc<Job>,
     rows: Vec<Rows>,
     records: usize,
 }
 
-impl<'a> Batcher<'a> {
+impl Batcher {
     /// An empty batch for `shards` shards.
-    pub fn new(job: &'a Job, shards: u16) -> Self {
+    pub fn new(job: Arc<Job>, shards: u16) -> Self {
         Batcher { job, rows: vec![Rows::default(); usize::from(shards)], records: 0 }
     }
 
@@ -137,16 +139,17 @@ impl<'a> Batcher<'a> {
     /// Takes a ride that was read at `offset`.
     pub fn ride(&mut self, cursor: &mut Cursor, offset: i64, ride: &Ride) {
         cursor.read(offset, Some(ride.event_time));
-        let job = self.job;
+        let cleaned = clean(&self.job.area, ride);
+        let place = match cleaned {
+            Cleaned::Counts => self.job.neighbourhoods.locate(ride.end),
+            Cleaned::Start | Cleaned::OutOfArea => Place::OTHER,
+        };
         let Some(rows) = self.rows_of(cursor, offset, ride.id) else { return };
         rows.booked.rides.consumed += 1;
-        match clean(&job.area, ride) {
+        match cleaned {
             Cleaned::Start => rows.booked.rides.add(Outcome::Start, 1),
             Cleaned::OutOfArea => rows.booked.rides.add(Outcome::OutOfArea, 1),
-            Cleaned::Counts => {
-                let place = job.neighbourhoods.locate(ride.end);
-                rows.rides.push(RideEnd { id: ride.id, end: ride.event_time, place });
-            }
+            Cleaned::Counts => rows.rides.push(RideEnd { id: ride.id, end: ride.event_time, place }),
         }
     }
 

@@ -154,11 +154,7 @@ pub(super) struct Row<'a> {
 
 impl Tips {
     pub(super) fn new(job: Job, areas: &Areas) -> Self {
-        Self {
-            job,
-            areas: areas.len() + 1,
-            windows: BTreeMap::new(),
-        }
+        Self { job, areas: areas.len() + 1, windows: BTreeMap::new() }
     }
 
     /// Counts a joined ride in every window that holds its end.
@@ -166,10 +162,7 @@ impl Tips {
         let end = ride.end();
         let mut start = end - end.rem_euclid(self.job.slide);
         while start + self.job.window > end {
-            let cells = self
-                .windows
-                .entry(start)
-                .or_insert_with(|| vec![Cell::default(); self.areas]);
+            let cells = self.windows.entry(start).or_insert_with(|| vec![Cell::default(); self.areas]);
             let cell = &mut cells[usize::from(ride.area)];
             cell.trips += 1;
             cell.cents += u64::from(ride.paid.tip);

@@ -23,12 +23,8 @@ const TRIES: u32 = 1_000;
 const FIRST_TRIES: u32 = 100_000;
 
 /// Where both ends of a ride have to lie (bounds included), in micro-degrees.
-pub(super) const BOX: Rect = Rect {
-    west: -74_050_000,
-    east: -73_700_000,
-    south: 40_500_000,
-    north: 41_000_000,
-};
+pub(super) const BOX: Rect =
+    Rect { west: -74_050_000, east: -73_700_000, south: 40_500_000, north: 41_000_000 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Point {
@@ -72,18 +68,14 @@ impl Areas {
         match file {
             None => Self::parse(MANHATTAN, "the built-in file"),
             Some(path) => {
-                let text =
-                    std::fs::read_to_string(path).map_err(GenerateError::file("read", path))?;
+                let text = std::fs::read_to_string(path).map_err(GenerateError::file("read", path))?;
                 Self::parse(&text, &path.display().to_string())
             }
         }
     }
 
     pub(super) fn parse(text: &str, origin: &str) -> Result<Self, GenerateError> {
-        let failed = |reason: String| GenerateError::Neighbourhoods {
-            origin: origin.to_owned(),
-            reason,
-        };
+        let failed = |reason: String| GenerateError::Neighbourhoods { origin: origin.to_owned(), reason };
         let features = match text.parse::<GeoJson>() {
             Ok(GeoJson::FeatureCollection(FeatureCollection { features, .. })) => features,
             Ok(_) => return Err(failed("not a FeatureCollection".to_owned())),
@@ -92,9 +84,7 @@ impl Areas {
         let areas = features
             .iter()
             .enumerate()
-            .map(|(index, feature)| {
-                Area::read(feature).map_err(|why| format!("feature {index}: {why}"))
-            })
+            .map(|(index, feature)| Area::read(feature).map_err(|why| format!("feature {index}: {why}")))
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed)?;
         Self::settle(areas).map_err(failed)
@@ -112,11 +102,7 @@ impl Areas {
             .grown(40_000)
             .within(BOX)
             .ok_or("lies wholly outside the box, lon [-74.05, -73.7], lat [40.5, 41.0]")?;
-        let mut settled = Self {
-            areas,
-            around,
-            known_other: None,
-        };
+        let mut settled = Self { areas, around, known_other: None };
         // Its own fixed seed: the points depend on the polygons alone.
         let mut dice = Dice::new(0, 0);
         for index in 0..settled.areas.len() {
@@ -162,25 +148,17 @@ impl Areas {
                 (Place::Other, self.around, known)
             }
         };
-        bounds
-            .within(BOX)
-            .and_then(|bounds| self.draw(place, bounds, TRIES, dice))
-            .unwrap_or(known)
+        bounds.within(BOX).and_then(|bounds| self.draw(place, bounds, TRIES, dice)).unwrap_or(known)
     }
 
     /// A point somewhere about the neighbourhood, inside the box: where a ride starts.
     pub(super) fn point_about(&self, index: usize, dice: &mut Dice) -> Point {
-        let bounds = self
-            .areas
-            .get(index)
-            .map_or(self.around, |area| area.bounds);
+        let bounds = self.areas.get(index).map_or(self.around, |area| area.bounds);
         bounds.within(BOX).unwrap_or(BOX).draw(dice)
     }
 
     fn draw(&self, place: Place, bounds: Rect, tries: u32, dice: &mut Dice) -> Option<Point> {
-        (0..tries)
-            .map(|_| bounds.draw(dice))
-            .find(|point| self.place(*point) == place)
+        (0..tries).map(|_| bounds.draw(dice)).find(|point| self.place(*point) == place)
     }
 
     /// The first in the order of the file that holds the point; the borders of those after it do
@@ -203,8 +181,7 @@ impl Area {
             Some(name) if !name.is_empty() => name.to_owned(),
             _ => return Err("has no property `name`".to_owned()),
         };
-        let polygons: Vec<&PolygonType> = match feature.geometry.as_ref().map(|shape| &shape.value)
-        {
+        let polygons: Vec<&PolygonType> = match feature.geometry.as_ref().map(|shape| &shape.value) {
             Some(GeometryValue::Polygon { coordinates }) => vec![coordinates],
             Some(GeometryValue::MultiPolygon { coordinates }) => coordinates.iter().collect(),
             _ => return Err(format!("{name:?} is neither a Polygon nor a MultiPolygon")),
@@ -215,14 +192,13 @@ impl Area {
             .map(|ring| ring.iter().map(lon_lat).collect::<Option<Vec<_>>>())
             .collect::<Option<Vec<_>>>()
             .filter(|rings| rings.iter().all(|ring| ring.len() >= 4))
-            .ok_or_else(|| format!("{name:?} has a ring of fewer than 4 positions, or a position without two finite numbers"))?;
+            .ok_or_else(|| {
+                format!(
+                    "{name:?} has a ring of fewer than 4 positions, or a position without two finite numbers"
+                )
+            })?;
         let bounds = bounds(&rings).ok_or_else(|| format!("{name:?} has no ring"))?;
-        Ok(Self {
-            name,
-            bounds,
-            rings,
-            known: Point { lon: 0, lat: 0 },
-        })
+        Ok(Self { name, bounds, rings, known: Point { lon: 0, lat: 0 } })
     }
 
     /// Whether the point is inside, by even-odd; `None` within [`CLEAR`] of the border.
@@ -259,11 +235,7 @@ fn is_near((x, y): (f64, f64), a: (f64, f64), b: (f64, f64)) -> bool {
     let (dx, dy) = (b.0 - a.0, b.1 - a.1);
     let (px, py) = (x - a.0, y - a.1);
     let length = dx * dx + dy * dy;
-    let along = if length > 0.0 {
-        ((px * dx + py * dy) / length).clamp(0.0, 1.0)
-    } else {
-        0.0
-    };
+    let along = if length > 0.0 { ((px * dx + py * dy) / length).clamp(0.0, 1.0) } else { 0.0 };
     let (ex, ey) = (px - along * dx, py - along * dy);
     ex * ex + ey * ey < CLEAR * CLEAR
 }
@@ -275,12 +247,7 @@ fn bounds(rings: &[Vec<(f64, f64)>]) -> Option<Rect> {
         .flatten()
         .map(|(lon, lat)| {
             let (lon, lat) = ((lon * MICRO) as i32, (lat * MICRO) as i32);
-            Rect {
-                west: lon,
-                east: lon,
-                south: lat,
-                north: lat,
-            }
+            Rect { west: lon, east: lon, south: lat, north: lat }
         })
         .reduce(Rect::union)
         .map(|rect| rect.grown(4))
@@ -316,8 +283,7 @@ impl Rect {
     }
 
     pub(super) fn contains(self, point: Point) -> bool {
-        (self.west..=self.east).contains(&point.lon)
-            && (self.south..=self.north).contains(&point.lat)
+        (self.west..=self.east).contains(&point.lon) && (self.south..=self.north).contains(&point.lat)
     }
 
     fn draw(self, dice: &mut Dice) -> Point {

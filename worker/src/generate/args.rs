@@ -190,12 +190,9 @@ pub enum Key {
 }
 
 fn parse_duration(text: &str) -> Result<SignedDuration, String> {
-    let span: Span = text
-        .parse()
-        .map_err(|_| "expected a duration such as 90s, 30m, 6h or 2d".to_owned())?;
-    let duration = span
-        .to_duration(SpanRelativeTo::days_are_24_hours())
-        .map_err(|error| error.to_string())?;
+    let span: Span = text.parse().map_err(|_| "expected a duration such as 90s, 30m, 6h or 2d".to_owned())?;
+    let duration =
+        span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
     if duration.is_negative() || duration.subsec_nanos() != 0 {
         return Err("expected whole seconds, not negative".to_owned());
     }

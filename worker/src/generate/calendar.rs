@@ -11,11 +11,7 @@ impl<T> Calendar<T> {
     /// A calendar that stands at `now` and takes appointments up to `horizon` seconds ahead.
     pub(super) fn new(now: i64, horizon: i64) -> Self {
         let buckets = (0..=horizon).map(|_| Vec::new()).collect();
-        Self {
-            now,
-            waiting: 0,
-            buckets,
-        }
+        Self { now, waiting: 0, buckets }
     }
 
     pub(super) fn now(&self) -> i64 {

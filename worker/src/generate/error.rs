@@ -67,10 +67,7 @@ impl GenerateError {
     }
 
     pub(super) fn setting(flag: &'static str, reason: impl Into<String>) -> Self {
-        Self::Setting {
-            flag,
-            reason: reason.into(),
-        }
+        Self::Setting { flag, reason: reason.into() }
     }
 
     pub(super) fn file(
@@ -78,10 +75,6 @@ impl GenerateError {
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::File {
-            action,
-            path,
-            source,
-        }
+        move |source| Self::File { action, path, source }
     }
 }

@@ -76,10 +76,7 @@ fn write_books(path: &Path, books: &Books, job: Job) -> io::Result<()> {
         job_seconds: Job,
     }
     let mut out = BufWriter::new(File::create(path)?);
-    let document = Document {
-        books,
-        job_seconds: job,
-    };
+    let document = Document { books, job_seconds: job };
     serde_json::to_writer_pretty(&mut out, &document)?;
     out.write_all(b"\n")?;
     out.flush()

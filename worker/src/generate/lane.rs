@@ -46,12 +46,7 @@ impl<'a, S: Sink> Lane<'a, S> {
         }
     }
 
-    pub(super) fn send(
-        &mut self,
-        line: Line,
-        ride: &Ride,
-        copy: bool,
-    ) -> Result<(), GenerateError> {
+    pub(super) fn send(&mut self, line: Line, ride: &Ride, copy: bool) -> Result<(), GenerateError> {
         self.printer.print(&mut self.text, line, ride);
         let partition = self.pass(line, ride, outcome(line, ride.fate, copy), true)?;
         let time = match line {
@@ -116,9 +111,7 @@ impl<'a, S: Sink> Lane<'a, S> {
 
     /// The watermark of one who has read exactly what has been sent.
     pub(super) fn watermark(&self) -> Option<i64> {
-        self.newest
-            .least()
-            .map(|least| least - self.plan.job.watermark_delay)
+        self.newest.least().map(|least| least - self.plan.job.watermark_delay)
     }
 
     pub(super) fn finish(self) -> Result<Books, GenerateError> {
@@ -169,11 +162,7 @@ impl Pace {
     const WORTH_SLEEPING: Duration = Duration::from_millis(2);
 
     fn new(a_second: u64) -> Self {
-        Self {
-            a_second: a_second as f64,
-            begun: Instant::now(),
-            sent: 0,
-        }
+        Self { a_second: a_second as f64, begun: Instant::now(), sent: 0 }
     }
 
     fn wait(&mut self) {

@@ -23,13 +23,8 @@ pub(super) enum Flaw {
 
 impl Flaw {
     /// Those that a line can have where values cannot be null, and where they can.
-    pub(super) const IN_FILES: [Self; 5] = [
-        Self::ColumnTooFew,
-        Self::ColumnTooMany,
-        Self::Field,
-        Self::NotUtf8,
-        Self::EmptyTip,
-    ];
+    pub(super) const IN_FILES: [Self; 5] =
+        [Self::ColumnTooFew, Self::ColumnTooMany, Self::Field, Self::NotUtf8, Self::EmptyTip];
     pub(super) const IN_KAFKA: [Self; 6] = [
         Self::ColumnTooFew,
         Self::ColumnTooMany,
@@ -46,9 +41,7 @@ pub(super) struct Printer {
 
 impl Printer {
     pub(super) fn new() -> Self {
-        Self {
-            times: TimePrinter::new(),
-        }
+        Self { times: TimePrinter::new() }
     }
 
     /// Puts the line's text, without a line end, in place of what `out` held.
@@ -130,10 +123,7 @@ fn replace(text: &mut Vec<u8>, field: usize, with: &[u8]) {
             .nth(field - 1)
             .map_or(text.len(), |(at, _)| at + 1),
     };
-    let end = text[start..]
-        .iter()
-        .position(is_comma)
-        .map_or(text.len(), |length| start + length);
+    let end = text[start..].iter().position(is_comma).map_or(text.len(), |length| start + length);
     text.splice(start..end, with.iter().copied());
 }
 
@@ -147,22 +137,11 @@ mod tests {
         id: 6,
         start: 1_356_998_400,
         seconds: 600,
-        from: Point {
-            lon: -73_866_135,
-            lat: 40_771_091,
-        },
-        to: Point {
-            lon: -73_961_330,
-            lat: 40_764_912,
-        },
+        from: Point { lon: -73_866_135, lat: 40_771_091 },
+        to: Point { lon: -73_961_330, lat: 40_764_912 },
         taxi: 2_013_000_006,
         driver: 2_013_000_007,
-        paid: Paid {
-            by: Payment::Card,
-            tip: 64,
-            tolls: 0,
-            total: 414,
-        },
+        paid: Paid { by: Payment::Card, tip: 64, tolls: 0, total: 414 },
         area: 0,
         passengers: 6,
         fate: Fate::Joins,
@@ -193,38 +172,17 @@ mod tests {
             "6,END,2013-01-01 00:10:00,2013-01-01 00:00:00,\
              -73.866135,40.771091,-73.96133,40.764912,6,2013000006,2013000007"
         );
-        assert_eq!(
-            print(Line::Fare),
-            "6,2013000006,2013000007,2013-01-01 00:00:00,CRD,0.64,0,4.14"
-        );
+        assert_eq!(print(Line::Fare), "6,2013000006,2013000007,2013-01-01 00:00:00,CRD,0.64,0,4.14");
     }
 
     #[test]
     fn a_broken_line_is_broken_in_one_place() {
         let fare = "6,2013000006,2013000007,2013-01-01 00:00:00";
-        assert_eq!(
-            spoiled(Line::Fare, Flaw::ColumnTooFew, 0),
-            format!("{fare},CRD,0.64,0")
-        );
-        assert_eq!(
-            spoiled(Line::Fare, Flaw::ColumnTooMany, 0),
-            format!("{fare},CRD,0.64,0,4.14,1")
-        );
-        assert_eq!(
-            spoiled(Line::Fare, Flaw::Field, 7),
-            format!("{fare},CRD,0.64,0,x")
-        );
-        assert_eq!(
-            spoiled(Line::Fare, Flaw::EmptyTip, 0),
-            format!("{fare},CRD,,0,4.14")
-        );
-        assert_eq!(
-            spoiled(Line::Fare, Flaw::NotUtf8, 0),
-            format!("{fare},CR\u{fffd},0.64,0,4.14")
-        );
-        assert_eq!(
-            spoiled(Line::Fare, Flaw::Field, 4),
-            print(Line::Fare).replacen('6', "x", 1)
-        );
+        assert_eq!(spoiled(Line::Fare, Flaw::ColumnTooFew, 0), format!("{fare},CRD,0.64,0"));
+        assert_eq!(spoiled(Line::Fare, Flaw::ColumnTooMany, 0), format!("{fare},CRD,0.64,0,4.14,1"));
+        assert_eq!(spoiled(Line::Fare, Flaw::Field, 7), format!("{fare},CRD,0.64,0,x"));
+        assert_eq!(spoiled(Line::Fare, Flaw::EmptyTip, 0), format!("{fare},CRD,,0,4.14"));
+        assert_eq!(spoiled(Line::Fare, Flaw::NotUtf8, 0), format!("{fare},CR\u{fffd},0.64,0,4.14"));
+        assert_eq!(spoiled(Line::Fare, Flaw::Field, 4), print(Line::Fare).replacen('6', "x", 1));
     }
 }

@@ -87,9 +87,7 @@ impl Reader {
             }
             // Those that are read to their end count as idle already: nobody is quicker to close.
             let least = open.iter().map(|at| self.newest[*at]).min();
-            self.watermark = self
-                .watermark
-                .max(least.map_or(i64::MIN, |least| least - DELAY));
+            self.watermark = self.watermark.max(least.map_or(i64::MIN, |least| least - DELAY));
             let times: Vec<i64> = open.iter().map(|at| self.newest[*at]).collect();
             let at = open[choose(&times) % open.len()];
             let line = std::mem::take(&mut self.partitions[at].lines[self.next[at]]);
@@ -192,35 +190,14 @@ impl Reader {
 fn parse(rides: bool, line: &[u8]) -> Option<Parsed> {
     let text = std::str::from_utf8(line).ok()?;
     let fields: Vec<&str> = text.split(',').collect();
-    if rides {
-        parse_ride(&fields)
-    } else {
-        parse_fare(&fields)
-    }
+    if rides { parse_ride(&fields) } else { parse_fare(&fields) }
 }
 
 fn parse_ride(fields: &[&str]) -> Option<Parsed> {
-    let [
-        id,
-        kind,
-        time,
-        other,
-        from_lon,
-        from_lat,
-        to_lon,
-        to_lat,
-        passengers,
-        taxi,
-        driver,
-    ] = fields
-    else {
+    let [id, kind, time, other, from_lon, from_lat, to_lon, to_lat, passengers, taxi, driver] = fields else {
         return None;
     };
-    let (_, _, _): (u32, u64, u64) = (
-        passengers.parse().ok()?,
-        taxi.parse().ok()?,
-        driver.parse().ok()?,
-    );
+    let (_, _, _): (u32, u64, u64) = (passengers.parse().ok()?, taxi.parse().ok()?, driver.parse().ok()?);
     let end = End {
         id: id.parse().ok()?,
         time: second(time)?,
@@ -243,11 +220,7 @@ fn parse_fare(fields: &[&str]) -> Option<Parsed> {
     let (cents, tolls, total) = (cents(tip)?, cents(tolls)?, cents(total)?);
     assert!(cents == 0 || *payment == "CRD", "only cards tip");
     assert!(total >= cents + tolls + 250, "the total holds its parts");
-    Some(Parsed::Fare(Fare {
-        id: id.parse().ok()?,
-        time: second(time)?,
-        cents,
-    }))
+    Some(Parsed::Fare(Fare { id: id.parse().ok()?, time: second(time)?, cents }))
 }
 
 fn cents(text: &str) -> Option<u64> {
@@ -291,20 +264,14 @@ fn wraps(ring: &[(f64, f64)], (x, y): (f64, f64)) -> bool {
 fn read_polygons(text: &str) -> Vec<(String, Rings)> {
     let collection: FeatureCollection = text.parse().expect("a FeatureCollection");
     let read = |feature: &geojson::Feature| {
-        let name = feature
-            .property("name")
-            .and_then(|name| name.as_str())
-            .expect("a name");
+        let name = feature.property("name").and_then(|name| name.as_str()).expect("a name");
         let polygons = match feature.geometry.as_ref().map(|shape| &shape.value) {
             Some(GeometryValue::Polygon { coordinates }) => vec![coordinates.clone()],
             Some(GeometryValue::MultiPolygon { coordinates }) => coordinates.clone(),
             other => panic!("{name}: {other:?}"),
         };
         let points = |ring: Vec<geojson::Position>| ring.iter().map(|at| (at[0], at[1])).collect();
-        (
-            name.to_owned(),
-            polygons.into_iter().flatten().map(points).collect(),
-        )
+        (name.to_owned(), polygons.into_iter().flatten().map(points).collect())
     };
     collection.features.iter().map(read).collect()
 }

@@ -75,11 +75,7 @@ impl Plan {
             let reason = "no ride starts: lengthen --span, or raise --rate";
             return Err(GenerateError::setting("--span", reason));
         }
-        if self
-            .first_ride_id
-            .checked_add(self.rides)
-            .is_none_or(|last| last > i64::MAX as u64)
-        {
+        if self.first_ride_id.checked_add(self.rides).is_none_or(|last| last > i64::MAX as u64) {
             let reason = "ids would pass 2^63: choose a smaller one";
             return Err(GenerateError::setting("--first-ride-id", reason));
         }

@@ -22,12 +22,8 @@ struct Cli {
 
 fn args(dir: &Path, flags: &str) -> GenerateArgs {
     let dir = dir.to_str().expect("temporary paths are UTF-8");
-    let given = ["generate", "--output", dir]
-        .into_iter()
-        .chain(flags.split_whitespace());
-    Cli::try_parse_from(given)
-        .expect("the test's flags are right")
-        .args
+    let given = ["generate", "--output", dir].into_iter().chain(flags.split_whitespace());
+    Cli::try_parse_from(given).expect("the test's flags are right").args
 }
 
 struct Run {
@@ -53,9 +49,7 @@ impl Run {
 
     fn part(&self, topic: &str, partition: usize) -> Partition {
         let bytes = self.read(&format!("{topic}-{partition}.csv"));
-        let lines = bytes
-            .strip_suffix(b"\n")
-            .map(|all| all.split(|byte| *byte == b'\n'));
+        let lines = bytes.strip_suffix(b"\n").map(|all| all.split(|byte| *byte == b'\n'));
         Partition {
             rides: topic == "rides",
             lines: lines.into_iter().flatten().map(<[u8]>::to_vec).collect(),
@@ -63,10 +57,7 @@ impl Run {
     }
 
     fn partitions(&self) -> Vec<Partition> {
-        let count = fs::read_dir(self.dir.path())
-            .expect("the directory is there")
-            .count()
-            / 2;
+        let count = fs::read_dir(self.dir.path()).expect("the directory is there").count() / 2;
         let of = |topic| (0..count).map(move |partition| self.part(topic, partition));
         of("rides").chain(of("fares")).collect()
     }
@@ -77,11 +68,7 @@ impl Run {
             partition.lines.iter().for_each(|line| hash.update(line));
         }
         hash.update(self.read("expected/tips.csv"));
-        hash.finalize()
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
     fn expected_tips(&self) -> BTreeMap<(String, String), (u64, String, f64)> {
@@ -91,11 +78,7 @@ impl Run {
             let [start, _, name, trips, sum, average] = fields[..] else {
                 panic!("six columns: {line}");
             };
-            let cells = (
-                number(trips),
-                sum.to_owned(),
-                average.parse().expect("a float"),
-            );
+            let cells = (number(trips), sum.to_owned(), average.parse().expect("a float"));
             ((start.to_owned(), name.to_owned()), cells)
         };
         text.lines().skip(1).map(row).collect()
@@ -125,13 +108,7 @@ impl Run {
 }
 
 fn agree_on_books(found: &Answer, rides: bool, expected: &TopicBooks) {
-    let count = |outcome| {
-        found
-            .books
-            .get(&(rides, outcome))
-            .copied()
-            .unwrap_or_default()
-    };
+    let count = |outcome| found.books.get(&(rides, outcome)).copied().unwrap_or_default();
     assert_eq!(count("start"), expected.start);
     assert_eq!(count("joined"), expected.joined);
     assert_eq!(count("late"), expected.late);
@@ -142,12 +119,7 @@ fn agree_on_books(found: &Answer, rides: bool, expected: &TopicBooks) {
     let either = expected.duplicate + expected.unmatched + expected.duplicate_or_unmatched;
     assert_eq!(count("duplicate") + count("unmatched"), either);
     assert_eq!(
-        found
-            .books
-            .iter()
-            .filter(|(key, _)| key.0 == rides)
-            .map(|(_, count)| count)
-            .sum::<u64>(),
+        found.books.iter().filter(|(key, _)| key.0 == rides).map(|(_, count)| count).sum::<u64>(),
         expected.consumed
     );
 }
@@ -159,18 +131,13 @@ fn number(text: &str) -> u64 {
 /// Reads evenly: always where event time stands furthest back.
 fn evenly(times: &[i64]) -> usize {
     let least = times.iter().min();
-    times
-        .iter()
-        .position(|time| Some(time) == least)
-        .unwrap_or_default()
+    times.iter().position(|time| Some(time) == least).unwrap_or_default()
 }
 
 /// Reads at random, by a small generator of its own.
 fn at_random(mut state: u64) -> impl FnMut(&[i64]) -> usize {
     move |_| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize
     }
 }
@@ -186,10 +153,7 @@ fn the_same_seed_gives_the_same_bytes_for_ever() {
 
 #[test]
 fn another_seed_gives_other_bytes() {
-    assert_ne!(
-        generate("--rides 100 --seed 1").sha(),
-        generate("--rides 100 --seed 2").sha()
-    );
+    assert_ne!(generate("--rides 100 --seed 1").sha(), generate("--rides 100 --seed 2").sha());
 }
 
 #[test]
@@ -213,8 +177,7 @@ fn the_answer_is_that_of_a_naive_reading_in_any_order() {
 
 #[test]
 fn late_pairs_are_late_where_partitions_are_read_evenly() {
-    let made =
-        generate("--span 8h --rate 0.1 --late 0.2 --partitions 2 --duplicates 0.1 --disorder 10m");
+    let made = generate("--span 8h --rate 0.1 --late 0.2 --partitions 2 --duplicates 0.1 --disorder 10m");
     assert!(made.report.books.rides.late > 50, "{:?}", made.report.books);
     assert!(made.report.books.fares.late > 50, "{:?}", made.report.books);
     made.agrees(evenly);
@@ -264,11 +227,7 @@ fn disorder_stays_within_its_bound() {
     let mut newest = "";
     let mut displaced = 0;
     for line in lines {
-        let time = std::str::from_utf8(line)
-            .expect("ASCII")
-            .split(',')
-            .nth(2)
-            .expect("a time");
+        let time = std::str::from_utf8(line).expect("ASCII").split(',').nth(2).expect("a time");
         newest = newest.max(time);
         let behind = second(newest) - second(time);
         assert!(behind <= 300, "{behind}");
@@ -279,19 +238,14 @@ fn disorder_stays_within_its_bound() {
 
 fn second(text: &str) -> i64 {
     let time: jiff::civil::DateTime = text.parse().expect("a time");
-    jiff::tz::TimeZone::UTC
-        .to_timestamp(time)
-        .expect("a time in range")
-        .as_second()
+    jiff::tz::TimeZone::UTC.to_timestamp(time).expect("a time in range").as_second()
 }
 
 #[test]
 fn compressed_files_hold_the_same_lines() {
     let (plain, packed) = (generate("--rides 100"), generate("--rides 100 --gzip"));
     let mut unpacked = Vec::new();
-    GzDecoder::new(packed.read("rides-0.csv.gz").as_slice())
-        .read_to_end(&mut unpacked)
-        .expect("gzip");
+    GzDecoder::new(packed.read("rides-0.csv.gz").as_slice()).read_to_end(&mut unpacked).expect("gzip");
     assert_eq!(unpacked, plain.read("rides-0.csv"));
 }
 
@@ -300,10 +254,7 @@ fn what_is_there_is_kept_unless_forced_and_then_replaced_whole() {
     let made = generate("--rides 100 --partitions 3");
     fs::write(made.dir.path().join("notes.txt"), "mine").expect("a file");
     let again = run(args(made.dir.path(), "--rides 10 --partitions 1"));
-    assert!(
-        matches!(again, Err(GenerateError::NotEmpty { .. })),
-        "{again:?}"
-    );
+    assert!(matches!(again, Err(GenerateError::NotEmpty { .. })), "{again:?}");
     run(args(made.dir.path(), "--rides 10 --partitions 1 --force")).expect("forced");
     assert!(!made.dir.path().join("rides-1.csv").exists());
     assert_eq!(made.read("notes.txt"), b"mine");

@@ -51,10 +51,7 @@ pub(super) struct TimePrinter {
 
 impl TimePrinter {
     pub(super) fn new() -> Self {
-        Self {
-            day: 0,
-            date: *b"1970-01-01",
-        }
+        Self { day: 0, date: *b"1970-01-01" }
     }
 
     pub(super) fn push(&mut self, out: &mut Vec<u8>, second: i64) {

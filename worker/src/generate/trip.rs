@@ -18,54 +18,21 @@ const LENGTHS: [i64; 11] = [180, 290, 380, 470, 560, 670, 800, 960, 1_180, 1_580
 /// step outside each bound of the box.
 const OUT_OF_BOX: [Point; 8] = [
     Point { lon: 0, lat: 0 },
-    Point {
-        lon: -74_171_000,
-        lat: 40_735_657,
-    },
-    Point {
-        lon: -73_587_912,
-        lat: 40_723_001,
-    },
-    Point {
-        lon: -73_912_345,
-        lat: 41_290_000,
-    },
-    Point {
-        lon: BOX.west - 1,
-        lat: 40_750_000,
-    },
-    Point {
-        lon: BOX.east + 1,
-        lat: 40_750_000,
-    },
-    Point {
-        lon: -73_980_000,
-        lat: BOX.south - 1,
-    },
-    Point {
-        lon: -73_980_000,
-        lat: BOX.north + 1,
-    },
+    Point { lon: -74_171_000, lat: 40_735_657 },
+    Point { lon: -73_587_912, lat: 40_723_001 },
+    Point { lon: -73_912_345, lat: 41_290_000 },
+    Point { lon: BOX.west - 1, lat: 40_750_000 },
+    Point { lon: BOX.east + 1, lat: 40_750_000 },
+    Point { lon: -73_980_000, lat: BOX.south - 1 },
+    Point { lon: -73_980_000, lat: BOX.north + 1 },
 ];
 
 /// Points on the bounds of the box, which belong to it.
 const ON_THE_BOUND: [Point; 4] = [
-    Point {
-        lon: BOX.west,
-        lat: 40_750_000,
-    },
-    Point {
-        lon: BOX.east,
-        lat: BOX.north,
-    },
-    Point {
-        lon: -73_980_000,
-        lat: BOX.south,
-    },
-    Point {
-        lon: BOX.west,
-        lat: BOX.south,
-    },
+    Point { lon: BOX.west, lat: 40_750_000 },
+    Point { lon: BOX.east, lat: BOX.north },
+    Point { lon: -73_980_000, lat: BOX.south },
+    Point { lon: BOX.west, lat: BOX.south },
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,11 +146,7 @@ impl Trips {
     pub(super) fn draw(&self, plan: &Plan, index: u64, dice: &mut Dice) -> Ride {
         let start = plan.starts_at(index);
         let (seconds, fate) = self.course(plan, start, dice);
-        let area = if dice.hit(plan.shares.other) {
-            self.areas.len()
-        } else {
-            self.neighbourhood(dice)
-        };
+        let area = if dice.hit(plan.shares.other) { self.areas.len() } else { self.neighbourhood(dice) };
         let (from, to) = self.ends(area, fate, dice);
         Ride {
             id: plan.first_ride_id + index,
@@ -228,10 +191,7 @@ impl Trips {
     }
 
     fn neighbourhood(&self, dice: &mut Dice) -> usize {
-        let all = *self
-            .busy
-            .last()
-            .expect("there is at least one neighbourhood");
+        let all = *self.busy.last().expect("there is at least one neighbourhood");
         let drawn = dice.below(all);
         self.busy.partition_point(|sum| *sum <= drawn)
     }
@@ -268,12 +228,7 @@ impl Trips {
             (false, 1) => (Payment::Dispute, 0),
             (false, _) => (Payment::Cash, 0),
         };
-        Paid {
-            by,
-            tip: tip as u32,
-            tolls: tolls as u32,
-            total: (metered + 50 + tip + tolls) as u32,
-        }
+        Paid { by, tip: tip as u32, tolls: tolls as u32, total: (metered + 50 + tip + tolls) as u32 }
     }
 }
 

@@ -8,8 +8,7 @@ use serde::{
 };
 use serde_json::{Map, Number, Value as Json};
 use serde_saphyr::{
-    MessageFormatter as _, NonFiniteFloatPolicy, Spanned, UserMessageFormatter,
-    from_multiple_with_options,
+    MessageFormatter as _, NonFiniteFloatPolicy, Spanned, UserMessageFormatter, from_multiple_with_options,
 };
 
 use super::problem::Problems;
@@ -104,13 +103,9 @@ impl Node {
             non_finite_float_policy: NonFiniteFloatPolicy::Reject,
         };
         match from_multiple_with_options::<Spanned<Value>>(text, options) {
-            Ok(documents) => Some(
-                documents
-                    .into_iter()
-                    .map(Self::from)
-                    .filter(|document| !document.is_null())
-                    .collect(),
-            ),
+            Ok(documents) => {
+                Some(documents.into_iter().map(Self::from).filter(|document| !document.is_null()).collect())
+            }
             Err(error) => {
                 let line = error.location().map(|location| location.line());
                 let message = UserMessageFormatter.format_message(&error);
@@ -146,10 +141,7 @@ impl Node {
         let mut node = self;
         for segment in path {
             let Some(child) = node.child(*segment) else {
-                return At {
-                    line: node.line,
-                    found: None,
-                };
+                return At { line: node.line, found: None };
             };
             node = child;
         }
@@ -159,10 +151,7 @@ impl Node {
             Value::Scalar(scalar) => Some(scalar.to_string()),
             Value::List(_) | Value::Map(_) => None,
         };
-        At {
-            line: node.line,
-            found,
-        }
+        At { line: node.line, found }
     }
 
     /// The same without lines. A null is an absent field, as it is for the API server.
@@ -183,10 +172,7 @@ impl Node {
 
 impl From<Spanned<Value>> for Node {
     fn from(spanned: Spanned<Value>) -> Self {
-        Self {
-            line: spanned.referenced.line(),
-            value: spanned.value,
-        }
+        Self { line: spanned.referenced.line(), value: spanned.value }
     }
 }
 
@@ -246,10 +232,7 @@ impl<'de> de::Visitor<'de> for Visitor {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Vec::new();
         while let Some(key) = entries.next_key::<Spanned<String>>()? {
-            let node = Node {
-                line: key.referenced.line(),
-                value: entries.next_value()?,
-            };
+            let node = Node { line: key.referenced.line(), value: entries.next_value()? };
             map.push((key.value, node));
         }
         Ok(Value::Map(map))

@@ -77,10 +77,7 @@ pub(super) struct Problems<'a> {
 
 impl<'a> Problems<'a> {
     pub(super) fn new(file: &'a str) -> Self {
-        Self {
-            file,
-            found: Vec::new(),
-        }
+        Self { file, found: Vec::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -88,12 +85,7 @@ impl<'a> Problems<'a> {
     }
 
     /// A problem with the field `path` of `document`.
-    pub(super) fn push(
-        &mut self,
-        document: &Node,
-        path: &[Segment<'_>],
-        message: impl Into<String>,
-    ) {
+    pub(super) fn push(&mut self, document: &Node, path: &[Segment<'_>], message: impl Into<String>) {
         let at = document.at(path);
         self.found.push(Problem {
             file: self.file.to_owned(),
@@ -118,8 +110,6 @@ impl<'a> Problems<'a> {
 
 impl From<Problems<'_>> for ManifestError {
     fn from(problems: Problems<'_>) -> Self {
-        Self::Invalid {
-            problems: problems.found,
-        }
+        Self::Invalid { problems: problems.found }
     }
 }

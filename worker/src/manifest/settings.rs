@@ -78,10 +78,7 @@ impl Redis {
         let urls = redis.urls.clone();
         let servers = match redis.mode {
             RedisMode::Standalone => RedisServers::Standalone {
-                url: urls
-                    .into_iter()
-                    .next()
-                    .expect("a valid spec names a server"),
+                url: urls.into_iter().next().expect("a valid spec names a server"),
             },
             RedisMode::Cluster => RedisServers::Cluster { urls },
             RedisMode::Sentinel => RedisServers::Sentinel {
@@ -94,10 +91,7 @@ impl Redis {
             },
         };
         let shards = u16::try_from(redis.shards).ok().and_then(NonZeroU16::new);
-        Self {
-            servers,
-            shards: shards.expect("valid shards are from 1 to 1024"),
-        }
+        Self { servers, shards: shards.expect("valid shards are from 1 to 1024") }
     }
 }
 

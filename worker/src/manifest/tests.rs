@@ -48,20 +48,11 @@ fn a_minimal_manifest_has_every_default() {
     assert_eq!(manifest.epoch, 0);
     let job = manifest.job;
     assert_eq!((job.window, job.slide), (minutes(30), minutes(10)));
-    assert_eq!(
-        (job.watermark_delay, job.join_within),
-        (minutes(30), minutes(120))
-    );
-    assert_eq!(
-        (job.idle_timeout, job.max_drift),
-        (minutes(1), minutes(240))
-    );
+    assert_eq!((job.watermark_delay, job.join_within), (minutes(30), minutes(120)));
+    assert_eq!((job.idle_timeout, job.max_drift), (minutes(1), minutes(240)));
     assert_eq!((job.area.min_lon, job.area.max_lat), (-74.05, 41.0));
     let raw = manifest.raw.expect("raw is on");
-    assert_eq!(
-        (raw.max_file_bytes, raw.flush_interval),
-        (64 << 20, minutes(5))
-    );
+    assert_eq!((raw.max_file_bytes, raw.flush_interval), (64 << 20, minutes(5)));
     assert_eq!(manifest.spec().replicas, 1);
 }
 
@@ -101,9 +92,7 @@ fn other_objects_in_the_file_are_for_the_cluster() {
 #[test]
 fn a_broken_rule_is_told_with_line_value_and_what_to_write() {
     assert_eq!(
-        refused(&format!(
-            "{MINIMAL}  job:\n    window: 30m\n    slide: 7m\n"
-        )),
+        refused(&format!("{MINIMAL}  job:\n    window: 30m\n    slide: 7m\n")),
         "pipeline.yaml:17: spec.job.slide: 7m: must divide the window; write for example 5m, 10m or 15m for a window of 30m\n\
          pipeline.yaml:17: spec.job.slide: 7m: must divide 24h, so that windows begin at midnight UTC; write for example 5m, 10m, 15m or 1h"
     );
@@ -157,10 +146,7 @@ fn unknown_fields_are_found_below_the_parts_of_a_pod_and_in_lists() {
 #[test]
 fn a_missing_field_and_a_wrong_type_are_told_with_their_line() {
     let missing = MINIMAL.replace("    ridesTopic: rides\n", "");
-    assert_eq!(
-        refused(&missing),
-        "pipeline.yaml:6: spec.kafka: missing field `ridesTopic`"
-    );
+    assert_eq!(refused(&missing), "pipeline.yaml:6: spec.kafka: missing field `ridesTopic`");
     let number = MINIMAL.replace("redis://redis:6379", "5");
     assert_eq!(
         refused(&number),
@@ -175,10 +161,7 @@ fn a_missing_field_and_a_wrong_type_are_told_with_their_line() {
 
 #[test]
 fn exactly_one_pipeline_of_the_right_version_is_expected() {
-    assert_eq!(
-        refused(""),
-        "pipeline.yaml: has no TipsPipeline; write one with kind: TipsPipeline"
-    );
+    assert_eq!(refused(""), "pipeline.yaml: has no TipsPipeline; write one with kind: TipsPipeline");
     assert_eq!(
         refused(&format!("{MINIMAL}---\n{MINIMAL}")),
         "pipeline.yaml:16: is a second TipsPipeline; a worker runs one, write the others to files of their own"
@@ -196,8 +179,7 @@ fn exactly_one_pipeline_of_the_right_version_is_expected() {
 #[test]
 fn a_name_is_needed_and_fits_keys_and_groups() {
     for name in ["", "  name: Taxi\n", "  name: a/b\n", "  name: -a\n"] {
-        let said =
-            refused(&MINIMAL.replace("  name: taxi\n", &format!("  labels: {{a: b}}\n{name}")));
+        let said = refused(&MINIMAL.replace("  name: taxi\n", &format!("  labels: {{a: b}}\n{name}")));
         assert!(said.contains(": metadata.name: "), "{said}");
     }
 }
@@ -205,31 +187,17 @@ fn a_name_is_needed_and_fits_keys_and_groups() {
 #[test]
 fn what_is_not_yaml_is_told_with_its_line() {
     let tab = MINIMAL.replace("  name: taxi", "  name: [taxi");
-    assert!(
-        refused(&tab).starts_with("pipeline.yaml:"),
-        "{}",
-        refused(&tab)
-    );
+    assert!(refused(&tab).starts_with("pipeline.yaml:"), "{}", refused(&tab));
     let twice = MINIMAL.replace("  name: taxi", "  name: taxi\n  name: taxi");
-    assert!(
-        refused(&twice).starts_with("pipeline.yaml:5: "),
-        "{}",
-        refused(&twice)
-    );
+    assert!(refused(&twice).starts_with("pipeline.yaml:5: "), "{}", refused(&twice));
     let latin1 = Manifest::parse("f", b"a: b\nc: \xe9\n").expect_err("not UTF-8");
-    assert_eq!(
-        latin1.to_string(),
-        "f:2: is not UTF-8; save the file as UTF-8"
-    );
+    assert_eq!(latin1.to_string(), "f:2: is not UTF-8; save the file as UTF-8");
 }
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let error = Manifest::read(Path::new("/nowhere/pipeline.yaml")).expect_err("no such file");
-    assert!(
-        error.to_string().starts_with("/nowhere/pipeline.yaml: "),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("/nowhere/pipeline.yaml: "), "{error}");
     assert_eq!(error.category(), "manifest-unreadable");
 }
 

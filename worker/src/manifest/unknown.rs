@@ -74,9 +74,7 @@ fn known<'a>(schema: &'a JSONSchemaProps, name: &str) -> Known<'a> {
         (None, Some(JSONSchemaPropsOrBool::Schema(values)), _) => Known::As(values),
         // Where there should be no map at all, the type says so later.
         (None, _, None) => Known::AsAnything,
-        (None, _, Some(_)) if schema.x_kubernetes_preserve_unknown_fields == Some(true) => {
-            Known::AsAnything
-        }
+        (None, _, Some(_)) if schema.x_kubernetes_preserve_unknown_fields == Some(true) => Known::AsAnything,
         (None, _, Some(_)) => Known::Not,
     }
 }

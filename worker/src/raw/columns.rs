@@ -14,7 +14,7 @@ use crate::core::amount::SCALE;
 use crate::core::record::{Fare, Ride, RideKind};
 
 /// Rows of a chunk: enough for the encoder to work by columns, few enough to stay in the cache.
-pub const CHUNK_ROWS: usize = 16_384;
+pub const CHUNK_ROWS: usize = 8192;
 /// Every amount below 10^9 with six digits after the point.
 const PRECISION: u8 = 18;
 

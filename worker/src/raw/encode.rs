@@ -15,8 +15,20 @@ use parquet::schema::types::ColumnPath;
 const ROW_GROUP_ROWS: usize = 1 << 20;
 /// Numbers that grow or stay close: ids, times, offsets, amounts.
 const DELTAS: [&str; 14] = [
-    "ride_id", "event_time", "other_time", "start_time", "taxi_id", "driver_id", "kafka_offset",
-    "kafka_timestamp", "offset", "tip", "tolls", "total_fare", "window_start", "window_end",
+    "ride_id",
+    "event_time",
+    "other_time",
+    "start_time",
+    "taxi_id",
+    "driver_id",
+    "kafka_offset",
+    "kafka_timestamp",
+    "offset",
+    "tip",
+    "tolls",
+    "total_fare",
+    "window_start",
+    "window_end",
 ];
 /// Texts and numbers of few values.
 const DICTIONARIES: [&str; 7] =

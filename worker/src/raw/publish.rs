@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{TryStreamExt, stream};
 
 use super::lane::Plan;
 use super::range_log::{Begun, LogError, Range, RangeLog};
+use crate::crash;
 use crate::sink::Sink;
 
 /// Files of a range that are put at once: a range of a backlog spans few days.
@@ -27,21 +28,21 @@ pub enum Published {
 /// # Errors
 /// Where the sink fails; nothing is lost, and the same call may be made again.
 pub async fn publish(sink: &Sink, log: &RangeLog, plan: &Plan) -> Result<Published, LogError> {
-    fail::fail_point!("raw::before-range");
+    crash::point("raw::before-range");
     match log.begin(plan.range).await? {
         Begun::Ours => {}
         Begun::Fixed(range) => return Ok(Published::Fixed(range)),
         Begun::Passed => return Ok(Published::Passed),
     }
-    fail::fail_point!("raw::after-range");
+    crash::point("raw::after-range");
     stream::iter(plan.files.iter().map(Ok::<_, LogError>))
         .try_for_each_concurrent(PARALLEL, |(path, bytes)| async move {
             sink.put_if_absent(path, bytes.clone()).await?;
-            fail::fail_point!("raw::after-file");
+            crash::point("raw::after-file");
             Ok(())
         })
         .await?;
-    fail::fail_point!("raw::before-prune");
+    crash::point("raw::before-prune");
     log.prune().await?;
     Ok(Published::Whole)
 }

@@ -44,7 +44,9 @@ pub enum LogError {
     #[error(transparent)]
     Sink(#[from] SinkError),
     /// An entry that is none.
-    #[error("{path} in the sink is not an entry of the range log ({error}): it was changed by hand; restore it")]
+    #[error(
+        "{path} in the sink is not an entry of the range log ({error}): it was changed by hand; restore it"
+    )]
     Corrupt {
         /// Where.
         path: String,

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Reply, View};
+use super::{Frozen, Reply, View};
 use crate::core::delta::Delta;
-use crate::core::fold::{Shard, Sums};
+use crate::core::fold::Shard;
 use crate::core::time::EventTime;
 use crate::core::window::Rules;
 
@@ -54,8 +54,9 @@ impl MemoryState {
         self.shard(shard).frozen().keys().copied().collect()
     }
 
-    pub(super) fn frozen(&self, shard: u16, start: EventTime) -> Option<Sums> {
-        self.shard(shard).frozen().get(&start).cloned()
+    pub(super) fn frozen(&self, shard: u16, start: EventTime) -> Frozen {
+        let shard = self.shard(shard);
+        Frozen { watermark: shard.watermark(), sums: shard.frozen().get(&start).cloned().unwrap_or_default() }
     }
 
     pub(super) fn forget(&self, shard: u16, starts: &[EventTime]) {

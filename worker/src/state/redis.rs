@@ -19,9 +19,9 @@ use redis::{FromRedisValue, Script, Value};
 
 use self::link::Link;
 pub use self::link::{RedisConfig, RedisMode};
-use super::{Reply, StateError, View};
+use super::{Frozen, Reply, StateError, View};
 use crate::core::delta::Delta;
-use crate::core::fold::{Refused, Sums};
+use crate::core::fold::Refused;
 use crate::core::time::EventTime;
 use crate::core::window::Rules;
 
@@ -45,7 +45,7 @@ pub struct Identity {
     /// `<namespace>.<name>` of the pipeline.
     pub pipeline: String,
     /// Its `spec.epoch`.
-    pub epoch: i64,
+    pub epoch: u64,
     /// The fingerprint of the settings that decide results.
     pub fingerprint: String,
 }
@@ -150,11 +150,21 @@ impl RedisState {
         Ok(starts.into_iter().map(EventTime::from_seconds).collect())
     }
 
-    pub(super) async fn frozen(&self, shard: u16, start: EventTime) -> Result<Option<Sums>, StateError> {
-        let mut get = redis::cmd("HGET");
-        get.arg(self.key(shard, "frozen")).arg(start.seconds());
-        let sums: Option<Vec<u8>> = self.query(&get).await?;
-        sums.map(|sums| wire::sums(&sums)).transpose()
+    pub(super) async fn frozen(&self, shard: u16, start: EventTime) -> Result<Frozen, StateError> {
+        let mut pipe = redis::pipe();
+        pipe.atomic()
+            .cmd("HGET")
+            .arg(self.key(shard, "meta"))
+            .arg("watermark")
+            .cmd("HGET")
+            .arg(self.key(shard, "frozen"))
+            .arg(start.seconds());
+        let (watermark, sums): (Option<i64>, Option<Vec<u8>>) =
+            pipe.query_async(&mut self.link.clone()).await.map_err(link::error)?;
+        Ok(Frozen {
+            watermark: watermark.map(EventTime::from_seconds),
+            sums: wire::sums(&sums.unwrap_or_default())?,
+        })
     }
 
     pub(super) async fn forget(&self, shard: u16, starts: &[EventTime]) -> Result<(), StateError> {

@@ -1,8 +1,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use geo::{
-    Area as _, BooleanOps, Contains, GeodesicArea, Intersects, LineString, MultiPolygon, Polygon,
-    Winding,
+    Area as _, BooleanOps, Contains, GeodesicArea, Intersects, LineString, MultiPolygon, Polygon, Winding,
 };
 
 use super::*;
@@ -11,11 +10,7 @@ use super::*;
 fn shapes() -> Vec<(String, MultiPolygon)> {
     let collection: FeatureCollection = MANHATTAN.parse().expect("a FeatureCollection");
     let read = |feature: Feature| {
-        let name = feature
-            .property("name")
-            .and_then(|name| name.as_str())
-            .expect("a name")
-            .to_owned();
+        let name = feature.property("name").and_then(|name| name.as_str()).expect("a name").to_owned();
         let polygons = match feature.geometry.expect("a geometry").value {
             GeometryValue::Polygon { coordinates } => vec![coordinates],
             GeometryValue::MultiPolygon { coordinates } => coordinates,
@@ -36,18 +31,13 @@ fn polygon(rings: PolygonType) -> Polygon {
 
 fn place(lat: f64, lon: f64) -> Option<String> {
     let point = geo::Point::new(lon, lat);
-    shapes()
-        .into_iter()
-        .find(|(_, shape)| shape.contains(&point))
-        .map(|(name, _)| name)
+    shapes().into_iter().find(|(_, shape)| shape.contains(&point)).map(|(name, _)| name)
 }
 
 #[test]
 fn manhattan_says_that_it_is_approximate_and_names_everything_once() {
     let collection: FeatureCollection = MANHATTAN.parse().expect("a FeatureCollection");
-    let about = collection
-        .foreign_members
-        .and_then(|members| members.get("about").cloned());
+    let about = collection.foreign_members.and_then(|members| members.get("about").cloned());
     assert!(about.is_some_and(|about| about.to_string().contains("not for navigation")));
     let mut names: Vec<String> = shapes().into_iter().map(|(name, _)| name).collect();
     let count = names.len();
@@ -64,17 +54,8 @@ fn rings_are_closed_simple_and_wound_as_geojson_asks() {
     for (name, shape) in shapes() {
         assert!(shape.is_valid(), "{name}");
         for polygon in &shape {
-            assert!(
-                polygon.exterior().is_closed() && polygon.exterior().is_ccw(),
-                "{name}"
-            );
-            assert!(
-                polygon
-                    .interiors()
-                    .iter()
-                    .all(|hole| hole.is_closed() && hole.is_cw()),
-                "{name}"
-            );
+            assert!(polygon.exterior().is_closed() && polygon.exterior().is_ccw(), "{name}");
+            assert!(polygon.interiors().iter().all(|hole| hole.is_closed() && hole.is_cw()), "{name}");
         }
     }
 }
@@ -83,15 +64,10 @@ fn rings_are_closed_simple_and_wound_as_geojson_asks() {
 fn neighbours_share_borders_and_nothing_else() {
     let shapes = shapes();
     for (at, (name, shape)) in shapes.iter().enumerate() {
-        let near = shapes[..at]
-            .iter()
-            .filter(|(_, other)| other.intersects(shape));
+        let near = shapes[..at].iter().filter(|(_, other)| other.intersects(shape));
         for (other_name, other) in near {
             let overlap = shape.intersection(other).unsigned_area();
-            assert!(
-                overlap < 1e-12,
-                "{name} and {other_name} overlap by {overlap}"
-            );
+            assert!(overlap < 1e-12, "{name} and {other_name} overlap by {overlap}");
         }
     }
 }
@@ -106,15 +82,11 @@ fn there_is_no_sliver_between_neighbours() {
         .iter()
         .flat_map(|(_, shape)| shape)
         .flat_map(|polygon| polygon.interiors().iter().chain([polygon.exterior()]));
-    let edges: Vec<_> = rings
-        .flat_map(|ring| ring.0.windows(2))
-        .map(|edge| (micro(&edge[0]), micro(&edge[1])))
-        .collect();
+    let edges: Vec<_> =
+        rings.flat_map(|ring| ring.0.windows(2)).map(|edge| (micro(&edge[0]), micro(&edge[1]))).collect();
     let all: HashSet<_> = edges.iter().copied().collect();
     assert_eq!(all.len(), edges.len(), "no edge is there twice");
-    let shores = edges
-        .into_iter()
-        .filter(|(from, to)| !all.contains(&(*to, *from)));
+    let shores = edges.into_iter().filter(|(from, to)| !all.contains(&(*to, *from)));
     let mut next: BTreeMap<_, _> = BTreeMap::new();
     for (from, to) in shores {
         assert_eq!(next.insert(from, to), None, "the shore parts at {from:?}");
@@ -131,10 +103,7 @@ fn there_is_no_sliver_between_neighbours() {
 
 #[test]
 fn manhattan_is_about_as_large_as_manhattan() {
-    let square_km: f64 = shapes()
-        .iter()
-        .map(|(_, shape)| shape.geodesic_area_unsigned() / 1e6)
-        .sum();
+    let square_km: f64 = shapes().iter().map(|(_, shape)| shape.geodesic_area_unsigned() / 1e6).sum();
     assert!((53.0..62.0).contains(&square_km), "{square_km}");
 }
 
@@ -187,10 +156,7 @@ fn points_lie_where_they_were_asked_for() {
         for _ in 0..50 {
             let point = areas.point_in(index, &mut dice);
             let found = shapes.iter().position(|(_, shape)| {
-                shape.contains(&geo::Point::new(
-                    f64::from(point.lon) / MICRO,
-                    f64::from(point.lat) / MICRO,
-                ))
+                shape.contains(&geo::Point::new(f64::from(point.lon) / MICRO, f64::from(point.lat) / MICRO))
             });
             assert_eq!(found.unwrap_or(areas.len()), index);
             assert!(BOX.contains(point));
@@ -204,17 +170,9 @@ const SQUARE: &str = r#"{"type":"Feature","properties":{"name":"NAME"},"geometry
 fn squares(list: &[(&str, &str, &str)]) -> String {
     let features: Vec<String> = list
         .iter()
-        .map(|(name, west, east)| {
-            SQUARE
-                .replace("NAME", name)
-                .replace("WEST", west)
-                .replace("EAST", east)
-        })
+        .map(|(name, west, east)| SQUARE.replace("NAME", name).replace("WEST", west).replace("EAST", east))
         .collect();
-    format!(
-        r#"{{"type":"FeatureCollection","features":[{}]}}"#,
-        features.join(",")
-    )
+    format!(r#"{{"type":"FeatureCollection","features":[{}]}}"#, features.join(","))
 }
 
 #[test]
@@ -233,9 +191,7 @@ fn a_neighbourhood_in_which_no_ride_can_end_is_refused() {
         [("here", "-74.0", "-73.9"), ("hidden", "-73.99", "-73.91")],
         [("here", "-74.0", "-73.9"), ("beyond", "-75.0", "-74.5")],
     ] {
-        let error = Areas::parse(&squares(&list), "test")
-            .err()
-            .expect("refused");
+        let error = Areas::parse(&squares(&list), "test").err().expect("refused");
         assert!(error.to_string().contains(list[1].0), "{error}");
     }
 }

@@ -41,10 +41,7 @@ impl Files {
                 .map(|partition| Part::create(part_path(dir, topic, partition, gzip), gzip))
                 .collect::<Result<Vec<_>, _>>()
         };
-        Ok(Self {
-            rides: parts("rides")?,
-            fares: parts("fares")?,
-        })
+        Ok(Self { rides: parts("rides")?, fares: parts("fares")? })
     }
 }
 
@@ -55,14 +52,9 @@ fn part_path(dir: &Path, topic: &str, partition: u32, gzip: bool) -> PathBuf {
 
 /// Whether [`Files`] could have written a file of this name.
 pub(in crate::generate) fn is_part(name: &str) -> bool {
-    let stem = name
-        .strip_suffix(".csv")
-        .or_else(|| name.strip_suffix(".csv.gz"));
-    stem.and_then(|stem| {
-        stem.strip_prefix("rides-")
-            .or_else(|| stem.strip_prefix("fares-"))
-    })
-    .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    let stem = name.strip_suffix(".csv").or_else(|| name.strip_suffix(".csv.gz"));
+    stem.and_then(|stem| stem.strip_prefix("rides-").or_else(|| stem.strip_prefix("fares-")))
+        .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 impl Sink for Files {
@@ -76,16 +68,11 @@ impl Sink for Files {
             Topic::Fares => &mut self.fares,
         };
         let part = &mut parts[record.partition as usize];
-        part.out
-            .write_line(record.value.unwrap_or_default())
-            .map_err(|source| part.failed(source))
+        part.out.write_line(record.value.unwrap_or_default()).map_err(|source| part.failed(source))
     }
 
     fn finish(self) -> Result<(), GenerateError> {
-        self.rides
-            .into_iter()
-            .chain(self.fares)
-            .try_for_each(Part::finish)
+        self.rides.into_iter().chain(self.fares).try_for_each(Part::finish)
     }
 }
 
@@ -106,9 +93,7 @@ impl Part {
     }
 
     fn finish(self) -> Result<(), GenerateError> {
-        self.out
-            .finish()
-            .map_err(GenerateError::file("write", self.path))
+        self.out.finish().map_err(GenerateError::file("write", self.path))
     }
 }
 

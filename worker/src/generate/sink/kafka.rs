@@ -32,18 +32,12 @@ pub(in crate::generate) struct Kafka {
 }
 
 impl Kafka {
-    pub(in crate::generate) fn connect(
-        brokers: &str,
-        args: &GenerateArgs,
-    ) -> Result<Self, GenerateError> {
+    pub(in crate::generate) fn connect(brokers: &str, args: &GenerateArgs) -> Result<Self, GenerateError> {
         if args.rides_topic == args.fares_topic {
             let reason = "is the topic of the rides too: rides and fares need one each";
             return Err(GenerateError::setting("--fares-topic", reason));
         }
-        let cluster = Cluster {
-            brokers: brokers.to_owned(),
-            reasons: Reasons::default(),
-        };
+        let cluster = Cluster { brokers: brokers.to_owned(), reasons: Reasons::default() };
         let config = config(brokers, &args.properties);
         let producer = ThreadedProducer::from_config_and_context(&config, cluster.reasons.clone())
             .map_err(|error| cluster.failed("making a producer", &error))?;
@@ -61,20 +55,12 @@ impl Kafka {
     }
 
     /// Makes sure that the topic is there with the partitions that lines will be sent to.
-    fn prepare(
-        &self,
-        topic: &str,
-        args: &GenerateArgs,
-        config: &ClientConfig,
-    ) -> Result<(), GenerateError> {
-        let failed = |reason: String| GenerateError::Topic {
-            topic: topic.to_owned(),
-            reason,
-        };
+    fn prepare(&self, topic: &str, args: &GenerateArgs, config: &ClientConfig) -> Result<(), GenerateError> {
+        let failed = |reason: String| GenerateError::Topic { topic: topic.to_owned(), reason };
         match self.partitions(topic)? {
-            0 if args.no_create_topics => Err(failed(
-                "is not there, and --no-create-topics says not to create it".to_owned(),
-            )),
+            0 if args.no_create_topics => {
+                Err(failed("is not there, and --no-create-topics says not to create it".to_owned()))
+            }
             0 => self.create(topic, args.partitions, config),
             count if count == args.partitions as usize => Ok(()),
             count => Err(failed(format!(
@@ -91,23 +77,14 @@ impl Kafka {
             .client()
             .fetch_metadata(Some(topic), ANSWER_WITHIN)
             .map_err(|error| self.cluster.failed("reading the topics", &error))?;
-        Ok(metadata
-            .topics()
-            .first()
-            .map_or(0, |found| found.partitions().len()))
+        Ok(metadata.topics().first().map_or(0, |found| found.partitions().len()))
     }
 
-    fn create(
-        &self,
-        topic: &str,
-        partitions: u32,
-        config: &ClientConfig,
-    ) -> Result<(), GenerateError> {
+    fn create(&self, topic: &str, partitions: u32, config: &ClientConfig) -> Result<(), GenerateError> {
         let action = "creating a topic";
         let failed = |error: KafkaError| self.cluster.failed(action, &error);
         let admin: AdminClient<Reasons> =
-            AdminClient::from_config_and_context(config, self.cluster.reasons.clone())
-                .map_err(failed)?;
+            AdminClient::from_config_and_context(config, self.cluster.reasons.clone()).map_err(failed)?;
         // -1: as many replicas as the cluster's default.
         let new = NewTopic::new(topic, partitions as i32, TopicReplication::Fixed(-1));
         let options = AdminOptions::new().operation_timeout(Some(ANSWER_WITHIN));
@@ -157,10 +134,9 @@ impl Sink for Kafka {
     }
 
     fn finish(self) -> Result<(), GenerateError> {
-        self.producer.flush(FLUSH_WITHIN).map_err(|error| {
-            self.cluster
-                .failed("waiting for the last records to be stored", &error)
-        })?;
+        self.producer
+            .flush(FLUSH_WITHIN)
+            .map_err(|error| self.cluster.failed("waiting for the last records to be stored", &error))?;
         self.check()
     }
 }
@@ -190,11 +166,7 @@ impl Cluster {
             None => error.to_string(),
             Some(why) => format!("{error} ({why})"),
         };
-        GenerateError::Kafka {
-            brokers: self.brokers.clone(),
-            action,
-            reason,
-        }
+        GenerateError::Kafka { brokers: self.brokers.clone(), action, reason }
     }
 }
 
