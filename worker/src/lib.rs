@@ -1,1 +1,3 @@
 //! The tipstream worker.
+
+pub mod sink;
