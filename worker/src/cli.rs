@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::commands::local::{self, LocalArgs};
+use crate::commands::stream::{self, StreamArgs};
 use crate::failure::Failure;
 use crate::generate::{self, GenerateArgs};
 
@@ -26,6 +27,8 @@ pub struct Cli {
 enum Command {
     /// Run the whole job on this machine: files in, Parquet out.
     Local(LocalArgs),
+    /// Run a worker of a pipeline: from Kafka, with its state in Redis, to the sink of the manifest.
+    Stream(StreamArgs),
     /// Make taxi data of a seed, to files or to Kafka, and the exact answer it must lead to.
     Generate(Box<GenerateArgs>),
 }
@@ -42,6 +45,10 @@ impl Cli {
             Command::Local(args) => {
                 init_log("warn");
                 local::run(args, stop, &mut out).await
+            }
+            Command::Stream(args) => {
+                init_log("info");
+                stream::run(args, stop).await
             }
             Command::Generate(args) => {
                 init_log("warn");

@@ -7,6 +7,7 @@ pub mod core;
 pub mod crash;
 pub mod failure;
 pub mod generate;
+pub mod http;
 pub mod manifest;
 pub mod metrics;
 pub mod pipeline;

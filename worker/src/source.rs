@@ -1,6 +1,7 @@
 //! Where records come from: partitions of two topics, each read in the order of its offsets.
 
 pub mod files;
+pub mod kafka;
 
 use std::time::Duration;
 

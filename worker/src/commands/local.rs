@@ -81,6 +81,7 @@ pub async fn run(args: LocalArgs, stop: CancellationToken, out: &mut impl Write)
         limits: limits(&manifest),
         drain_timeout: None,
         metrics: metrics.clone(),
+        board: None,
     };
     let finished = pipeline.run(source, stop).await;
     progress.finish();

@@ -23,6 +23,7 @@ use super::locate::{Located, Question};
 use crate::core::batch::{Batcher, Job};
 use crate::core::shard::Partition;
 use crate::core::time::Span;
+use crate::http::{Board, LaneStatus};
 use crate::metrics::Metrics;
 use crate::raw::lane::Origin;
 use crate::raw::writer::{FromWriter, ToWriter};
@@ -70,6 +71,8 @@ pub struct Links {
     pub owns_first: watch::Sender<bool>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where to show how it is going.
+    pub board: Option<Board>,
 }
 
 /// Why the reader ended.
@@ -178,6 +181,9 @@ impl<S: Source> Reader<S> {
 
     /// Serves the source and the other tasks for a moment, reading nothing.
     fn serve(&mut self, wait: Duration) -> Result<(), SourceError> {
+        if let Some(board) = &self.links.board {
+            board.beat();
+        }
         for change in self.source.poll(wait)? {
             match change {
                 Change::Assigned(assigned) => self.assigned(assigned),
@@ -417,6 +423,7 @@ impl<S: Source> Reader<S> {
     }
 
     fn observe_lag(&self) {
+        self.show();
         let watermark = self.links.watermark.get();
         for (partition, lane) in &self.lanes {
             let labels = [partition.topic.name(), &partition.index.to_string()];
@@ -428,6 +435,21 @@ impl<S: Source> Reader<S> {
                 self.links.metrics.lag_seconds.with_label_values(&labels).set(ahead);
             }
         }
+    }
+
+    fn show(&self) {
+        let Some(board) = &self.links.board else { return };
+        let show = |(partition, lane): (&Partition, &Lane)| {
+            let idle = lane.cursor.as_ref().is_some_and(|cursor| cursor.is_idle());
+            LaneStatus::new(
+                *partition,
+                lane.position(),
+                self.source.high(*partition),
+                lane.event_time(),
+                idle,
+            )
+        };
+        board.show(self.lanes.iter().map(show).collect());
     }
 
     fn is_caught_up(&self) -> bool {
