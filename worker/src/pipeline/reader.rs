@@ -33,6 +33,8 @@ use crate::source::{Assigned, Change, Read, Source, SourceError};
 const BURST: usize = 1024;
 /// How long the source may take its time when there is nothing to do.
 const REST: Duration = Duration::from_millis(5);
+/// How often a worker that has caught up looks whether the others have.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How the reader works.
 #[derive(Clone, Debug)]
@@ -104,6 +106,7 @@ pub struct Reader<S> {
     generation: u64,
     incarnations: u64,
     tickets: u64,
+    elsewhere: Elsewhere,
 }
 
 impl<S: Source> Reader<S> {
@@ -124,6 +127,7 @@ impl<S: Source> Reader<S> {
             generation: 0,
             incarnations: 0,
             tickets: 0,
+            elsewhere: Elsewhere::default(),
         }
     }
 
@@ -141,7 +145,7 @@ impl<S: Source> Reader<S> {
             }
             let read = self.hand_on() && self.read_some()?;
             self.cut_what_is_due();
-            if self.settings.until_caught_up && self.is_caught_up() {
+            if self.settings.until_caught_up && self.is_caught_up()? {
                 break Ended::CaughtUp;
             }
             rest = if read { Duration::ZERO } else { REST };
@@ -198,6 +202,7 @@ impl<S: Source> Reader<S> {
                     }
                 }
                 FromApplier::Rewind { generation } => self.rewind(generation),
+                FromApplier::Applied(offsets) => self.elsewhere.applied = offsets,
             }
         }
         while let Ok(message) = self.links.from_writer.try_recv() {
@@ -452,7 +457,45 @@ impl<S: Source> Reader<S> {
         board.show(self.lanes.iter().map(show).collect());
     }
 
-    fn is_caught_up(&self) -> bool {
-        !self.lanes.is_empty() && self.out.is_empty() && self.lanes.values().all(Lane::is_caught_up)
+    /// Whether all is processed that there was, by this worker or by others. Partitions of a worker that has
+    /// died come here once the group has noticed.
+    fn is_caught_up(&mut self) -> Result<bool, SourceError> {
+        let own = self.out.is_empty() && self.lanes.values().all(Lane::is_caught_up);
+        if !own {
+            self.elsewhere.checked = None;
+            return Ok(false);
+        }
+        let mut others: Vec<Partition> = self.source.known().partitions().collect();
+        others.retain(|partition| !self.lanes.contains_key(partition));
+        if others.is_empty() {
+            return Ok(true);
+        }
+        if self.elsewhere.checked.is_some_and(|checked| checked.elapsed() < CHECK_INTERVAL) {
+            return Ok(false);
+        }
+        self.elsewhere.checked = Some(Instant::now());
+        let applied = |partition: &Partition| {
+            self.elsewhere
+                .applied
+                .get(partition)
+                .is_some_and(|offset| *offset >= self.source.target(*partition))
+        };
+        if others.iter().all(applied) && (!self.settings.raw || self.source.is_published(&others)?) {
+            return Ok(true);
+        }
+        // Others wait for us just so: what is read is published now, not when its time comes.
+        self.cut_batch();
+        self.cut_chunks(|_| true);
+        self.out.push_back(Out::Writer(ToWriter::Drain(oneshot::channel().0)));
+        self.out.push_back(Out::Applier(ToApplier::AskApplied));
+        Ok(false)
     }
+}
+
+/// What is known of partitions that other workers have.
+#[derive(Default)]
+struct Elsewhere {
+    checked: Option<Instant>,
+    /// Offsets that all shards have applied.
+    applied: BTreeMap<Partition, i64>,
 }

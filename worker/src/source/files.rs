@@ -86,7 +86,7 @@ impl Source for FileSource {
         let all = self.known().partitions().map(|partition| Assigned {
             partition,
             low: 0,
-            high: i64::MAX,
+            high: self.target(partition),
             committed: None,
             start: 0,
         });
@@ -121,6 +121,15 @@ impl Source for FileSource {
 
     fn high(&self, _partition: Partition) -> Option<i64> {
         None
+    }
+
+    fn is_published(&mut self, partitions: &[Partition]) -> Result<bool, SourceError> {
+        Ok(partitions.is_empty())
+    }
+
+    /// The end of a file is known when it is reached.
+    fn target(&self, _partition: Partition) -> i64 {
+        i64::MAX
     }
 
     fn topic(&self, topic: Topic) -> &str {
