@@ -7,6 +7,8 @@
 
 pub mod cache;
 pub mod folder;
+pub mod hdfs;
+mod http;
 pub mod kafka;
 pub mod ports;
 pub mod process;
