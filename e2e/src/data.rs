@@ -26,14 +26,9 @@ impl RealData {
             fares: dir.join("nycTaxiFares.gz"),
             neighbourhoods: dir.join("manhattan.geojson"),
         };
-        let complete = [&found.rides, &found.fares, &found.neighbourhoods]
-            .iter()
-            .all(|path| path.exists());
+        let complete = [&found.rides, &found.fares, &found.neighbourhoods].iter().all(|path| path.exists());
         if !complete {
-            eprintln!(
-                "skipped: no taxi data in {} (TIPSTREAM_DATA names another folder)",
-                dir.display()
-            );
+            eprintln!("skipped: no taxi data in {} (TIPSTREAM_DATA names another folder)", dir.display());
         }
         complete.then_some(found)
     }

@@ -24,17 +24,11 @@ impl Folder {
     pub fn new(test: &str) -> Result<Self> {
         // Two tests of one process may have the same name; two processes may run the same test.
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let root =
-            env::var_os(ROOT).map_or_else(|| env::temp_dir().join("tipstream-e2e"), PathBuf::from);
-        let unique = format!(
-            "{test}-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
+        let root = env::var_os(ROOT).map_or_else(|| env::temp_dir().join("tipstream-e2e"), PathBuf::from);
+        let unique = format!("{test}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = root.join(unique);
         if path.exists() {
-            fs::remove_dir_all(&path)
-                .with_context(|| format!("removing the old {}", path.display()))?;
+            fs::remove_dir_all(&path).with_context(|| format!("removing the old {}", path.display()))?;
         }
         fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
         Ok(Self { path })

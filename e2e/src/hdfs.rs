@@ -56,12 +56,7 @@ impl Hdfs {
             .context("formatting the NameNode")?;
         let name_node = launch(&dir, "namenode", NAME_NODE)?;
         let data_node = launch(&dir, "datanode", DATA_NODE)?;
-        let mut started = Self {
-            name_node,
-            data_node,
-            dir,
-            ports,
-        };
+        let mut started = Self { name_node, data_node, dir, ports };
         started.await_ready()?;
         Ok(started)
     }
@@ -121,8 +116,7 @@ impl Hdfs {
             };
             is_ready(&body, &data).unwrap_or(false)
         };
-        self.name_node
-            .until("left safe mode with a DataNode", READY, ready)
+        self.name_node.until("left safe mode with a DataNode", READY, ready)
     }
 }
 
@@ -135,19 +129,13 @@ fn is_ready(body: &[u8], data: &str) -> Option<bool> {
 }
 
 fn java(dir: &Path, heap: u32) -> Result<Command> {
-    let class_path = format!(
-        "{}:{}",
-        dir.join("conf").display(),
-        cache::jars(cache::HADOOP)?
-    );
+    let class_path = format!("{}:{}", dir.join("conf").display(), cache::jars(cache::HADOOP)?);
     let mut command = Command::new(cache::program("java")?);
-    command
-        .args([
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-Djava.net.preferIPv4Stack=true",
-        ])
-        .args([&format!("-Xmx{heap}m"), "-cp", &class_path]);
+    command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true"]).args([
+        &format!("-Xmx{heap}m"),
+        "-cp",
+        &class_path,
+    ]);
     Ok(command)
 }
 
@@ -161,8 +149,7 @@ fn configure(dir: &Path, ports: &Ports) -> Result<()> {
     let conf = dir.join("conf");
     // The published jars have no web pages, and the HTTP servers only ask that the folders be there.
     for pages in ["hdfs", "datanode", "static"] {
-        fs::create_dir_all(conf.join("webapps").join(pages).join("WEB-INF"))
-            .context("creating webapps")?;
+        fs::create_dir_all(conf.join("webapps").join(pages).join("WEB-INF")).context("creating webapps")?;
     }
     let file = |name: &str, contents: String| {
         fs::write(conf.join(name), contents).with_context(|| format!("writing {name}"))
@@ -182,14 +169,8 @@ fn core_site(dir: &Path, ports: &Ports) -> String {
 fn hdfs_site(dir: &Path, ports: &Ports) -> String {
     properties(&[
         ("dfs.replication", "1".to_owned()),
-        (
-            "dfs.namenode.name.dir",
-            format!("file://{}", dir.join("name").display()),
-        ),
-        (
-            "dfs.datanode.data.dir",
-            format!("file://{}", dir.join("data").display()),
-        ),
+        ("dfs.namenode.name.dir", format!("file://{}", dir.join("name").display())),
+        ("dfs.datanode.data.dir", format!("file://{}", dir.join("data").display())),
         ("dfs.namenode.rpc-address", ports.name.address()),
         ("dfs.namenode.http-address", ports.name_http.address()),
         ("dfs.datanode.address", ports.data.address()),
@@ -202,10 +183,7 @@ fn hdfs_site(dir: &Path, ports: &Ports) -> String {
         // Without these a restart waits half a minute, and a DataNode that died is noticed after ten.
         ("dfs.namenode.safemode.extension", "0".to_owned()),
         ("dfs.heartbeat.interval", "1".to_owned()),
-        (
-            "dfs.namenode.datanode.registration.ip-hostname-check",
-            "false".to_owned(),
-        ),
+        ("dfs.namenode.datanode.registration.ip-hostname-check", "false".to_owned()),
         ("dfs.namenode.handler.count", "4".to_owned()),
         ("dfs.datanode.handler.count", "4".to_owned()),
     ])
@@ -215,10 +193,7 @@ fn properties(values: &[(&str, String)]) -> String {
     let property = |(name, value): &(&str, String)| {
         format!("  <property><name>{name}</name><value>{value}</value></property>\n")
     };
-    format!(
-        "<configuration>\n{}</configuration>\n",
-        values.iter().map(property).collect::<String>()
-    )
+    format!("<configuration>\n{}</configuration>\n", values.iter().map(property).collect::<String>())
 }
 
 const LOG4J: &str = "\

@@ -11,16 +11,12 @@ const ANSWER: Duration = Duration::from_secs(30);
 
 /// The body of `http://<address><target>`.
 pub(crate) fn get(address: &str, target: &str) -> Result<Vec<u8>> {
-    let response =
-        exchange(address, target).with_context(|| format!("GET http://{address}{target}"))?;
-    let (head, body) = split(&response)
-        .with_context(|| format!("GET http://{address}{target}: no HTTP response"))?;
+    let response = exchange(address, target).with_context(|| format!("GET http://{address}{target}"))?;
+    let (head, body) =
+        split(&response).with_context(|| format!("GET http://{address}{target}: no HTTP response"))?;
     let status = head.lines().next().unwrap_or_default();
     if status.split(' ').nth(1) != Some("200") {
-        bail!(
-            "GET http://{address}{target}: {status}\n{}",
-            String::from_utf8_lossy(body)
-        );
+        bail!("GET http://{address}{target}: {status}\n{}", String::from_utf8_lossy(body));
     }
     Ok(body.to_owned())
 }
@@ -35,11 +31,6 @@ fn exchange(address: &str, target: &str) -> Result<Vec<u8>> {
 }
 
 fn split(response: &[u8]) -> Option<(&str, &[u8])> {
-    let end = response
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")?;
-    Some((
-        std::str::from_utf8(&response[..end]).ok()?,
-        &response[end + 4..],
-    ))
+    let end = response.windows(4).position(|window| window == b"\r\n\r\n")?;
+    Some((std::str::from_utf8(&response[..end]).ok()?, &response[end + 4..]))
 }

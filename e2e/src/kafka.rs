@@ -36,12 +36,7 @@ pub struct KafkaOptions {
 
 impl Default for KafkaOptions {
     fn default() -> Self {
-        Self {
-            secure: false,
-            session_timeout: Duration::from_secs(6),
-            heap: 512,
-            config: Vec::new(),
-        }
+        Self { secure: false, session_timeout: Duration::from_secs(6), heap: 512, config: Vec::new() }
     }
 }
 
@@ -97,10 +92,7 @@ impl Kafka {
         let dir = folder.dir("kafka")?;
         let (port, controller) = (Port::reserve()?, Port::reserve()?);
         let secure = if options.secure {
-            Some(Secure {
-                port: Port::reserve()?,
-                certificates: Certificates::create(folder, "kafka-tls")?,
-            })
+            Some(Secure { port: Port::reserve()?, certificates: Certificates::create(folder, "kafka-tls")? })
         } else {
             None
         };
@@ -111,14 +103,7 @@ impl Kafka {
         .context("writing server.properties")?;
         format(&dir, secure.as_ref())?;
         let process = launch(&dir, options.heap)?;
-        let mut started = Self {
-            process,
-            dir,
-            heap: options.heap,
-            port,
-            secure,
-            _controller: controller,
-        };
+        let mut started = Self { process, dir, heap: options.heap, port, secure, _controller: controller };
         started.await_answer()?;
         Ok(started)
     }
@@ -170,59 +155,35 @@ impl Kafka {
 
     fn await_answer(&mut self) -> Result<()> {
         let config = self.client();
-        self.process.until("answered an admin client", READY, || {
-            client::answers(&config)
-        })
+        self.process.until("answered an admin client", READY, || client::answers(&config))
     }
 }
 
 /// A JVM for a test server: quick to start, modest, one garbage collector thread.
 fn java(heap: u32) -> Result<Command> {
     let mut command = Command::new(cache::program("java")?);
-    command
-        .args([
-            "-XX:+UseSerialGC",
-            &format!("-Xmx{heap}m"),
-            "-cp",
-            &cache::jars(cache::KAFKA)?,
-        ])
-        .args([
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
-            "-Dorg.slf4j.simpleLogger.showDateTime=true",
-        ]);
+    command.args(["-XX:+UseSerialGC", &format!("-Xmx{heap}m"), "-cp", &cache::jars(cache::KAFKA)?]).args([
+        "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
+        "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    ]);
     Ok(command)
 }
 
 fn format(dir: &Path, secure: Option<&Secure>) -> Result<()> {
     let mut command = java(128)?;
     command
-        .args([
-            "-XX:TieredStopAtLevel=1",
-            "kafka.tools.StorageTool",
-            "format",
-            "-t",
-            CLUSTER_ID,
-            "-c",
-        ])
+        .args(["-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"])
         .arg(dir.join("server.properties"));
     if let Some(secure) = secure {
-        let login = format!(
-            "SCRAM-SHA-512=[name={},password={}]",
-            secure.username(),
-            secure.password()
-        );
+        let login = format!("SCRAM-SHA-512=[name={},password={}]", secure.username(), secure.password());
         command.args(["--add-scram", &login]);
     }
-    run(&mut command)
-        .context("formatting Kafka's storage")
-        .map(drop)
+    run(&mut command).context("formatting Kafka's storage").map(drop)
 }
 
 fn launch(dir: &Path, heap: u32) -> Result<Process> {
     let mut command = java(heap)?;
-    command
-        .arg("kafka.Kafka")
-        .arg(dir.join("server.properties"));
+    command.arg("kafka.Kafka").arg(dir.join("server.properties"));
     Process::start("kafka", command, &dir.join("kafka.log"))
 }
 
@@ -285,16 +246,11 @@ fn secure_lines(secure: &Secure) -> [String; 6] {
     let listener = "listener.name.sec";
     let modules = "org.apache.kafka.common.security";
     [
-        format!(
-            "{listener}.ssl.keystore.location={}",
-            secure.certificates.keystore().display()
-        ),
+        format!("{listener}.ssl.keystore.location={}", secure.certificates.keystore().display()),
         format!("{listener}.ssl.keystore.password={KEYSTORE_PASSWORD}"),
         format!("{listener}.ssl.keystore.type=PKCS12"),
         format!("{listener}.sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN"),
-        format!(
-            "{listener}.scram-sha-512.sasl.jaas.config={modules}.scram.ScramLoginModule required;"
-        ),
+        format!("{listener}.scram-sha-512.sasl.jaas.config={modules}.scram.ScramLoginModule required;"),
         format!(
             "{listener}.plain.sasl.jaas.config={modules}.plain.PlainLoginModule required user_{user}=\"{password}\";"
         ),

@@ -47,26 +47,17 @@ impl Oracle {
 
     /// The counts that must come out: of the books, and of the rows.
     pub fn expect(&self) -> Result<serde_json::Value> {
-        serde_json::from_str(&run(&mut self.command("expect")?)?)
-            .context("reading the oracle's counts")
+        serde_json::from_str(&run(&mut self.command("expect")?)?).context("reading the oracle's counts")
     }
 
     fn command(&self, name: &str) -> Result<Command> {
         let mut command = python(name)?;
-        for path in self
-            .rides
-            .iter()
-            .chain(&self.fares)
-            .chain([&self.neighbourhoods])
-        {
+        for path in self.rides.iter().chain(&self.fares).chain([&self.neighbourhoods]) {
             if !path.exists() {
                 bail!("the oracle's input {} is missing", path.display());
             }
         }
-        command
-            .arg("--neighbourhoods")
-            .arg(&self.neighbourhoods)
-            .args(&self.settings);
+        command.arg("--neighbourhoods").arg(&self.neighbourhoods).args(&self.settings);
         command.arg("--rides").args(&self.rides);
         command.arg("--fares").args(&self.fares);
         Ok(command)

@@ -35,13 +35,9 @@ impl Port {
         for _ in 0..COUNT {
             let step = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
             let number = FIRST + (first + step) % COUNT;
-            let lock =
-                File::create(locks.join(number.to_string())).context("opening a port's lock")?;
+            let lock = File::create(locks.join(number.to_string())).context("opening a port's lock")?;
             if lock.try_lock().is_ok() && is_free(number) {
-                return Ok(Self {
-                    number,
-                    _lock: lock,
-                });
+                return Ok(Self { number, _lock: lock });
             }
         }
         bail!("no free port in {FIRST}..{}", FIRST + COUNT);

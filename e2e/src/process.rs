@@ -47,11 +47,7 @@ impl Process {
             .stdout(output.try_clone().context("sharing the log")?)
             .stderr(output);
         let child = spawn(command)?.with_context(|| format!("starting {name}"))?;
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            log: log.to_owned(),
-        })
+        Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
     }
 
     /// Its process id.
@@ -67,9 +63,7 @@ impl Process {
     /// SIGKILL, and waits for the end.
     pub fn kill9(&mut self) -> Result<()> {
         self.signal(Signal::KILL)?;
-        self.child
-            .wait()
-            .with_context(|| format!("waiting for {}", self.name))?;
+        self.child.wait().with_context(|| format!("waiting for {}", self.name))?;
         Ok(())
     }
 
@@ -92,10 +86,8 @@ impl Process {
     pub fn wait(&mut self, timeout: Duration) -> Result<Option<ExitStatus>> {
         let deadline = Instant::now() + timeout;
         loop {
-            if let Some(status) = self
-                .child
-                .try_wait()
-                .with_context(|| format!("waiting for {}", self.name))?
+            if let Some(status) =
+                self.child.try_wait().with_context(|| format!("waiting for {}", self.name))?
             {
                 return Ok(Some(status));
             }
@@ -112,27 +104,14 @@ impl Process {
     }
 
     /// Polls `ready` until it holds. Fails, with the end of the log, when the process ends or the time is up.
-    pub fn until(
-        &mut self,
-        what: &str,
-        timeout: Duration,
-        mut ready: impl FnMut() -> bool,
-    ) -> Result<()> {
+    pub fn until(&mut self, what: &str, timeout: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
         let deadline = Instant::now() + timeout;
         while !ready() {
             if let Some(status) = self.wait(Duration::ZERO)? {
-                bail!(
-                    "{} ended ({status}) before it {what}; {}",
-                    self.name,
-                    self.last_lines()
-                );
+                bail!("{} ended ({status}) before it {what}; {}", self.name, self.last_lines());
             }
             if Instant::now() >= deadline {
-                bail!(
-                    "{} has not {what} in {timeout:?}; {}",
-                    self.name,
-                    self.last_lines()
-                );
+                bail!("{} has not {what} in {timeout:?}; {}", self.name, self.last_lines());
             }
             thread::sleep(POLL);
         }
@@ -145,11 +124,7 @@ impl Process {
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<_> = text.lines().collect();
         let tail = &lines[lines.len().saturating_sub(LOG_LINES)..];
-        format!(
-            "the last lines of {}:\n{}",
-            self.log.display(),
-            tail.join("\n")
-        )
+        format!("the last lines of {}:\n{}", self.log.display(), tail.join("\n"))
     }
 
     /// SIGTERM, then SIGKILL for what does not listen.
@@ -160,9 +135,7 @@ impl Process {
         }
         if self.wait(PATIENCE)?.is_none() {
             self.signal_if_running(Signal::KILL)?;
-            self.child
-                .wait()
-                .with_context(|| format!("waiting for {}", self.name))?;
+            self.child.wait().with_context(|| format!("waiting for {}", self.name))?;
         }
         Ok(())
     }
@@ -179,12 +152,8 @@ impl Process {
         if self.wait(Duration::ZERO)?.is_some() {
             return Ok(false);
         }
-        let group = i32::try_from(self.pid())
-            .ok()
-            .and_then(Pid::from_raw)
-            .context("a pid that is none")?;
-        kill_process_group(group, signal)
-            .with_context(|| format!("{signal:?} to {}", self.name))?;
+        let group = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("a pid that is none")?;
+        kill_process_group(group, signal).with_context(|| format!("{signal:?} to {}", self.name))?;
         Ok(true)
     }
 }
@@ -201,10 +170,7 @@ impl Drop for Process {
 /// The same command, which the kernel kills when our spawning thread, that is this process, ends.
 fn dying_with_us(command: Command) -> Result<Command> {
     let mut wrapped = Command::new(cache::program("setpriv")?);
-    wrapped
-        .args(["--pdeathsig", "KILL", "--"])
-        .arg(command.get_program())
-        .args(command.get_args());
+    wrapped.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
     if let Some(dir) = command.get_current_dir() {
         wrapped.current_dir(dir);
     }
@@ -239,9 +205,7 @@ fn spawn(command: Command) -> Result<io::Result<Child>> {
 
 /// Runs a command to its end and returns what it printed; fails with its error output.
 pub fn run(command: &mut Command) -> Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("starting {command:?}"))?;
+    let output = command.output().with_context(|| format!("starting {command:?}"))?;
     let stdout = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);

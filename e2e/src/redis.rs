@@ -70,10 +70,7 @@ impl Default for RedisOptions {
 impl RedisOptions {
     /// The default under another name.
     pub fn named(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            ..Self::default()
-        }
+        Self { name: name.to_owned(), ..Self::default() }
     }
 }
 
@@ -106,27 +103,15 @@ impl Redis {
         let dir = folder.dir(&options.name)?;
         let port = Port::reserve()?;
         let secure = if options.tls {
-            Some((
-                Port::reserve()?,
-                Certificates::create(folder, &format!("{}-tls", options.name))?,
-            ))
+            Some((Port::reserve()?, Certificates::create(folder, &format!("{}-tls", options.name))?))
         } else {
             None
         };
         fs::create_dir_all(dir.join("data")).context("creating Redis' data folder")?;
-        fs::write(
-            dir.join("redis.conf"),
-            config(&dir, &options, &port, secure.as_ref()),
-        )
-        .context("writing redis.conf")?;
+        fs::write(dir.join("redis.conf"), config(&dir, &options, &port, secure.as_ref()))
+            .context("writing redis.conf")?;
         let process = launch(&dir)?;
-        let mut started = Self {
-            process,
-            options,
-            dir,
-            port,
-            secure,
-        };
+        let mut started = Self { process, options, dir, port, secure };
         started.await_answer()?;
         Ok(started)
     }
@@ -166,38 +151,26 @@ impl Redis {
 
     /// A connection of the harness, as the default user and without TLS.
     pub fn connection(&self) -> Result<Connection> {
-        let login = self
-            .options
-            .password
-            .as_ref()
-            .map(|password| format!(":{password}@"))
-            .unwrap_or_default();
+        let login =
+            self.options.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
         let client = redis::Client::open(format!("redis://{login}{}/", self.port.address()))?;
-        let connection = client
-            .get_connection_with_timeout(ANSWER)
-            .context("connecting to Redis")?;
+        let connection = client.get_connection_with_timeout(ANSWER).context("connecting to Redis")?;
         connection.set_read_timeout(Some(ANSWER))?;
         Ok(connection)
     }
 
     /// A section of INFO, such as `memory`.
     pub fn info(&self, section: &str) -> Result<redis::InfoDict> {
-        Ok(redis::cmd("INFO")
-            .arg(section)
-            .query(&mut self.connection()?)?)
+        Ok(redis::cmd("INFO").arg(section).query(&mut self.connection()?)?)
     }
 
     /// CPU time used since its start.
     pub fn cpu_seconds(&self) -> Result<CpuSeconds> {
         let info = self.info("cpu")?;
-        let seconds = |name: &str| {
-            info.get::<f64>(name)
-                .with_context(|| format!("INFO without {name}"))
-        };
+        let seconds = |name: &str| info.get::<f64>(name).with_context(|| format!("INFO without {name}"));
         Ok(CpuSeconds {
             process: seconds("used_cpu_sys")? + seconds("used_cpu_user")?,
-            main_thread: seconds("used_cpu_sys_main_thread")?
-                + seconds("used_cpu_user_main_thread")?,
+            main_thread: seconds("used_cpu_sys_main_thread")? + seconds("used_cpu_user_main_thread")?,
         })
     }
 
@@ -257,12 +230,8 @@ impl Redis {
     }
 
     fn await_answer(&mut self) -> Result<()> {
-        let login = self
-            .options
-            .password
-            .as_ref()
-            .map(|password| format!(":{password}@"))
-            .unwrap_or_default();
+        let login =
+            self.options.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
         let client = redis::Client::open(format!("redis://{login}{}/", self.port.address()))?;
         // While it loads its data it connects but refuses to answer.
         let answers = || {
@@ -281,49 +250,23 @@ fn launch(dir: &Path) -> Result<Process> {
     Process::start("redis", command, &dir.join("redis.log"))
 }
 
-fn config(
-    dir: &Path,
-    options: &RedisOptions,
-    port: &Port,
-    secure: Option<&(Port, Certificates)>,
-) -> String {
+fn config(dir: &Path, options: &RedisOptions, port: &Port, secure: Option<&(Port, Certificates)>) -> String {
     let mut lines = vec![
         "bind 127.0.0.1".to_owned(),
         format!("port {}", port.number()),
         format!("dir {}", dir.join("data").display()),
         "save \"\"".to_owned(),
-        format!(
-            "appendonly {}",
-            if options.appendonly { "yes" } else { "no" }
-        ),
+        format!("appendonly {}", if options.appendonly { "yes" } else { "no" }),
         "appendfsync everysec".to_owned(),
         // A rewrite in the middle of a copy would tear it.
         "auto-aof-rewrite-percentage 0".to_owned(),
     ];
+    lines.extend(options.password.iter().map(|password| format!("requirepass {password}")));
     lines.extend(
-        options
-            .password
-            .iter()
-            .map(|password| format!("requirepass {password}")),
+        options.user.iter().map(|user| format!("user {} on >{} {}", user.name, user.password, user.rules)),
     );
-    lines.extend(
-        options
-            .user
-            .iter()
-            .map(|user| format!("user {} on >{} {}", user.name, user.password, user.rules)),
-    );
-    lines.extend(
-        options
-            .maxmemory
-            .iter()
-            .map(|limit| format!("maxmemory {limit}")),
-    );
-    lines.extend(
-        options
-            .maxmemory_policy
-            .iter()
-            .map(|policy| format!("maxmemory-policy {policy}")),
-    );
+    lines.extend(options.maxmemory.iter().map(|limit| format!("maxmemory {limit}")));
+    lines.extend(options.maxmemory_policy.iter().map(|policy| format!("maxmemory-policy {policy}")));
     if let Some((port, certificates)) = secure {
         lines.extend([
             format!("tls-port {}", port.number()),
@@ -345,8 +288,7 @@ fn copy_dir(from: &Path, to: &Path) -> Result<()> {
         if entry.file_type()?.is_dir() {
             copy_dir(&entry.path(), &target)?;
         } else {
-            fs::copy(entry.path(), &target)
-                .with_context(|| format!("copying to {}", target.display()))?;
+            fs::copy(entry.path(), &target).with_context(|| format!("copying to {}", target.display()))?;
         }
     }
     Ok(())

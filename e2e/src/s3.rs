@@ -96,14 +96,7 @@ impl S3 {
 fn launch(dir: &Path, port: &Port) -> Result<Process> {
     let mut command = Command::new(cache::binary("versitygw")?);
     command
-        .args([
-            "--access",
-            "e2e-access",
-            "--secret",
-            "e2e-secret",
-            "--region",
-            "us-east-1",
-        ])
+        .args(["--access", "e2e-access", "--secret", "e2e-secret", "--region", "us-east-1"])
         .args(["--port", &port.address(), "posix"])
         .arg(dir.join("data"));
     Process::start("versitygw", command, &dir.join("versitygw.log"))

@@ -21,9 +21,7 @@ pub struct Certificates {
 impl Certificates {
     /// Makes them in a folder of their own.
     pub fn create(folder: &Folder, name: &str) -> Result<Self> {
-        let made = Self {
-            dir: folder.dir(name)?,
-        };
+        let made = Self { dir: folder.dir(name)? };
         let extensions = "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n";
         folder.file(&format!("{name}/server.ext"), extensions)?;
         made.openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj /CN=e2e-ca -keyout ca.key -out ca.pem")?;

@@ -27,11 +27,7 @@ impl Watcher {
         let dir = folder.dir("watcher")?;
         let until = dir.join("until");
         let mut command = python("watch")?;
-        command
-            .arg("--output")
-            .arg(output)
-            .arg("--until")
-            .arg(&until);
+        command.arg("--output").arg(output).arg("--until").arg(&until);
         if may_merge {
             command.arg("--may-merge");
         }
@@ -42,15 +38,9 @@ impl Watcher {
     /// Has one more look, ends, and fails with what was seen amiss at any time; else says how much was seen.
     pub fn finish(mut self) -> Result<String> {
         fs::write(&self.until, "").context("telling the watcher to end")?;
-        let status = self
-            .process
-            .wait(LAST_LOOK)?
-            .context("the watcher does not end")?;
+        let status = self.process.wait(LAST_LOOK)?.context("the watcher does not end")?;
         if !status.success() {
-            bail!(
-                "the watcher saw something amiss; {}",
-                self.process.last_lines()
-            );
+            bail!("the watcher saw something amiss; {}", self.process.last_lines());
         }
         let log = fs::read_to_string(self.process.log()).context("reading the watcher's log")?;
         Ok(log.trim().to_owned())

@@ -16,10 +16,7 @@ use tips_e2e::s3::S3;
 use tips_e2e::{Folder, Process, scenario};
 
 fn set(redis: &Redis, key: &str, value: &str) -> Result<()> {
-    Ok(redis::cmd("SET")
-        .arg(key)
-        .arg(value)
-        .exec(&mut redis.connection()?)?)
+    Ok(redis::cmd("SET").arg(key).arg(value).exec(&mut redis.connection()?)?)
 }
 
 fn get(redis: &Redis, key: &str) -> Result<Option<String>> {
@@ -46,13 +43,9 @@ fn a_process_ends_when_the_test_process_is_killed() {
     scenario("process-orphan", |folder| {
         let pid_file = folder.path().join("pid");
         let mut command = Command::new(std::env::current_exe()?);
-        command
-            .args(["--ignored", "--exact", "holds_a_process"])
-            .env(HOLDER, &pid_file);
+        command.args(["--ignored", "--exact", "holds_a_process"]).env(HOLDER, &pid_file);
         let mut holder = Process::start("holder", command, &folder.path().join("log"))?;
-        holder.until("started its child", Duration::from_secs(20), || {
-            pid_file.exists()
-        })?;
+        holder.until("started its child", Duration::from_secs(20), || pid_file.exists())?;
         let child = format!("/proc/{}", std::fs::read_to_string(pid_file)?);
         ensure!(std::fs::exists(&child)?, "the child should live");
         holder.kill9()?;
@@ -77,9 +70,8 @@ fn holds_a_process() {
     let mut command = Command::new("sleep");
     command.arg("600");
     // Its guard lives on, and the thread that asked for it ends, as tests' threads do.
-    let started = std::thread::spawn(move || {
-        Process::start("sleep", command, Path::new("/dev/null")).unwrap()
-    });
+    let started =
+        std::thread::spawn(move || Process::start("sleep", command, Path::new("/dev/null")).unwrap());
     let process = started.join().unwrap();
     let half = pid_file.with_extension("half");
     std::fs::write(&half, process.pid().to_string()).unwrap();
@@ -93,14 +85,8 @@ fn a_process_that_fails_to_start_shows_its_log() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo the reason; exit 3"]);
         let mut process = Process::start("sh", command, &folder.path().join("log"))?;
-        let error = process
-            .until("answered", Duration::from_secs(10), || false)
-            .unwrap_err()
-            .to_string();
-        ensure!(
-            error.contains("the reason") && error.contains("exit status: 3"),
-            "{error}"
-        );
+        let error = process.until("answered", Duration::from_secs(10), || false).unwrap_err().to_string();
+        ensure!(error.contains("the reason") && error.contains("exit status: 3"), "{error}");
         Ok(())
     });
 }
@@ -115,10 +101,7 @@ fn a_folder_of_a_failed_test_is_kept() {
     });
     let message = failed.unwrap_err().downcast::<String>().unwrap();
     let path = message.strip_prefix("folder-kept: ").unwrap();
-    assert_eq!(
-        std::fs::read_to_string(format!("{path}/evidence")).unwrap(),
-        "here"
-    );
+    assert_eq!(std::fs::read_to_string(format!("{path}/evidence")).unwrap(), "here");
     std::fs::remove_dir_all(path).unwrap();
 }
 
@@ -156,11 +139,7 @@ fn redis_can_lose_its_last_writes() {
 #[test]
 fn redis_with_tls_and_users_refuses_strangers() {
     scenario("redis-tls", |folder| {
-        let user = User {
-            name: "tips".into(),
-            password: "tips-secret".into(),
-            rules: "~tips* +@all".into(),
-        };
+        let user = User { name: "tips".into(), password: "tips-secret".into(), rules: "~tips* +@all".into() };
         let options = RedisOptions {
             password: Some("admin-secret".into()),
             user: Some(user),
@@ -193,18 +172,12 @@ fn a_redis_cluster_serves_all_slots_and_fails_over() {
         let mut cluster = RedisCluster::start_with(folder, 3, 1, &RedisOptions::default())?;
         let client = redis::cluster::ClusterClient::new(cluster.urls())?;
         for key in ["a", "b", "c", "d"] {
-            redis::cmd("SET")
-                .arg(key)
-                .arg(1)
-                .exec(&mut client.get_connection()?)?;
+            redis::cmd("SET").arg(key).arg(1).exec(&mut client.get_connection()?)?;
         }
         cluster.nodes()[0].kill9()?;
         cluster.await_failover(0)?;
         for key in ["a", "b", "c", "d"] {
-            redis::cmd("SET")
-                .arg(key)
-                .arg(2)
-                .exec(&mut client.get_connection()?)?;
+            redis::cmd("SET").arg(key).arg(2).exec(&mut client.get_connection()?)?;
         }
         cluster.nodes()[0].up()?;
         cluster.await_ok()
@@ -242,21 +215,9 @@ fn hdfs_keeps_its_files_over_a_kill_and_a_restart() {
 
 fn put_hdfs(hdfs: &Hdfs, folder: &Folder, path: &str, contents: &str) -> Result<()> {
     let body = folder.file("body", contents)?;
-    let url = format!(
-        "{}{}?op=CREATE&overwrite=true",
-        hdfs.webhdfs(),
-        path.replace(' ', "%20")
-    );
-    let output = Command::new("curl")
-        .args(["-sSfL", "-X", "PUT", "-T"])
-        .arg(&body)
-        .arg(url)
-        .output()?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let url = format!("{}{}?op=CREATE&overwrite=true", hdfs.webhdfs(), path.replace(' ', "%20"));
+    let output = Command::new("curl").args(["-sSfL", "-X", "PUT", "-T"]).arg(&body).arg(url).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
 
@@ -269,16 +230,9 @@ fn kafka_keeps_its_topics_over_a_kill_and_a_restart() {
         kafka.kill9()?;
         kafka.up()?;
         kafka.add_partitions("rides", 3)?;
-        kafka.produce(
-            "rides",
-            None,
-            (0..100).map(|id| Record::keyed(&format!("{id},START"))),
-        )?;
+        kafka.produce("rides", None, (0..100).map(|id| Record::keyed(&format!("{id},START"))))?;
         let ends = kafka.end_offsets("rides")?;
-        ensure!(
-            ends.len() == 3 && ends.values().sum::<i64>() == 103 && ends[&1] > 3,
-            "{ends:?}"
-        );
+        ensure!(ends.len() == 3 && ends.values().sum::<i64>() == 103 && ends[&1] > 3, "{ends:?}");
         kafka.restart()?;
         ensure!(kafka.end_offsets("rides")? == ends);
         ensure!(kafka.create_topic("rides", 1).is_err(), "it should exist");
@@ -289,18 +243,12 @@ fn kafka_keeps_its_topics_over_a_kill_and_a_restart() {
 #[test]
 fn kafka_speaks_sasl_ssl_and_refuses_a_wrong_password() {
     scenario("kafka-secure", |folder| {
-        let options = KafkaOptions {
-            secure: true,
-            ..KafkaOptions::default()
-        };
+        let options = KafkaOptions { secure: true, ..KafkaOptions::default() };
         let kafka = Kafka::start_with(folder, &options)?;
         let secure = kafka.secure().context("no secure listener")?;
         for mechanism in ["SCRAM-SHA-512", "PLAIN"] {
             ensure!(logs_in(secure, mechanism, secure.password()), "{mechanism}");
-            ensure!(
-                !logs_in(secure, mechanism, "wrong"),
-                "{mechanism} with a wrong password"
-            );
+            ensure!(!logs_in(secure, mechanism, "wrong"), "{mechanism} with a wrong password");
         }
         Ok(())
     });
@@ -316,9 +264,7 @@ fn logs_in(secure: &Secure, mechanism: &str, password: &str) -> bool {
         .set("sasl.password", password)
         .create()
         .unwrap();
-    consumer
-        .fetch_metadata(None, Duration::from_secs(5))
-        .is_ok()
+    consumer.fetch_metadata(None, Duration::from_secs(5)).is_ok()
 }
 
 #[test]
@@ -342,19 +288,10 @@ fn s3_refuses_while_it_is_down_and_keeps_its_objects() {
 fn put(s3: &S3, folder: &Folder, contents: &str) -> Result<()> {
     let body = folder.file("body", contents)?;
     let output = Command::new("curl")
-        .args([
-            "-sS",
-            "--fail-with-body",
-            "--aws-sigv4",
-            &format!("aws:amz:{}:s3", s3.region()),
-        ])
+        .args(["-sS", "--fail-with-body", "--aws-sigv4", &format!("aws:amz:{}:s3", s3.region())])
         // Older versions of curl do not say by themselves what they sign.
         .args(["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD"])
-        .args([
-            "--user",
-            &format!("{}:{}", s3.access_key(), s3.secret_key()),
-            "-T",
-        ])
+        .args(["--user", &format!("{}:{}", s3.access_key(), s3.secret_key()), "-T"])
         .arg(&body)
         .arg(format!("{}/{}/dir/object", s3.endpoint(), s3.bucket()))
         .output()?;

@@ -32,11 +32,7 @@ fn the_oracles_own_tests_pass() {
         .arg(sources)
         .output();
     let output = output.unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -63,14 +59,8 @@ fn the_oracle_counts_the_real_data() {
             ..Oracle::default()
         };
         let counts = oracle.expect()?;
-        ensure!(
-            counts["rides"]["valid"] == 100_000 && counts["fares"]["valid"] == 46_450,
-            "{counts:#}"
-        );
-        ensure!(
-            counts["joined"] == 45_415 && counts["ambiguous_ids"] == 0,
-            "{counts:#}"
-        );
+        ensure!(counts["rides"]["valid"] == 100_000 && counts["fares"]["valid"] == 46_450, "{counts:#}");
+        ensure!(counts["joined"] == 45_415 && counts["ambiguous_ids"] == 0, "{counts:#}");
         Ok(())
     });
 }

@@ -62,8 +62,7 @@ impl Hdfs {
         // The NameNode says where the DataNode is; the path is in that address again, already encoded.
         let target = format!("{}?op=OPEN&noredirect=true", webhdfs(path));
         let body = http::get(&self.ports.name_http.address(), &target)?;
-        let redirect: Redirect =
-            serde_json::from_slice(&body).context("WebHDFS' answer to OPEN")?;
+        let redirect: Redirect = serde_json::from_slice(&body).context("WebHDFS' answer to OPEN")?;
         let (address, target) = redirect
             .location
             .strip_prefix("http://")
@@ -73,12 +72,8 @@ impl Hdfs {
     }
 
     fn list(&self, path: &str) -> Result<Vec<Status>> {
-        let body = http::get(
-            &self.ports.name_http.address(),
-            &format!("{}?op=LISTSTATUS", webhdfs(path)),
-        )?;
-        let listing: Listing =
-            serde_json::from_slice(&body).context("WebHDFS' answer to LISTSTATUS")?;
+        let body = http::get(&self.ports.name_http.address(), &format!("{}?op=LISTSTATUS", webhdfs(path)))?;
+        let listing: Listing = serde_json::from_slice(&body).context("WebHDFS' answer to LISTSTATUS")?;
         Ok(listing.file_statuses.file_status)
     }
 }

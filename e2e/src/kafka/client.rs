@@ -7,16 +7,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use futures::executor::block_on;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{
-    AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult,
-};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{
-    BaseRecord, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer,
-};
+use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer};
 
 use super::Kafka;
 
@@ -37,38 +33,25 @@ impl Record {
     /// A line keyed by its first column, the ride id, as the streams' producers key them.
     pub fn keyed(line: &str) -> Self {
         let id = line.split(',').next().unwrap_or_default();
-        Self {
-            key: Some(id.into()),
-            value: Some(line.into()),
-            timestamp: None,
-        }
+        Self { key: Some(id.into()), value: Some(line.into()), timestamp: None }
     }
 }
 
 impl From<&str> for Record {
     fn from(line: &str) -> Self {
-        Self {
-            value: Some(line.into()),
-            ..Self::default()
-        }
+        Self { value: Some(line.into()), ..Self::default() }
     }
 }
 
 impl From<String> for Record {
     fn from(line: String) -> Self {
-        Self {
-            value: Some(line.into()),
-            ..Self::default()
-        }
+        Self { value: Some(line.into()), ..Self::default() }
     }
 }
 
 impl From<&[u8]> for Record {
     fn from(bytes: &[u8]) -> Self {
-        Self {
-            value: Some(bytes.into()),
-            ..Self::default()
-        }
+        Self { value: Some(bytes.into()), ..Self::default() }
     }
 }
 
@@ -82,9 +65,7 @@ impl Kafka {
     /// Raises a topic's number of partitions to `total`.
     pub fn add_partitions(&self, topic: &str, total: usize) -> Result<()> {
         let raised = NewPartitions::new(topic, total);
-        all_done(block_on(
-            self.admin()?.create_partitions([&raised], &options()),
-        )?)
+        all_done(block_on(self.admin()?.create_partitions([&raised], &options()))?)
     }
 
     /// Produces records, in order and each once, and waits until the broker has them all. Without a partition they
@@ -106,9 +87,7 @@ impl Kafka {
         for record in records {
             send(&producer, topic, partition, &record.into())?;
         }
-        producer
-            .flush(ANSWER)
-            .context("waiting for the broker to take all records")?;
+        producer.flush(ANSWER).context("waiting for the broker to take all records")?;
         match producer.context().0.load(Ordering::Relaxed) {
             0 => Ok(()),
             lost => bail!("{lost} records were not delivered to {topic}"),
@@ -118,13 +97,8 @@ impl Kafka {
     /// Where each partition of a topic ends.
     pub fn end_offsets(&self, topic: &str) -> Result<BTreeMap<i32, i64>> {
         let consumer: BaseConsumer = self.client().create().context("creating a consumer")?;
-        let metadata = consumer
-            .fetch_metadata(Some(topic), ANSWER)
-            .context("asking for metadata")?;
-        let partitions = metadata
-            .topics()
-            .iter()
-            .flat_map(|topic| topic.partitions());
+        let metadata = consumer.fetch_metadata(Some(topic), ANSWER).context("asking for metadata")?;
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
         partitions
             .map(|partition| {
                 let (_, end) = consumer.fetch_watermarks(topic, partition.id(), ANSWER)?;
@@ -155,9 +129,7 @@ fn all_done(results: Vec<TopicResult>) -> Result<()> {
 }
 
 fn options() -> AdminOptions {
-    AdminOptions::new()
-        .operation_timeout(Some(ANSWER))
-        .request_timeout(Some(ANSWER))
+    AdminOptions::new().operation_timeout(Some(ANSWER)).request_timeout(Some(ANSWER))
 }
 
 fn send(

@@ -36,20 +36,10 @@ impl RedisCluster {
         options: &RedisOptions,
     ) -> Result<Self> {
         let count = masters * (1 + replicas);
-        let buses = (0..count)
-            .map(|_| Port::reserve())
-            .collect::<Result<Vec<_>>>()?;
+        let buses = (0..count).map(|_| Port::reserve()).collect::<Result<Vec<_>>>()?;
         let start = |(index, bus): (usize, &Port)| Redis::start(folder, node(options, index, bus));
-        let nodes = buses
-            .iter()
-            .enumerate()
-            .map(start)
-            .collect::<Result<Vec<_>>>()?;
-        let cluster = Self {
-            nodes,
-            masters,
-            buses,
-        };
+        let nodes = buses.iter().enumerate().map(start).collect::<Result<Vec<_>>>()?;
+        let cluster = Self { nodes, masters, buses };
         cluster.form()?;
         Ok(cluster)
     }
@@ -67,10 +57,7 @@ impl RedisCluster {
     /// Waits until every node that runs says that all slots are served.
     pub fn await_ok(&self) -> Result<()> {
         until("the cluster is ok", || {
-            let states = self
-                .nodes
-                .iter()
-                .filter_map(|node| self.ask(node, "INFO").ok());
+            let states = self.nodes.iter().filter_map(|node| self.ask(node, "INFO").ok());
             states
                 .map(|state| state.contains("cluster_state:ok"))
                 .reduce(|all, one| all && one)
@@ -80,22 +67,13 @@ impl RedisCluster {
 
     /// Waits until the others have given the slots of the master `index`, which is down, to its replica.
     pub fn await_failover(&self, index: usize) -> Result<()> {
-        let down = format!(
-            ":{}@",
-            self.nodes.get(index).context("no such node")?.port()
-        );
+        let down = format!(":{}@", self.nodes.get(index).context("no such node")?.port());
         until("a replica has taken over", || {
-            self.nodes
-                .iter()
-                .filter_map(|node| self.ask(node, "NODES").ok())
-                .all(|nodes| {
-                    // `<id> <address> <flags> … <slots>`: a failed master that has lost its slots ends with its state.
-                    let line = nodes
-                        .lines()
-                        .find(|line| line.contains(&down))
-                        .unwrap_or_default();
-                    line.contains("fail") && line.ends_with("connected")
-                })
+            self.nodes.iter().filter_map(|node| self.ask(node, "NODES").ok()).all(|nodes| {
+                // `<id> <address> <flags> … <slots>`: a failed master that has lost its slots ends with its state.
+                let line = nodes.lines().find(|line| line.contains(&down)).unwrap_or_default();
+                line.contains("fail") && line.ends_with("connected")
+            })
         })?;
         self.await_ok()
     }
@@ -103,58 +81,35 @@ impl RedisCluster {
     /// What `redis-cli --cluster create` does, with bus ports of our choice and without its pauses.
     fn form(&self) -> Result<()> {
         for (index, node) in self.nodes.iter().enumerate() {
-            redis::cmd("CLUSTER")
-                .arg("SET-CONFIG-EPOCH")
-                .arg(index + 1)
-                .exec(&mut node.connection()?)?;
+            redis::cmd("CLUSTER").arg("SET-CONFIG-EPOCH").arg(index + 1).exec(&mut node.connection()?)?;
         }
         let masters = &self.nodes[..self.masters];
         for (index, node) in masters.iter().enumerate() {
-            let (first, last) = (
-                SLOTS * index / self.masters,
-                SLOTS * (index + 1) / self.masters - 1,
-            );
-            redis::cmd("CLUSTER")
-                .arg("ADDSLOTSRANGE")
-                .arg(first)
-                .arg(last)
-                .exec(&mut node.connection()?)?;
+            let (first, last) = (SLOTS * index / self.masters, SLOTS * (index + 1) / self.masters - 1);
+            redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(first).arg(last).exec(&mut node.connection()?)?;
         }
-        let mut first = masters
-            .first()
-            .context("a cluster without masters")?
-            .connection()?;
+        let mut first = masters.first().context("a cluster without masters")?.connection()?;
         for (node, bus) in self.nodes.iter().zip(&self.buses).skip(1) {
             let meet = ("MEET", "127.0.0.1", node.port(), bus.number());
             redis::cmd("CLUSTER").arg(meet).exec(&mut first)?;
         }
         let known = format!("cluster_known_nodes:{}\r", self.nodes.len());
         until("all nodes know each other", || {
-            self.nodes.iter().all(|node| {
-                self.ask(node, "INFO")
-                    .is_ok_and(|info| info.contains(&known))
-            })
+            self.nodes.iter().all(|node| self.ask(node, "INFO").is_ok_and(|info| info.contains(&known)))
         })?;
         self.await_ok()?;
         for (index, replica) in self.nodes.iter().enumerate().skip(self.masters) {
             let master: String = redis::cmd("CLUSTER")
                 .arg("MYID")
                 .query(&mut self.nodes[index % self.masters].connection()?)?;
-            redis::cmd("CLUSTER")
-                .arg("REPLICATE")
-                .arg(master)
-                .exec(&mut replica.connection()?)?;
+            redis::cmd("CLUSTER").arg("REPLICATE").arg(master).exec(&mut replica.connection()?)?;
         }
         let replicas = &self.nodes[self.masters..];
-        until("all replicas are in step", || {
-            replicas.iter().all(is_in_step)
-        })
+        until("all replicas are in step", || replicas.iter().all(is_in_step))
     }
 
     fn ask(&self, node: &Redis, what: &str) -> Result<String> {
-        Ok(redis::cmd("CLUSTER")
-            .arg(what)
-            .query(&mut node.connection()?)?)
+        Ok(redis::cmd("CLUSTER").arg(what).query(&mut node.connection()?)?)
     }
 }
 

@@ -28,9 +28,7 @@ impl Sentinel {
     pub fn start(folder: &Folder) -> Result<Self> {
         let first = Redis::start(folder, RedisOptions::named("redis-first"))?;
         let mut follower = RedisOptions::named("redis-second");
-        follower
-            .config
-            .push(format!("replicaof 127.0.0.1 {}", first.port()));
+        follower.config.push(format!("replicaof 127.0.0.1 {}", first.port()));
         let second = Redis::start(folder, follower)?;
         until("the replica is in step", || is_in_step(&second))?;
 
@@ -49,12 +47,7 @@ impl Sentinel {
         let mut command = Command::new(cache::program("redis-sentinel")?);
         command.arg(config);
         let process = Process::start("sentinel", command, &dir.join("sentinel.log"))?;
-        let mut started = Self {
-            process,
-            port,
-            first,
-            second,
-        };
+        let mut started = Self { process, port, first, second };
         started.await_replica()?;
         Ok(started)
     }
@@ -71,22 +64,15 @@ impl Sentinel {
 
     /// The address that Sentinel gives for the master now.
     pub fn master_address(&self) -> Result<String> {
-        let (host, port): (String, String) = self.ask(
-            redis::cmd("SENTINEL")
-                .arg("get-master-addr-by-name")
-                .arg(MASTER),
-        )?;
+        let (host, port): (String, String) =
+            self.ask(redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(MASTER))?;
         Ok(format!("{host}:{port}"))
     }
 
     /// The server that is the master now.
     pub fn master(&mut self) -> Result<&mut Redis> {
         let is_first = self.master_address()? == self.first.address();
-        Ok(if is_first {
-            &mut self.first
-        } else {
-            &mut self.second
-        })
+        Ok(if is_first { &mut self.first } else { &mut self.second })
     }
 
     /// Kills the master and waits until the other has its place. The old one stays down until [`Redis::up`].
@@ -101,12 +87,8 @@ impl Sentinel {
     fn takes_writes(&self) -> bool {
         let master = self.master_address();
         [&self.first, &self.second].iter().any(|server| {
-            let is_master = master
-                .as_ref()
-                .is_ok_and(|address| *address == server.address());
-            let role = server
-                .info("replication")
-                .map(|info| info.get::<String>("role"));
+            let is_master = master.as_ref().is_ok_and(|address| *address == server.address());
+            let role = server.info("replication").map(|info| info.get::<String>("role"));
             is_master && role.is_ok_and(|role| role.as_deref() == Some("master"))
         })
     }
@@ -115,21 +97,16 @@ impl Sentinel {
         let client = redis::Client::open(self.url())?;
         let count = || -> redis::RedisResult<usize> {
             let mut connection = client.get_connection()?;
-            let replicas: Vec<redis::Value> = redis::cmd("SENTINEL")
-                .arg("replicas")
-                .arg(MASTER)
-                .query(&mut connection)?;
+            let replicas: Vec<redis::Value> =
+                redis::cmd("SENTINEL").arg("replicas").arg(MASTER).query(&mut connection)?;
             Ok(replicas.len())
         };
-        self.process.until("known the replica", READY, || {
-            count().is_ok_and(|count| count == 1)
-        })
+        self.process.until("known the replica", READY, || count().is_ok_and(|count| count == 1))
     }
 
     fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T> {
-        let mut connection = redis::Client::open(self.url())?
-            .get_connection()
-            .context("connecting to Sentinel")?;
+        let mut connection =
+            redis::Client::open(self.url())?.get_connection().context("connecting to Sentinel")?;
         Ok(command.query(&mut connection)?)
     }
 }

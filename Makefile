@@ -1,0 +1,34 @@
+# Caches stay outside the tree, so that clones share them: builds, servers of the tests, their clients.
+export TIPSTREAM_CACHE ?= $(HOME)/.cache/tipstream
+export CARGO_TARGET_DIR ?= $(TIPSTREAM_CACHE)/target
+
+WORKER = $(CARGO_TARGET_DIR)/debug/tips-worker
+DEMO ?= demo
+
+.PHONY: help demo build check test setup crds bench fuzz clean
+
+help: ## Say what the targets do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build ## Run the whole job on generated data, on this machine, with nothing else installed
+	@e2e/demo.sh $(WORKER) $(DEMO)
+
+build: ## Build the worker
+	@e2e/build-tools.sh
+	cargo build --locked -p tips-worker
+
+setup: ## Install what the tests need: real Kafka, Redis, HDFS, S3, and readers of Parquet
+	@e2e/setup.sh
+
+check: ## Formatting and lints
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+test: setup check ## All tests
+	cargo test --locked --workspace
+
+crds: ## Write the CRD from the types
+	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml
+
+clean: ## Remove what the demo wrote
+	rm -rf $(DEMO)

@@ -1,0 +1,95 @@
+//! The CustomResourceDefinition that is installed in a cluster: the derived one, made lean.
+//!
+//! - An absent field and `null` are one thing. schemars marks every `Option` as nullable; without
+//!   that mark the API server drops a null and applies the default, and `has()` in a rule is true
+//!   only of what was written.
+//! - The parts of a Pod under `spec.workload` keep their shape and lose their descriptions, more
+//!   than half of the whole: `kubectl explain pod.spec` has them.
+//! - Descriptions are paragraphs, not lines as they are wrapped in the source.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::CustomResourceExt;
+use schemars::generate::SchemaSettings;
+
+use crate::TipsPipeline;
+
+/// The CustomResourceDefinition of TipsPipelines.
+pub fn crd() -> CustomResourceDefinition {
+    let mut crd = TipsPipeline::crd();
+    for version in &mut crd.spec.versions {
+        if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
+            tidy(schema);
+            if let Some(workload) = property(schema, "spec").and_then(|s| property(s, "workload")) {
+                for field in workload.properties.iter_mut().flat_map(|p| p.values_mut()) {
+                    for_each_child(field, &mut strip_descriptions);
+                }
+            }
+        }
+    }
+    crd
+}
+
+/// [`crd`] as the YAML that is committed, `crds/tipspipelines.yaml`.
+pub fn crd_yaml() -> Result<String, serde_saphyr::ser::Error> {
+    serde_saphyr::to_string(&crd())
+}
+
+/// The schema of a whole TipsPipeline, with the metadata that every Kubernetes object has.
+pub fn schema() -> JSONSchemaProps {
+    let mut schema = crd()
+        .spec
+        .versions
+        .into_iter()
+        .find_map(|version| version.schema?.open_api_v3_schema)
+        .expect("the derived CRD has one version and it has a schema");
+    let generator =
+        SchemaSettings::openapi3().with(|settings| settings.inline_subschemas = true).into_generator();
+    let metadata = generator.into_root_schema_for::<ObjectMeta>();
+    let properties = schema.properties.get_or_insert_default();
+    for name in ["apiVersion", "kind"] {
+        properties.insert(name.to_owned(), JSONSchemaProps::default());
+    }
+    properties.insert(
+        "metadata".to_owned(),
+        serde_json::from_value(metadata.to_value()).expect("one schema is like the other"),
+    );
+    schema
+}
+
+fn property<'a>(schema: &'a mut JSONSchemaProps, name: &str) -> Option<&'a mut JSONSchemaProps> {
+    schema.properties.as_mut()?.get_mut(name)
+}
+
+fn tidy(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    schema.description = schema.description.as_deref().map(unwrapped);
+    for_each_child(schema, &mut tidy);
+}
+
+fn strip_descriptions(schema: &mut JSONSchemaProps) {
+    schema.description = None;
+    for_each_child(schema, &mut strip_descriptions);
+}
+
+fn unwrapped(description: &str) -> String {
+    let paragraphs = description.split("\n\n");
+    let joined: Vec<_> = paragraphs.map(|lines| lines.replace('\n', " ")).collect();
+    joined.join("\n\n")
+}
+
+fn for_each_child(schema: &mut JSONSchemaProps, visit: &mut dyn FnMut(&mut JSONSchemaProps)) {
+    for property in schema.properties.iter_mut().flat_map(|p| p.values_mut()) {
+        visit(property);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        visit(values);
+    }
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(items)) => visit(items),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(visit),
+        None => {}
+    }
+}

@@ -1,0 +1,277 @@
+//! What the API server refuses (CEL) and what the worker refuses (Rust) is the same, in the same
+//! words.
+
+use std::sync::LazyLock;
+
+use kube_cel::Validator;
+use proptest::{prelude::*, sample::select};
+use serde_json::{Value, json};
+use tipstream_crds::{TipsPipeline, TipsPipelineSpec, Violation};
+
+/// A spec of which only what must be given is given.
+fn minimal() -> Value {
+    json!({
+        "kafka": {"bootstrapServers": "kafka:9092", "ridesTopic": "rides", "faresTopic": "fares"},
+        "redis": {"urls": ["redis://redis:6379"]},
+        "sink": {"s3": {"bucket": "taxi", "region": "us-east-1"}},
+    })
+}
+
+/// `minimal()` with other values at some pointers, such as `/job/slide`.
+fn with(changes: &[(&str, Value)]) -> Value {
+    let mut spec = minimal();
+    for (pointer, value) in changes {
+        set(&mut spec, pointer, value.clone());
+    }
+    spec
+}
+
+fn set(spec: &mut Value, pointer: &str, value: Value) {
+    let mut at = spec;
+    for name in pointer.split('/').skip(1) {
+        at = &mut at[name];
+    }
+    *at = value;
+}
+
+fn typed(spec: &Value) -> TipsPipelineSpec {
+    serde_json::from_value(spec.clone()).unwrap_or_else(|error| panic!("{error}: {spec}"))
+}
+
+/// What the worker says, sorted.
+fn by_rust(new: &TipsPipelineSpec, old: Option<&TipsPipelineSpec>) -> Vec<String> {
+    let mut found = new.validate();
+    found.extend(old.into_iter().flat_map(|old| new.validate_update(old)));
+    let mut found: Vec<_> = found.iter().map(Violation::to_string).collect();
+    found.sort();
+    found
+}
+
+/// What the API server would say, sorted; the spec is written out, with every default in it.
+fn by_cel(new: &TipsPipelineSpec, old: Option<&TipsPipelineSpec>) -> Vec<String> {
+    static SCHEMA: LazyLock<Value> =
+        LazyLock::new(|| serde_json::to_value(tipstream_crds::schema()).expect("a schema is JSON"));
+    let object = |spec: &TipsPipelineSpec| {
+        serde_json::to_value(TipsPipeline::new("taxi", spec.clone())).expect("an object is JSON")
+    };
+    let result = Validator::new().validate(&SCHEMA, &object(new), old.map(object).as_ref());
+    let mut found: Vec<_> = result
+        .err()
+        .into_iter()
+        .flat_map(kube_cel::ValidationErrors::into_vec)
+        .map(|error| format!("{}: {}", error.field_path, error.message))
+        .collect();
+    found.sort();
+    found
+}
+
+/// Asserts that both refuse `new`, after `old` if that is given, in the same words, and returns
+/// the paths at fault.
+fn refused(new: &Value, old: Option<&Value>) -> Vec<String> {
+    let (new, old) = (typed(new), old.map(typed));
+    let found = by_rust(&new, old.as_ref());
+    assert_eq!(found, by_cel(&new, old.as_ref()), "by Rust, by CEL");
+    let path = |message: &String| message.split(": ").next().unwrap_or_default().to_owned();
+    found.iter().map(path).collect()
+}
+
+#[track_caller]
+fn assert_refused(path: &str, changes: &[(&str, Value)]) {
+    assert_eq!(refused(&with(changes), None), [path], "{changes:?}");
+}
+
+#[test]
+fn a_minimal_spec_is_valid() {
+    assert_eq!(refused(&minimal(), None), [""; 0]);
+}
+
+#[test]
+fn exactly_one_sink() {
+    let volume = json!({"claimName": "lake"});
+    assert_refused("spec.sink", &[("/sink", json!({}))]);
+    assert_refused("spec.sink", &[("/sink/volume", volume)]);
+}
+
+#[test]
+fn windows_are_whole_minutes_and_slides_divide_them_and_the_day() {
+    assert_refused("spec.job.window", &[("/job/window", json!("48h"))]);
+    assert_refused("spec.job.slide", &[("/job/slide", json!("20m"))]);
+    assert_refused("spec.job.slide", &[("/job/slide", json!("0s"))]);
+    assert_refused("spec.job.slide", &[("/job/window", json!("14m")), ("/job/slide", json!("7m"))]);
+    let seconds = with(&[("/job/window", json!("90s")), ("/job/slide", json!("30s"))]);
+    assert_eq!(refused(&seconds, None), ["spec.job.slide", "spec.job.window"]);
+}
+
+#[test]
+fn a_partition_may_drift_further_than_the_watermark_is_delayed() {
+    assert_refused("spec.job.maxDrift", &[("/job/maxDrift", json!("30m"))]);
+    assert_refused("spec.job.maxDrift", &[("/job/watermarkDelay", json!("4h"))]);
+}
+
+#[test]
+fn the_area_is_a_box_on_the_globe() {
+    assert_refused("spec.job.area", &[("/job/area/minLon", json!(-181))]);
+    assert_refused("spec.job.area", &[("/job/area/maxLat", json!(90.5))]);
+    assert_refused("spec.job.area.minLon", &[("/job/area/minLon", json!(-73.7))]);
+    assert_refused("spec.job.area.minLat", &[("/job/area/minLat", json!(42))]);
+}
+
+#[test]
+fn counts_have_bounds() {
+    assert_refused("spec.replicas", &[("/replicas", json!(-1))]);
+    assert_refused("spec.redis.shards", &[("/redis/shards", json!(0))]);
+    assert_refused("spec.redis.shards", &[("/redis/shards", json!(1025))]);
+    assert_refused("spec.query.replicas", &[("/query/replicas", json!(0))]);
+    let scaling = json!({"minReplicas": 5, "maxReplicas": 4, "targetLag": 1000});
+    assert_refused("spec.scaling.maxReplicas", &[("/scaling", scaling)]);
+}
+
+#[test]
+fn credentials_are_refused_in_properties_and_urls() {
+    for name in ["sasl.password", "ssl.key.pem", "group.id", "security.protocol"] {
+        assert_refused(
+            "spec.kafka.properties",
+            &[("/kafka/properties", json!({name: "x", "fetch.max.bytes": "1"}))],
+        );
+    }
+    let urls = json!(["redis://user:secret@redis:6379"]);
+    assert_refused("spec.redis.urls", &[("/redis/urls", urls)]);
+}
+
+#[test]
+fn servers_topics_and_folders_are_well_formed() {
+    for servers in ["kafka", "kafka:", "kafka:9092,", "kafka:9092, other:9092", ":9092", ""] {
+        assert_refused("spec.kafka.bootstrapServers", &[("/kafka/bootstrapServers", json!(servers))]);
+    }
+    assert_refused("spec.kafka.faresTopic", &[("/kafka/faresTopic", json!("rides"))]);
+    assert_refused("spec.kafka.ridesTopic", &[("/kafka/ridesTopic", json!("a b"))]);
+    for prefix in ["/lake", "lake/", "lake//taxi", "lake/../taxi", "lake taxi"] {
+        assert_refused("spec.sink.s3.prefix", &[("/sink/s3/prefix", json!(prefix))]);
+    }
+    for endpoint in ["minio:9000", "http://", "https://minio/bucket", "http://me:pw@minio"] {
+        assert_refused("spec.sink.s3.endpoint", &[("/sink/s3/endpoint", json!(endpoint))]);
+    }
+    for path in ["lake", "/", "/lake/", "/lake/.."] {
+        let hdfs = json!({"hdfs": {"nameNode": "hdfs://nn:8020", "path": path}});
+        assert_refused("spec.sink.hdfs.path", &[("/sink", hdfs)]);
+    }
+    let hdfs = json!({"hdfs": {"nameNode": "nn:8020", "path": "/lake"}});
+    assert_refused("spec.sink.hdfs.nameNode", &[("/sink", hdfs)]);
+}
+
+#[test]
+fn redis_urls_fit_mode_and_tls() {
+    let two = json!(["redis://a:1", "redis://b:1"]);
+    assert_refused("spec.redis.urls", &[("/redis/urls", json!([]))]);
+    assert_refused("spec.redis.urls", &[("/redis/urls", two)]);
+    assert_refused("spec.redis.urls", &[("/redis/tls", json!({}))]);
+    assert_refused("spec.redis.sentinel", &[("/redis/mode", json!("Sentinel"))]);
+    let sentinel = json!({"masterName": "mymaster"});
+    assert_refused("spec.redis.sentinel", &[("/redis/sentinel", sentinel)]);
+}
+
+#[test]
+fn sizes_and_schedules_have_bounds() {
+    for size in ["1Ki", "5Gi", "0"] {
+        assert_refused("spec.raw.maxFileBytes", &[("/raw/maxFileBytes", json!(size))]);
+    }
+    for schedule in ["", "daily", "0 3 * *", "0  3 * * *", "0 3 * * * *"] {
+        assert_refused("spec.compaction.schedule", &[("/compaction/schedule", json!(schedule))]);
+    }
+}
+
+/// A change of each setting that decides results.
+fn deciding_changes() -> Vec<(&'static str, Value)> {
+    let reference = json!({"configMapKeyRef": {"name": "polygons", "key": "nyc.geojson"}});
+    vec![
+        ("/kafka/ridesTopic", json!("rides2")),
+        ("/kafka/faresTopic", json!("fares2")),
+        ("/redis/shards", json!(32)),
+        ("/job/window", json!("1h")),
+        ("/job/slide", json!("15m")),
+        ("/job/watermarkDelay", json!("1h")),
+        ("/job/joinWithin", json!("3h")),
+        ("/job/area", json!({"minLon": -75})),
+        ("/job/neighbourhoods", reference),
+    ]
+}
+
+#[test]
+fn what_decides_results_changes_only_with_the_epoch() {
+    for (pointer, value) in deciding_changes() {
+        let path = &format!("spec{}", pointer.replace('/', "."));
+        let changed = with(&[(pointer, value.clone())]);
+        assert_eq!(refused(&changed, Some(&minimal())), [path.as_str()]);
+        assert_eq!(refused(&minimal(), Some(&changed)), [path.as_str()]);
+        let anew = with(&[(pointer, value), ("/epoch", json!(1))]);
+        assert_eq!(refused(&anew, Some(&minimal())), [""; 0]);
+    }
+}
+
+#[test]
+fn the_same_duration_in_other_words_is_no_change() {
+    let spelled = with(&[("/job/window", json!("1800s"))]);
+    assert_eq!(refused(&spelled, Some(&minimal())), [""; 0]);
+}
+
+#[test]
+fn the_epoch_never_goes_down() {
+    let second = with(&[("/epoch", json!(2))]);
+    let first = with(&[("/epoch", json!(1))]);
+    assert_eq!(refused(&first, Some(&second)), ["spec.epoch"]);
+}
+
+#[test]
+fn everything_else_changes_freely() {
+    let changed = with(&[
+        ("/replicas", json!(7)),
+        ("/suspend", json!(true)),
+        ("/kafka/bootstrapServers", json!("other:9092")),
+        ("/job/idleTimeout", json!("2m")),
+        ("/raw/flushInterval", json!("1m")),
+        ("/sink", json!({"volume": {"claimName": "lake"}})),
+    ]);
+    assert_eq!(refused(&changed, Some(&minimal())), [""; 0]);
+}
+
+/// A few values for a few fields, good ones and bad ones.
+fn change() -> impl Strategy<Value = (&'static str, Value)> {
+    let durations = || {
+        select(vec!["0s", "59s", "1m", "7m", "10m", "30m", "45m", "1h", "24h", "25h"]).prop_map(Value::from)
+    };
+    let fields = select(vec!["window", "slide", "watermarkDelay", "joinWithin", "maxDrift"]);
+    let pointer = |field| match field {
+        "window" => "/job/window",
+        "slide" => "/job/slide",
+        "watermarkDelay" => "/job/watermarkDelay",
+        "joinWithin" => "/job/joinWithin",
+        _ => "/job/maxDrift",
+    };
+    let text = || "[a-zA-Z0-9:/@#?._= ,-]{0,12}".prop_map(Value::from);
+    prop_oneof![
+        (fields, durations()).prop_map(move |(field, value)| (pointer(field), value)),
+        (-400.0..400.0).prop_map(|degrees| ("/job/area/minLon", json!(degrees))),
+        (-400..400).prop_map(|degrees| ("/job/area/maxLat", json!(degrees))),
+        (-3..1030).prop_map(|shards| ("/redis/shards", json!(shards))),
+        (-3..3).prop_map(|epoch| ("/epoch", json!(epoch))),
+        text().prop_map(|text| ("/kafka/bootstrapServers", text)),
+        text().prop_map(|text| ("/kafka/ridesTopic", text)),
+        text().prop_map(|text| ("/sink/s3/prefix", text)),
+        text().prop_map(|text| ("/sink/s3/endpoint", text)),
+        text().prop_map(|text| ("/sink/s3/bucket", text)),
+        "rediss?://[a-z@?#:/0-9]{0,8}".prop_map(|url| ("/redis/urls", json!([url]))),
+        "[0-9*/, -]{0,12}".prop_map(|cron| ("/compaction/schedule", json!(cron))),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn both_always_agree(
+        old in proptest::collection::vec(change(), 0..3),
+        new in proptest::collection::vec(change(), 0..4),
+    ) {
+        refused(&with(&new), Some(&with(&old)));
+    }
+}

@@ -1,0 +1,4 @@
+//! The commands of `tips-worker`: each wires the parts for one way to use them.
+
+pub mod local;
+pub mod stream;

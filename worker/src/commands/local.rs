@@ -1,0 +1,111 @@
+//! `tips-worker local`: the whole job on this machine, files in, Parquet out, nothing else needed.
+
+mod guard;
+mod progress;
+mod summary;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use self::progress::Progress;
+use crate::core::time::Span;
+use crate::failure::Failure;
+use crate::manifest::Manifest;
+use crate::metrics::Metrics;
+use crate::pipeline::reader::{Ended, ReaderSettings};
+use crate::pipeline::run::Pipeline;
+use crate::raw::writer::Limits;
+use crate::settings::Setup;
+use crate::sink::{Sink, SinkConfig};
+use crate::source::files::FileSource;
+use crate::state::{MemoryState, State};
+
+/// One process needs no more than one shard.
+const SHARDS: u16 = 1;
+const BATCH_RECORDS: usize = 65_536;
+/// Files are as large as the manifest says; where raw rows are not kept, none are written.
+const DEFAULT_FILE_BYTES: usize = 64 << 20;
+/// A sink that fails this often in a row, over about a minute, ends the run.
+const TRIES: u32 = 8;
+
+/// Flags of `local`.
+#[derive(Args, Debug)]
+pub struct LocalArgs {
+    /// Manifest: the YAML of a TipsPipeline, `-` for standard input. Of its settings `job` and `raw` count here.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// Ride lines, plain or gzip, `-` for standard input; each file is a partition, read in its order.
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    pub rides: Vec<PathBuf>,
+    /// Fare lines, likewise.
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    pub fares: Vec<PathBuf>,
+    /// Directory for rides/, fares/, invalid/ and tips/. A run that was interrupted is finished by the same
+    /// command again; a directory with the results of other input is refused.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// GeoJSON FeatureCollection of polygons with a property `name` [default: Manhattan, built in, approximate].
+    #[arg(long, value_name = "FILE")]
+    pub neighbourhoods: Option<PathBuf>,
+    /// Show no progress bar.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Runs the job and prints what came out of it.
+///
+/// # Errors
+/// Where the manifest or the input cannot be used, or a file cannot be written.
+pub async fn run(args: LocalArgs, stop: CancellationToken, out: &mut impl Write) -> Result<(), Failure> {
+    let manifest = Manifest::read(&args.file)?;
+    let setup = Setup::new(&manifest, args.neighbourhoods.as_deref())?;
+    let source = FileSource::open(&args.rides, &args.fares)?;
+    let sink = Sink::open(&SinkConfig::Fs { root: args.output.clone() }).await?;
+    guard::check(&sink, &args, &setup.identity.fingerprint).await?;
+    sink.sweep(Duration::ZERO).await?;
+
+    let state = MemoryState::new(setup.job.rules, SHARDS);
+    let metrics = Metrics::new()?;
+    let progress = Progress::start(source.progress(), metrics.clone(), args.quiet);
+    let begun = Instant::now();
+    let pipeline = Pipeline {
+        job: setup.job.clone(),
+        state: State::Memory(state.clone()),
+        sink: sink.clone(),
+        provenance: setup.provenance(),
+        reader: reader_settings(&manifest, &setup),
+        limits: limits(&manifest),
+        drain_timeout: None,
+        metrics: metrics.clone(),
+        board: None,
+    };
+    let finished = pipeline.run(source, stop).await;
+    progress.finish();
+    if finished?.ended == Ended::Stopped {
+        return Err(Failure::Interrupted);
+    }
+    summary::print(out, &sink, &state, &metrics, begun.elapsed()).await
+}
+
+/// Nothing depends on the clock, so the same input makes the same files.
+fn reader_settings(manifest: &Manifest, setup: &Setup) -> ReaderSettings {
+    ReaderSettings {
+        batch_records: BATCH_RECORDS,
+        linger: Duration::MAX,
+        chunk_linger: None,
+        idle_timeout: Duration::ZERO,
+        max_drift: Span::from(manifest.job.max_drift),
+        raw: manifest.raw.is_some(),
+        until_caught_up: true,
+        fingerprint: setup.identity.fingerprint.clone(),
+    }
+}
+
+fn limits(manifest: &Manifest) -> Limits {
+    let file_bytes = manifest.raw.map_or(DEFAULT_FILE_BYTES, |raw| raw.max_file_bytes as usize);
+    Limits { file_bytes, flush_interval: None, budget: None, tries: Some(TRIES) }
+}

@@ -1,0 +1,111 @@
+//! What a run over files came to: the books, and where the tips are high.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::time::Duration;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Decimal128Type, Int64Type};
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{HumanBytes, HumanCount};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::core::amount::TipSum;
+use crate::core::books::{Books, Outcome};
+use crate::core::shard::Topic;
+use crate::failure::Failure;
+use crate::metrics::Metrics;
+use crate::sink::Sink;
+use crate::state::{MemoryState, State};
+
+/// Neighbourhoods in the table.
+const TOP: usize = 10;
+/// Fewer trips than this over the whole input say little about a neighbourhood.
+const FEW_TRIPS: u64 = 10;
+
+/// Prints the tables.
+pub(super) async fn print(
+    out: &mut impl Write,
+    sink: &Sink,
+    state: &MemoryState,
+    metrics: &Metrics,
+    took: Duration,
+) -> Result<(), Failure> {
+    let books = State::Memory(state.clone()).view(0).await?.books;
+    let records = (books.rides.consumed + books.fares.consumed) as u64;
+    let bytes = Topic::ALL.iter().map(|topic| metrics.raw_bytes.with_label_values(&[topic.name()]).get());
+    let (windows, tips) = tips_of(sink).await?;
+    writeln!(
+        out,
+        "{} records in {:.1} s ({}/s): {} of raw Parquet and {windows} windows in {}\n\n{}\n",
+        HumanCount(records),
+        took.as_secs_f64(),
+        HumanCount((records as f64 / took.as_secs_f64()) as u64),
+        HumanBytes(bytes.sum()),
+        sink.location(),
+        outcomes(&books),
+    )?;
+    writeln!(out, "Highest average tip, over all windows:\n\n{}", highest(tips))?;
+    Ok(())
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header.iter().copied());
+    for index in 1..header.len() {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn outcomes(books: &Books) -> Table {
+    let mut table = table(&["outcome", "rides", "fares"]);
+    let count = |records: i64| HumanCount(records as u64).to_string();
+    for outcome in Outcome::ALL {
+        let (rides, fares) = (books.rides.get(outcome), books.fares.get(outcome));
+        if rides + fares > 0 {
+            table.add_row([outcome.name().to_owned(), count(rides), count(fares)]);
+        }
+    }
+    table.add_row(["consumed".to_owned(), count(books.rides.consumed), count(books.fares.consumed)]);
+    table
+}
+
+/// Every trip is in as many windows as every other, so the mean over windows is the mean over trips.
+fn highest(tips: HashMap<String, TipSum>) -> Table {
+    let mut rows: Vec<_> = tips.into_iter().filter(|(_, sum)| sum.trips >= FEW_TRIPS).collect();
+    rows.sort_by(|(a_name, a), (b_name, b)| b.average().total_cmp(&a.average()).then(a_name.cmp(b_name)));
+    let mut table = table(&["neighbourhood", "average tip"]);
+    for (name, sum) in rows.into_iter().take(TOP) {
+        table.add_row([name, format!("{:.2}", sum.average())]);
+    }
+    table
+}
+
+/// Reads the windows back, as any reader would: how many there are, and their sums by neighbourhood.
+async fn tips_of(sink: &Sink) -> Result<(usize, HashMap<String, TipSum>), Failure> {
+    let files = sink.list("tips").await?;
+    let mut tips: HashMap<String, TipSum> = HashMap::new();
+    for file in &files {
+        let bytes = sink.read(&file.path).await?.unwrap_or_default();
+        for rows in ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()? {
+            add(&mut tips, &rows?);
+        }
+    }
+    Ok((files.len(), tips))
+}
+
+fn add(tips: &mut HashMap<String, TipSum>, rows: &RecordBatch) {
+    let column = |name| rows.column_by_name(name);
+    let (Some(names), Some(trips), Some(sums)) = (column("stop_nbhd"), column("trips"), column("tip_sum"))
+    else {
+        return;
+    };
+    let (trips, sums) = (trips.as_primitive::<Int64Type>(), sums.as_primitive::<Decimal128Type>());
+    for (row, name) in names.as_string::<i32>().iter().flatten().enumerate() {
+        let sum = TipSum { micros: sums.value(row), trips: trips.value(row) as u64 };
+        *tips.entry(name.to_owned()).or_default() += sum;
+    }
+}

@@ -1,0 +1,91 @@
+//! How a command fails: what it says, and the exit code.
+
+use std::process::ExitCode;
+
+use crate::generate::GenerateError;
+use crate::manifest::ManifestError;
+use crate::pipeline::applier::ApplierError;
+use crate::pipeline::locate::LocateError;
+use crate::pipeline::run::PipelineError;
+use crate::results::publisher::PublishError;
+use crate::settings::SettingsError;
+use crate::sink::SinkError;
+use crate::source::SourceError;
+use crate::state::StateError;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The command line, or files that it names.
+    #[error("{0}")]
+    Usage(String),
+    /// The manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// What the manifest refers to.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Reading.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The state.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The sink.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The running job.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// A Parquet file that cannot be read back.
+    #[error(transparent)]
+    Parquet(#[from] parquet::errors::ParquetError),
+    /// The same, in Arrow.
+    #[error(transparent)]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// Metrics that cannot be made.
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
+    /// Standard output, or a listening socket.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// Making data.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// A thread that panicked.
+    #[error(transparent)]
+    Thread(#[from] tokio::task::JoinError),
+    /// A person stopped it.
+    #[error("interrupted; the same command again finishes the work")]
+    Interrupted,
+}
+
+impl Failure {
+    /// Exit codes: 1 something failed; 2 usage or manifest; 3 the state belongs to other settings; 130
+    /// interrupted.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Failure::Usage(_) | Failure::Manifest(_) | Failure::Settings(_) => 2,
+            Failure::Source(SourceError::File { .. }) => 2,
+            Failure::Generate(error) if matches!(error.category(), "setting" | "input") => 2,
+            Failure::Interrupted => 130,
+            failure if failure.state_error().is_some_and(|e| matches!(e, StateError::Fingerprint { .. })) => {
+                3
+            }
+            _ => 1,
+        })
+    }
+
+    fn state_error(&self) -> Option<&StateError> {
+        match self {
+            Failure::State(error)
+            | Failure::Pipeline(
+                PipelineError::Applier(
+                    ApplierError::State(error) | ApplierError::Locate(LocateError::State(error)),
+                )
+                | PipelineError::Publish(PublishError::State(error)),
+            ) => Some(error),
+            _ => None,
+        }
+    }
+}

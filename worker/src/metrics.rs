@@ -1,0 +1,168 @@
+//! What the worker tells Prometheus. Labels are of a few values each: topics, partitions, outcomes, kinds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+use crate::core::books::{Books, Outcome};
+use crate::core::parse::Invalid;
+use crate::core::shard::Topic;
+use crate::raw::lane::Plan;
+
+/// Upper bounds in seconds, for what takes from a millisecond to a minute.
+const SECONDS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+/// The metrics of a worker; clones share them.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+/// Each is described where it is made.
+#[allow(missing_docs)]
+pub struct Inner {
+    registry: Registry,
+    pub consumed: IntCounterVec,
+    pub invalid: IntCounterVec,
+    pub outcomes: IntGaugeVec,
+    pub lag_records: IntGaugeVec,
+    pub lag_seconds: IntGaugeVec,
+    pub watermark_seconds: IntGauge,
+    pub apply_seconds: Histogram,
+    pub flush_seconds: Histogram,
+    pub latency_seconds: Histogram,
+    pub state_calls: IntCounter,
+    pub state_refusals: IntCounter,
+    pub state_errors: IntCounterVec,
+    pub sink_errors: IntCounter,
+    pub raw_files: IntCounterVec,
+    pub raw_rows: IntCounterVec,
+    pub raw_bytes: IntCounterVec,
+    pub raw_buffered_bytes: IntGauge,
+    pub raw_budget_bytes: IntGauge,
+    pub windows_published: IntCounter,
+    pub last_window_seconds: IntGauge,
+    pub paused_partitions: IntGauge,
+    pub assigned_partitions: IntGauge,
+    pub rebalances: IntCounter,
+    pub lost_records: IntCounterVec,
+}
+
+impl std::ops::Deref for Metrics {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Metrics {
+    /// All metrics, at zero, in a registry of their own.
+    ///
+    /// # Errors
+    /// Where two of them have one name.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let make = Maker(Registry::new());
+        let inner = Inner {
+            consumed: make.counters("records_consumed_total", "Records read.", &["topic"])?,
+            invalid: make.counters("records_invalid_total", "Lines in quarantine, by kind of reason.", &["topic", "reason"])?,
+            outcomes: make.gauges("records_outcome", "Records of the pipeline by outcome, as its state has them.", &["topic", "outcome"])?,
+            lag_records: make.gauges("partition_lag_records", "Records of an assigned partition that are not read yet.", &["topic", "partition"])?,
+            lag_seconds: make.gauges("partition_lag_seconds", "Event time from the watermark to the greatest event time read of an assigned partition.", &["topic", "partition"])?,
+            watermark_seconds: make.gauge("watermark_timestamp_seconds", "The least watermark of all shards, as event time since the epoch.")?,
+            apply_seconds: make.histogram("apply_duration_seconds", "Time to apply a batch to all shards.")?,
+            flush_seconds: make.histogram("flush_duration_seconds", "Time to publish the raw files of a range.")?,
+            latency_seconds: make.histogram("record_latency_seconds", "From a record's Kafka timestamp to its effect in the state, of the oldest record of each batch.")?,
+            state_calls: make.counter("state_calls_total", "Calls that apply a delta to a shard.")?,
+            state_refusals: make.counter("state_refusals_total", "Calls refused because the shard stood elsewhere.")?,
+            state_errors: make.counters("state_errors_total", "Calls that failed, by kind of error.", &["category"])?,
+            sink_errors: make.counter("sink_errors_total", "Publications that failed and are tried again.")?,
+            raw_files: make.counters("raw_files_total", "Raw files published.", &["topic"])?,
+            raw_rows: make.counters("raw_rows_total", "Rows in raw files published, quarantine included.", &["topic"])?,
+            raw_bytes: make.counters("raw_bytes_total", "Bytes of raw files published.", &["topic"])?,
+            raw_buffered_bytes: make.gauge("raw_buffered_bytes", "Bytes of raw files that are not published yet.")?,
+            raw_budget_bytes: make.gauge("raw_budget_bytes", "The limit of raw_buffered_bytes.")?,
+            windows_published: make.counter("windows_published_total", "Window files published by this worker.")?,
+            last_window_seconds: make.gauge("last_window_timestamp_seconds", "End of the latest window published, as event time since the epoch.")?,
+            paused_partitions: make.gauge("paused_partitions", "Assigned partitions that run ahead of the watermark by more than maxDrift.")?,
+            assigned_partitions: make.gauge("assigned_partitions", "Partitions assigned to this worker.")?,
+            rebalances: make.counter("rebalances_total", "Changes of this worker's assignment.")?,
+            lost_records: make.counters("records_lost_total", "Offsets that Kafka had deleted before they were read.", &["topic"])?,
+            registry: make.0,
+        };
+        Ok(Metrics(Arc::new(inner)))
+    }
+
+    /// The text that a scrape gets.
+    ///
+    /// # Errors
+    /// Where a metric cannot be written.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+    }
+
+    /// Counts an invalid line.
+    pub fn invalid_line(&self, topic: Topic, reason: Invalid) {
+        self.invalid.with_label_values(&[topic.name(), reason.category()]).inc();
+    }
+
+    /// Counts the files of a range.
+    pub fn published_raw(&self, topic: Topic, plan: &Plan, took: Duration) {
+        self.flush_seconds.observe(took.as_secs_f64());
+        self.raw_files.with_label_values(&[topic.name()]).inc_by(plan.files.len() as u64);
+        self.raw_rows.with_label_values(&[topic.name()]).inc_by(plan.rows + plan.invalid);
+        self.raw_bytes.with_label_values(&[topic.name()]).inc_by(plan.bytes() as u64);
+    }
+
+    /// Sets the books of the pipeline.
+    pub fn set_books(&self, books: &Books) {
+        for topic in Topic::ALL {
+            for outcome in Outcome::ALL {
+                let gauge = self.outcomes.with_label_values(&[topic.name(), outcome.name()]);
+                gauge.set(books.of(topic).get(outcome));
+            }
+        }
+    }
+}
+
+struct Maker(Registry);
+
+impl Maker {
+    fn register<C: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        made: prometheus::Result<C>,
+    ) -> prometheus::Result<C> {
+        let collector = made?;
+        self.0.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.register(IntCounter::new(full(name), help))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+        self.register(IntCounterVec::new(Opts::new(full(name), help), labels))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.register(IntGauge::new(full(name), help))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        self.register(IntGaugeVec::new(Opts::new(full(name), help), labels))
+    }
+
+    fn histogram(&self, name: &str, help: &str) -> prometheus::Result<Histogram> {
+        self.register(Histogram::with_opts(HistogramOpts::new(full(name), help).buckets(SECONDS.to_vec())))
+    }
+}
+
+fn full(name: &str) -> String {
+    format!("tipstream_{name}")
+}

@@ -1,0 +1,106 @@
+//! Where reading begins (I1, I4): what the shards and the range log say of a partition.
+
+use futures::future::try_join_all;
+
+use crate::raw::range_log::{LogError, RangeLog};
+use crate::sink::Sink;
+use crate::source::Assigned;
+use crate::state::{State, StateError, View};
+
+/// Why a partition cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LocateError {
+    /// The state.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The range log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl LocateError {
+    /// Whether a later try may succeed.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            LocateError::State(error) => error.is_transient(),
+            LocateError::Log(LogError::Sink(_)) => true,
+            LocateError::Log(LogError::Corrupt { .. }) => false,
+        }
+    }
+}
+
+/// The beginning of the raw rows of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawStart {
+    /// First offset of the next range.
+    pub start: i64,
+    /// Its end, where it was begun and perhaps not finished.
+    pub end: Option<i64>,
+}
+
+/// Where a partition is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The partition, as it was assigned.
+    pub assigned: Assigned,
+    /// Of the question.
+    pub ticket: u64,
+    /// The offset at which the pipeline began.
+    pub origin: i64,
+    /// Offsets that the shards have applied.
+    pub by_shard: Vec<Option<i64>>,
+    /// The raw rows; `None` where they are not kept or have not lost their place.
+    pub raw: Option<RawStart>,
+}
+
+/// What to find out of a partition.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The partition.
+    pub assigned: Assigned,
+    /// Told apart from earlier questions of the same partition, whose answers come too late.
+    pub ticket: u64,
+    /// The name of its topic.
+    pub topic: String,
+    /// Whether its raw rows have to be placed too.
+    pub raw: bool,
+}
+
+/// Answers for several partitions at once.
+///
+/// # Errors
+/// Where the state or the sink fails.
+pub async fn locate(state: &State, sink: &Sink, questions: &[Question]) -> Result<Vec<Located>, LocateError> {
+    let views = try_join_all((0..state.shards()).map(|shard| state.view(shard))).await?;
+    try_join_all(questions.iter().map(|question| one(sink, &views, question))).await
+}
+
+async fn one(sink: &Sink, views: &[View], question: &Question) -> Result<Located, LocateError> {
+    let Assigned { partition, start, committed, .. } = question.assigned;
+    let log = RangeLog::new(sink.clone(), &question.topic, partition.index);
+    let origin = log.origin(start).await?;
+    let raw = match question.raw {
+        true => Some(raw_start(&log, origin, committed).await?),
+        false => None,
+    };
+    let offset = |view: &View| view.progress.get(&partition).map(|progress| progress.offset);
+    Ok(Located {
+        assigned: question.assigned,
+        ticket: question.ticket,
+        origin,
+        by_shard: views.iter().map(offset).collect(),
+        raw,
+    })
+}
+
+/// The newest range may be unfinished, and then is to be written first. The group's offset tells that it is not:
+/// it was committed after its files were there.
+async fn raw_start(log: &RangeLog, origin: i64, committed: Option<i64>) -> Result<RawStart, LogError> {
+    Ok(match log.newest().await? {
+        None => RawStart { start: origin, end: None },
+        Some(range) if committed.is_some_and(|offset| offset >= range.end) => {
+            RawStart { start: range.end, end: None }
+        }
+        Some(range) => RawStart { start: range.start, end: Some(range.end) },
+    })
+}

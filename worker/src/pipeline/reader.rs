@@ -1,0 +1,458 @@
+//! The reader: the thread that reads partitions, parses lines, and hands batches to the applier and rows to the
+//! raw writer.
+//!
+//! It reads the partition that is furthest behind in event time, so both sides of a ride tend to be in one batch,
+//! and no partition runs ahead of the watermark by more than `maxDrift` (I7). What cannot be handed on at once
+//! waits here, and meanwhile nothing is read.
+
+mod lane;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::lane::{Lane, Phase};
+use super::applier::{FromApplier, SharedWatermark, ToApplier};
+use super::locate::{Located, Question};
+use crate::core::batch::{Batcher, Job};
+use crate::core::shard::Partition;
+use crate::core::time::Span;
+use crate::http::{Board, LaneStatus};
+use crate::metrics::Metrics;
+use crate::raw::lane::Origin;
+use crate::raw::writer::{FromWriter, ToWriter};
+use crate::source::{Assigned, Change, Read, Source, SourceError};
+
+/// Records read of one partition before the next is looked at.
+const BURST: usize = 1024;
+/// How long the source may take its time when there is nothing to do.
+const REST: Duration = Duration::from_millis(5);
+
+/// How the reader works.
+#[derive(Clone, Debug)]
+pub struct ReaderSettings {
+    /// Records of a batch.
+    pub batch_records: usize,
+    /// How long a record waits for its batch to fill.
+    pub linger: Duration,
+    /// How long a raw row waits for its chunk to fill; `None`: until it is full or the input ends.
+    pub chunk_linger: Option<Duration>,
+    /// How long a partition stands at its end before it is idle.
+    pub idle_timeout: Duration,
+    /// How far ahead of the watermark a partition may be.
+    pub max_drift: Span,
+    /// Whether raw rows are kept.
+    pub raw: bool,
+    /// Ends once all that was there when a partition came has been read.
+    pub until_caught_up: bool,
+    /// Of the settings, for the footers of the files.
+    pub fingerprint: String,
+}
+
+/// Queues to and from the tasks.
+pub struct Links {
+    /// To the applier.
+    pub applier: Sender<ToApplier>,
+    /// From it.
+    pub from_applier: Receiver<FromApplier>,
+    /// To the raw writer.
+    pub writer: Sender<ToWriter>,
+    /// From it.
+    pub from_writer: Receiver<FromWriter>,
+    /// How far the shards are.
+    pub watermark: SharedWatermark,
+    /// Told whether this worker has the first partition.
+    pub owns_first: watch::Sender<bool>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Where to show how it is going.
+    pub board: Option<Board>,
+}
+
+/// Why the reader ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// It has read what there was.
+    CaughtUp,
+}
+
+enum Out {
+    Applier(ToApplier),
+    Writer(ToWriter),
+}
+
+/// Reads a source.
+pub struct Reader<S> {
+    source: S,
+    settings: ReaderSettings,
+    links: Links,
+    job: Arc<Job>,
+    shards: u16,
+    lanes: BTreeMap<Partition, Lane>,
+    batcher: Batcher,
+    batch_since: Option<Instant>,
+    oldest: Option<i64>,
+    out: VecDeque<Out>,
+    generation: u64,
+    incarnations: u64,
+    tickets: u64,
+}
+
+impl<S: Source> Reader<S> {
+    /// A reader of `source` for a state of `shards` shards.
+    pub fn new(source: S, settings: ReaderSettings, links: Links, job: Arc<Job>, shards: u16) -> Self {
+        let batcher = Batcher::new(job.clone(), shards);
+        Reader {
+            source,
+            settings,
+            links,
+            job,
+            shards,
+            lanes: BTreeMap::new(),
+            batcher,
+            batch_since: None,
+            oldest: None,
+            out: VecDeque::new(),
+            generation: 0,
+            incarnations: 0,
+            tickets: 0,
+        }
+    }
+
+    /// Reads until `stop`, or until all is read where the settings say so. The last batch and the last rows are
+    /// handed on before it returns.
+    ///
+    /// # Errors
+    /// Where the source cannot be read any more.
+    pub fn run(&mut self, stop: &CancellationToken) -> Result<Ended, SourceError> {
+        let mut rest = Duration::ZERO;
+        let ended = loop {
+            self.serve(rest)?;
+            if stop.is_cancelled() || self.is_cut_off() {
+                break Ended::Stopped;
+            }
+            let read = self.hand_on() && self.read_some()?;
+            self.cut_what_is_due();
+            if self.settings.until_caught_up && self.is_caught_up() {
+                break Ended::CaughtUp;
+            }
+            rest = if read { Duration::ZERO } else { REST };
+        };
+        self.cut_batch();
+        self.cut_chunks(|_| true);
+        while !self.hand_on() && !self.is_cut_off() {
+            self.serve(REST)?;
+        }
+        Ok(ended)
+    }
+
+    /// Has all that was handed on applied and published, or gives up at the deadline: what is not published
+    /// then is read again by whoever comes next. Returns whether all is done.
+    ///
+    /// # Errors
+    /// Where the source cannot be read any more.
+    pub fn drain(&mut self, deadline: Option<Instant>) -> Result<bool, SourceError> {
+        let (applied, mut is_applied) = oneshot::channel();
+        let (published, mut is_published) = oneshot::channel();
+        self.out.push_back(Out::Applier(ToApplier::Drain(applied)));
+        self.out.push_back(Out::Writer(ToWriter::Drain(published)));
+        let (mut waits_applied, mut waits_published) = (true, true);
+        while waits_applied || waits_published {
+            if self.is_cut_off() || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(false);
+            }
+            self.hand_on();
+            self.serve(REST)?;
+            waits_applied = waits_applied && is_applied.try_recv().is_err();
+            waits_published = waits_published && is_published.try_recv().is_err();
+        }
+        // The last publications were told before the answer.
+        self.serve(Duration::ZERO)?;
+        Ok(true)
+    }
+
+    /// Serves the source and the other tasks for a moment, reading nothing.
+    fn serve(&mut self, wait: Duration) -> Result<(), SourceError> {
+        if let Some(board) = &self.links.board {
+            board.beat();
+        }
+        for change in self.source.poll(wait)? {
+            match change {
+                Change::Assigned(assigned) => self.assigned(assigned),
+                Change::Revoked(partitions) => self.revoked(&partitions),
+            }
+        }
+        while let Ok(message) = self.links.from_applier.try_recv() {
+            match message {
+                FromApplier::Located(located) => {
+                    for one in located {
+                        self.located(one)?;
+                    }
+                }
+                FromApplier::Rewind { generation } => self.rewind(generation),
+            }
+        }
+        while let Ok(message) = self.links.from_writer.try_recv() {
+            match message {
+                FromWriter::Published { partition, end } => self.source.commit(partition, end),
+                FromWriter::Restart { partition, incarnation } => self.restart(partition, incarnation),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this worker publishes the windows.
+    pub fn is_publisher(&self) -> bool {
+        *self.links.owns_first.borrow()
+    }
+
+    /// A task that is gone has failed, and the run ends with its error.
+    fn is_cut_off(&self) -> bool {
+        self.links.applier.is_closed() || self.links.writer.is_closed()
+    }
+
+    fn assigned(&mut self, assigned: Vec<Assigned>) {
+        self.links.metrics.rebalances.inc();
+        let partitions: Vec<Partition> = assigned.iter().map(|one| one.partition).collect();
+        for one in assigned {
+            self.incarnations += 1;
+            self.lanes.insert(one.partition, Lane::new(one, self.incarnations));
+        }
+        self.ask(&partitions);
+        self.tell_assignment();
+    }
+
+    fn revoked(&mut self, partitions: &[Partition]) {
+        self.links.metrics.rebalances.inc();
+        self.cut_batch();
+        for partition in partitions {
+            self.lanes.remove(partition);
+            self.out.push_back(Out::Writer(ToWriter::Close(*partition)));
+        }
+        self.tell_assignment();
+    }
+
+    fn tell_assignment(&self) {
+        self.links.metrics.assigned_partitions.set(self.lanes.len() as i64);
+        let first = self.source.known().partitions().next();
+        self.links.owns_first.send_replace(first.is_some_and(|first| self.lanes.contains_key(&first)));
+    }
+
+    /// The state is not where it was: everything read of this generation is void, raw rows are not.
+    fn rewind(&mut self, generation: u64) {
+        if generation != self.generation {
+            return;
+        }
+        self.generation += 1;
+        self.batcher = Batcher::new(self.job.clone(), self.shards);
+        self.batch_since = None;
+        self.oldest = None;
+        self.out.retain(|out| !matches!(out, Out::Applier(ToApplier::Batch { .. })));
+        let partitions: Vec<Partition> = self.lanes.keys().copied().collect();
+        self.lanes.values_mut().for_each(Lane::lose_state);
+        self.ask(&partitions);
+    }
+
+    fn restart(&mut self, partition: Partition, incarnation: u64) {
+        self.cut_batch();
+        let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.incarnation == incarnation) else {
+            return;
+        };
+        self.incarnations += 1;
+        *lane = Lane::new(lane.assigned, self.incarnations);
+        // What was committed when the partition came is of the past; the log knows better.
+        lane.assigned.committed = None;
+        self.ask(&[partition]);
+    }
+
+    fn ask(&mut self, partitions: &[Partition]) {
+        let mut questions = Vec::new();
+        for partition in partitions {
+            let Some(lane) = self.lanes.get_mut(partition) else { continue };
+            self.tickets += 1;
+            lane.ticket = self.tickets;
+            questions.push(Question {
+                assigned: lane.assigned,
+                ticket: lane.ticket,
+                topic: self.source.topic(lane.assigned.partition.topic).to_owned(),
+                raw: self.settings.raw && lane.chunk.is_none(),
+            });
+        }
+        self.out.push_back(Out::Applier(ToApplier::Locate(questions)));
+    }
+
+    fn located(&mut self, located: Located) -> Result<(), SourceError> {
+        let partition = located.assigned.partition;
+        let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.waits_for(&located)) else {
+            return Ok(());
+        };
+        if let Some(raw) = located.raw {
+            let origin = Origin {
+                partition,
+                topic: self.source.topic(partition.topic).to_owned(),
+                fingerprint: self.settings.fingerprint.clone(),
+            };
+            let (incarnation, start, end) = (lane.incarnation, raw.start, raw.end);
+            self.out.push_back(Out::Writer(ToWriter::Open { origin, incarnation, start, end }));
+        }
+        let position = lane.begin(located);
+        let low = lane.assigned.low;
+        if position < low {
+            let lost = (low - position) as u64;
+            tracing::error!(%partition, from = position, to = low, "Kafka has deleted records that were not read; raise the topic's retention");
+            self.links.metrics.lost_records.with_label_values(&[partition.topic.name()]).inc_by(lost);
+        }
+        self.source.start(partition, position.max(low))
+    }
+
+    /// Hands on what waits. Returns whether nothing waits any more.
+    fn hand_on(&mut self) -> bool {
+        while let Some(out) = self.out.pop_front() {
+            let refused = match out {
+                Out::Applier(message) => self.links.applier.try_send(message).map_err(|e| match e {
+                    TrySendError::Full(m) | TrySendError::Closed(m) => Out::Applier(m),
+                }),
+                Out::Writer(message) => self.links.writer.try_send(message).map_err(|e| match e {
+                    TrySendError::Full(m) | TrySendError::Closed(m) => Out::Writer(m),
+                }),
+            };
+            if let Err(out) = refused {
+                self.out.push_front(out);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Reads a burst of the partition that is furthest behind and has something.
+    fn read_some(&mut self) -> Result<bool, SourceError> {
+        let watermark = self.links.watermark.get();
+        let max_drift = self.settings.max_drift;
+        let mut order: Vec<_> = self.lanes.values().filter(|lane| lane.phase == Phase::Reading).collect();
+        let paused = order.iter().filter(|lane| lane.is_ahead(watermark, max_drift)).count();
+        self.links.metrics.paused_partitions.set(paused as i64);
+        order.retain(|lane| !lane.is_ahead(watermark, max_drift));
+        order.sort_by_key(|lane| lane.event_time());
+        let order: Vec<Partition> = order.into_iter().map(|lane| lane.assigned.partition).collect();
+        for partition in order {
+            if self.read_burst(partition)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn read_burst(&mut self, partition: Partition) -> Result<bool, SourceError> {
+        let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(false) };
+        let (batcher, metrics, oldest) = (&mut self.batcher, &self.links.metrics, &mut self.oldest);
+        let read = self.source.read(partition, BURST, |record| {
+            lane.take(batcher, metrics, &record);
+            *oldest = match (*oldest, record.timestamp) {
+                (Some(before), Some(now)) => Some(before.min(now)),
+                (before, now) => before.or(now),
+            };
+        })?;
+        match read {
+            Read::Records(records) => {
+                self.links
+                    .metrics
+                    .consumed
+                    .with_label_values(&[partition.topic.name()])
+                    .inc_by(records as u64);
+                self.batch_since.get_or_insert_with(Instant::now);
+                lane.end_since = None;
+                if lane.chunk_is_full() {
+                    self.cut_chunks(|lane| lane.chunk_is_full());
+                }
+                Ok(true)
+            }
+            Read::End => {
+                lane.end_since.get_or_insert_with(Instant::now);
+                Ok(false)
+            }
+            Read::Nothing => Ok(false),
+        }
+    }
+
+    fn cut_what_is_due(&mut self) {
+        let idle_timeout = self.settings.idle_timeout;
+        for lane in self.lanes.values_mut() {
+            if lane.falls_idle(idle_timeout) {
+                self.batch_since.get_or_insert_with(Instant::now);
+            }
+        }
+        let waited = self.batch_since.map_or(Duration::ZERO, |since| since.elapsed());
+        let full = self.batcher.records() >= self.settings.batch_records;
+        // A batch that cannot be handed on yet keeps filling instead.
+        if full || (waited >= self.settings.linger && self.batch_since.is_some() && self.out.is_empty()) {
+            self.cut_batch();
+        }
+        if let Some(linger) = self.settings.chunk_linger {
+            self.cut_chunks(|lane| lane.chunk_since.is_some_and(|since| since.elapsed() >= linger));
+        }
+    }
+
+    fn cut_batch(&mut self) {
+        if self.batch_since.take().is_none() {
+            return;
+        }
+        let cursors = self.lanes.values_mut().filter_map(|lane| lane.cursor.as_mut());
+        let batch = self.batcher.cut(cursors, self.source.known());
+        let (generation, oldest) = (self.generation, self.oldest.take());
+        self.out.push_back(Out::Applier(ToApplier::Batch { generation, batch, oldest }));
+        self.observe_lag();
+    }
+
+    fn cut_chunks(&mut self, due: impl Fn(&Lane) -> bool) {
+        for (partition, lane) in &mut self.lanes {
+            if due(lane)
+                && let Some(chunk) = lane.cut_chunk()
+            {
+                let (partition, incarnation, chunk) = (*partition, lane.incarnation, Box::new(chunk));
+                self.out.push_back(Out::Writer(ToWriter::Rows { partition, incarnation, chunk }));
+            }
+        }
+    }
+
+    fn observe_lag(&self) {
+        self.show();
+        let watermark = self.links.watermark.get();
+        for (partition, lane) in &self.lanes {
+            let labels = [partition.topic.name(), &partition.index.to_string()];
+            if let (Some(position), Some(high)) = (lane.position(), self.source.high(*partition)) {
+                self.links.metrics.lag_records.with_label_values(&labels).set((high - position).max(0));
+            }
+            if let (Some(time), Some(watermark)) = (lane.event_time(), watermark) {
+                let ahead = time.since(watermark).seconds();
+                self.links.metrics.lag_seconds.with_label_values(&labels).set(ahead);
+            }
+        }
+    }
+
+    fn show(&self) {
+        let Some(board) = &self.links.board else { return };
+        let show = |(partition, lane): (&Partition, &Lane)| {
+            let idle = lane.cursor.as_ref().is_some_and(|cursor| cursor.is_idle());
+            LaneStatus::new(
+                *partition,
+                lane.position(),
+                self.source.high(*partition),
+                lane.event_time(),
+                idle,
+            )
+        };
+        board.show(self.lanes.iter().map(show).collect());
+    }
+
+    fn is_caught_up(&self) -> bool {
+        !self.lanes.is_empty() && self.out.is_empty() && self.lanes.values().all(Lane::is_caught_up)
+    }
+}

@@ -1,0 +1,183 @@
+//! A partition that this worker reads: its cursor in the state, and its rows on the way to the raw writer.
+
+use std::time::{Duration, Instant};
+
+use crate::core::batch::{Batcher, Cursor};
+use crate::core::parse;
+use crate::core::shard::Topic;
+use crate::core::time::{EventTime, Span};
+use crate::metrics::Metrics;
+use crate::pipeline::locate::Located;
+use crate::raw::columns::{CHUNK_ROWS, Chunk};
+use crate::source::{Assigned, Record};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It is being found out where to begin.
+    Locating,
+    /// It is read.
+    Reading,
+}
+
+pub(super) struct Lane {
+    pub(super) assigned: Assigned,
+    /// Of its rows at the raw writer.
+    pub(super) incarnation: u64,
+    /// Of the question that it waits for.
+    pub(super) ticket: u64,
+    pub(super) phase: Phase,
+    pub(super) cursor: Option<Cursor>,
+    pub(super) chunk: Option<Chunk>,
+    pub(super) chunk_since: Option<Instant>,
+    pub(super) end_since: Option<Instant>,
+    first_event_time: Option<EventTime>,
+}
+
+impl Lane {
+    pub(super) fn new(assigned: Assigned, incarnation: u64) -> Self {
+        Lane {
+            assigned,
+            incarnation,
+            ticket: 0,
+            phase: Phase::Locating,
+            cursor: None,
+            chunk: None,
+            chunk_since: None,
+            end_since: None,
+            first_event_time: None,
+        }
+    }
+
+    pub(super) fn lose_state(&mut self) {
+        self.phase = Phase::Locating;
+        self.cursor = None;
+        self.end_since = None;
+    }
+
+    /// Whether this is the answer it waits for.
+    pub(super) fn waits_for(&self, located: &Located) -> bool {
+        self.phase == Phase::Locating && self.ticket == located.ticket
+    }
+
+    /// Begins to read; returns from where.
+    pub(super) fn begin(&mut self, located: Located) -> i64 {
+        let partition = located.assigned.partition;
+        let cursor = Cursor::new(partition, located.by_shard, located.origin);
+        if let Some(raw) = located.raw {
+            self.chunk = Some(chunk_from(partition.topic, partition.index, raw.start));
+        }
+        let raw = self.chunk.as_ref().map_or(i64::MAX, |chunk| chunk.to);
+        let position = cursor.position().min(raw);
+        self.cursor = Some(cursor);
+        self.phase = Phase::Reading;
+        position
+    }
+
+    /// Parses a record once, for the state and for the raw rows, each if it has not had it before.
+    pub(super) fn take(&mut self, batcher: &mut Batcher, metrics: &Metrics, record: &Record<'_>) {
+        let Record { offset, timestamp, value } = *record;
+        let cursor = self.cursor.as_mut().filter(|cursor| offset >= cursor.position());
+        let chunk = self.chunk.as_mut().filter(|chunk| offset >= chunk.to);
+        if chunk.is_some() && self.chunk_since.is_none() {
+            self.chunk_since = Some(Instant::now());
+        }
+        let topic = self.assigned.partition.topic;
+        let parsed = match (topic, value) {
+            (_, None) => Err(parse::Invalid::NullValue),
+            (Topic::Rides, Some(line)) => parse::ride(line).map(|ride| {
+                if let Some(cursor) = cursor {
+                    batcher.ride(cursor, offset, &ride);
+                    self.first_event_time.get_or_insert(ride.event_time);
+                }
+                if let Some(chunk) = chunk {
+                    chunk.ride(offset, timestamp, &ride);
+                }
+            }),
+            (Topic::Fares, Some(line)) => parse::fare(line).map(|fare| {
+                if let Some(cursor) = cursor {
+                    batcher.fare(cursor, offset, &fare);
+                    self.first_event_time.get_or_insert(fare.start_time);
+                }
+                if let Some(chunk) = chunk {
+                    chunk.fare(offset, timestamp, &fare);
+                }
+            }),
+        };
+        if let Err(reason) = parsed {
+            self.take_invalid(batcher, metrics, record, reason);
+        }
+    }
+
+    #[cold]
+    fn take_invalid(
+        &mut self,
+        batcher: &mut Batcher,
+        metrics: &Metrics,
+        record: &Record<'_>,
+        reason: parse::Invalid,
+    ) {
+        let Record { offset, timestamp, value } = *record;
+        metrics.invalid_line(self.assigned.partition.topic, reason);
+        if let Some(cursor) = self.cursor.as_mut().filter(|cursor| offset >= cursor.position()) {
+            batcher.invalid(cursor, offset);
+        }
+        if let Some(chunk) = self.chunk.as_mut().filter(|chunk| offset >= chunk.to) {
+            chunk.invalid(offset, timestamp, value, &reason.to_string());
+        }
+    }
+
+    pub(super) fn chunk_is_full(&self) -> bool {
+        self.chunk.as_ref().is_some_and(|chunk| chunk.rows() >= CHUNK_ROWS)
+    }
+
+    /// The rows so far; the next chunk begins where they end.
+    pub(super) fn cut_chunk(&mut self) -> Option<Chunk> {
+        self.chunk_since = None;
+        let chunk = self.chunk.as_mut().filter(|chunk| chunk.to > chunk.from)?;
+        let partition = self.assigned.partition;
+        let next = chunk_from(partition.topic, partition.index, chunk.to);
+        Some(std::mem::replace(chunk, next))
+    }
+
+    pub(super) fn event_time(&self) -> Option<EventTime> {
+        self.cursor.as_ref().and_then(Cursor::max_event_time)
+    }
+
+    pub(super) fn position(&self) -> Option<i64> {
+        self.cursor.as_ref().map(Cursor::position)
+    }
+
+    /// Before there is a watermark, a partition may go as far from its own first record.
+    pub(super) fn is_ahead(&self, watermark: Option<EventTime>, max_drift: Span) -> bool {
+        match (self.event_time(), watermark.or(self.first_event_time)) {
+            (Some(time), Some(base)) => time > base.plus(max_drift),
+            _ => false,
+        }
+    }
+
+    /// Whether it has stood at its end for `timeout`, and that is news.
+    pub(super) fn falls_idle(&mut self, timeout: Duration) -> bool {
+        let Some(cursor) = self.cursor.as_mut().filter(|cursor| !cursor.is_idle()) else { return false };
+        let idle = self.end_since.is_some_and(|since| since.elapsed() >= timeout);
+        if idle {
+            cursor.set_idle();
+        }
+        idle
+    }
+
+    /// Whether all is read that was there when the partition came.
+    pub(super) fn is_caught_up(&self) -> bool {
+        let read = |cursor: &Cursor| {
+            let raw = self.chunk.as_ref().map_or(i64::MAX, |chunk| chunk.to);
+            cursor.position().min(raw) >= self.assigned.high
+        };
+        self.end_since.is_some() || self.cursor.as_ref().is_some_and(read)
+    }
+}
+
+fn chunk_from(topic: Topic, partition: i32, offset: i64) -> Chunk {
+    match topic {
+        Topic::Rides => Chunk::rides(partition, offset),
+        Topic::Fares => Chunk::fares(partition, offset),
+    }
+}

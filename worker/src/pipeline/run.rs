@@ -1,0 +1,210 @@
+//! Wires the parts of a running job, and ends them in order.
+
+use std::sync::{Arc, mpsc as std_mpsc};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::applier::{Applier, ApplierError, SharedWatermark};
+use super::reader::{Ended, Links, Reader, ReaderSettings};
+use crate::core::batch::Job;
+use crate::http::Board;
+use crate::metrics::Metrics;
+use crate::raw::writer::{Limits, Writer, WriterError};
+use crate::results::publisher::{PublishError, Publisher};
+use crate::results::window_file::Provenance;
+use crate::sink::Sink;
+use crate::source::{Source, SourceError};
+use crate::state::State;
+
+/// Batches on their way: one being applied, one to follow.
+const BATCHES: usize = 1;
+/// Chunks on their way to the encoder.
+const CHUNKS: usize = 4;
+/// How often closed windows are looked for.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A job that can be run.
+pub struct Pipeline {
+    /// What decides results.
+    pub job: Arc<Job>,
+    /// Its state.
+    pub state: State,
+    /// Where files go.
+    pub sink: Sink,
+    /// What the results say of their making.
+    pub provenance: Provenance,
+    /// How the source is read.
+    pub reader: ReaderSettings,
+    /// When raw files are due.
+    pub limits: Limits,
+    /// How long the end may take once the job is told to stop; `None`: as long as it needs.
+    pub drain_timeout: Option<Duration>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Where the reader shows how it is doing.
+    pub board: Option<Board>,
+}
+
+/// Why a job ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// Reading.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Applying.
+    #[error(transparent)]
+    Applier(#[from] ApplierError),
+    /// Raw files.
+    #[error(transparent)]
+    Writer(#[from] WriterError),
+    /// Window files.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// A thread.
+    #[error("cannot start the reader's thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Why.
+    pub ended: Ended,
+    /// Whether all that was read is published; otherwise it is read again by whoever comes next.
+    pub drained: bool,
+}
+
+impl Pipeline {
+    /// Runs until `stop`, or until the source is read where the settings say so.
+    ///
+    /// # Errors
+    /// Where a part fails in a way that waiting does not mend. Nothing is lost: a later run goes on.
+    pub async fn run<S>(self, source: S, stop: CancellationToken) -> Result<Finished, PipelineError>
+    where
+        S: Source + Send + 'static,
+    {
+        let (to_applier, applier_queue) = mpsc::channel(BATCHES);
+        let (to_writer, writer_queue) = mpsc::channel(CHUNKS);
+        let (applier_to_reader, from_applier) = std_mpsc::channel();
+        let (writer_to_reader, from_writer) = std_mpsc::channel();
+        let (owns_first, is_publisher) = watch::channel(false);
+        let watermark = SharedWatermark::default();
+        self.metrics.raw_budget_bytes.set(self.limits.budget.unwrap_or(0) as i64);
+
+        let applier = Applier::new(
+            self.job.clone(),
+            self.state.clone(),
+            self.sink.clone(),
+            self.metrics.clone(),
+            watermark.clone(),
+            applier_to_reader,
+        );
+        let writer = Writer::new(self.sink.clone(), self.limits, self.metrics.clone(), writer_to_reader);
+        let publisher = Publisher::new(
+            self.job.clone(),
+            self.state.clone(),
+            self.sink.clone(),
+            self.provenance.clone(),
+            self.metrics.clone(),
+        );
+        let links = Links {
+            applier: to_applier,
+            from_applier,
+            writer: to_writer,
+            from_writer,
+            watermark,
+            owns_first,
+            metrics: self.metrics.clone(),
+            board: self.board.clone(),
+        };
+        let reader = Reader::new(source, self.reader.clone(), links, self.job.clone(), self.state.shards());
+
+        let stop = stop.child_token();
+        let applier = tokio::spawn(applier.run(applier_queue));
+        let writer = tokio::spawn(writer.run(writer_queue));
+        let publisher = tokio::spawn(publish_until(publisher, is_publisher, stop.clone()));
+        let read = self.read(reader, stop.clone()).await;
+        stop.cancel();
+
+        // Whoever failed first is the reason; the reader only noticed.
+        let mut publisher = joined(publisher).await?;
+        joined(applier).await?;
+        joined(writer).await?;
+        let (finished, was_publisher) = read?;
+        if let (State::Memory(state), Ended::CaughtUp) = (&self.state, finished.ended) {
+            state.finish();
+        }
+        if was_publisher && finished.drained {
+            publisher.publish_closed().await?;
+        }
+        Ok(finished)
+    }
+
+    /// Reads on a thread of its own, and drains. Dropping the reader there ends the queues and leaves the group.
+    async fn read<S>(
+        &self,
+        mut reader: Reader<S>,
+        stop: CancellationToken,
+    ) -> Result<(Finished, bool), PipelineError>
+    where
+        S: Source + Send + 'static,
+    {
+        let drain_timeout = self.drain_timeout;
+        let (result, outcome) = tokio::sync::oneshot::channel();
+        let work = move || {
+            let read = reader.run(&stop).and_then(|ended| {
+                let deadline = drain_timeout.map(|timeout| Instant::now() + timeout);
+                let drained = reader.drain(deadline)?;
+                Ok((Finished { ended, drained }, reader.is_publisher()))
+            });
+            drop(reader);
+            // The receiver waits below.
+            _ = result.send(read);
+        };
+        std::thread::Builder::new().name("reader".into()).spawn(work).map_err(PipelineError::Thread)?;
+        match outcome.await {
+            Ok(read) => Ok(read?),
+            Err(_) => panic!("the reader's thread has panicked"),
+        }
+    }
+}
+
+async fn publish_until(
+    mut publisher: Publisher,
+    is_publisher: watch::Receiver<bool>,
+    stop: CancellationToken,
+) -> Result<Publisher, PublishError> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(publisher),
+            () = tokio::time::sleep(PUBLISH_INTERVAL) => {}
+        }
+        if !*is_publisher.borrow() {
+            continue;
+        }
+        match publisher.publish_closed().await {
+            Ok(_) => {}
+            Err(error) if error.is_transient() => {
+                tracing::warn!(%error, "cannot publish windows; trying again");
+            }
+            Err(error) => {
+                stop.cancel();
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// The result of a task; its panic is ours.
+async fn joined<T, E>(task: JoinHandle<Result<T, E>>) -> Result<T, PipelineError>
+where
+    PipelineError: From<E>,
+{
+    match task.await {
+        Ok(result) => Ok(result?),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

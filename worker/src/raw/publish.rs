@@ -1,0 +1,53 @@
+//! Publication of a range: fix it, put its files, then say so. Any step may be repeated by anybody.
+
+use std::time::Duration;
+
+use futures::{TryStreamExt, stream};
+
+use super::lane::Plan;
+use super::range_log::{Begun, LogError, Range, RangeLog};
+use crate::crash;
+use crate::sink::Sink;
+
+/// Files of a range that are put at once: a range of a backlog spans few days.
+const PARALLEL: usize = 8;
+
+/// What became of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// All its files are there.
+    Whole,
+    /// The range was begun with another end: the rows have to be read again, up to it.
+    Fixed(Range),
+    /// The partition has another owner.
+    Passed,
+}
+
+/// Publishes `plan`, once.
+///
+/// # Errors
+/// Where the sink fails; nothing is lost, and the same call may be made again.
+pub async fn publish(sink: &Sink, log: &RangeLog, plan: &Plan) -> Result<Published, LogError> {
+    crash::point("raw::before-range");
+    match log.begin(plan.range).await? {
+        Begun::Ours => {}
+        Begun::Fixed(range) => return Ok(Published::Fixed(range)),
+        Begun::Passed => return Ok(Published::Passed),
+    }
+    crash::point("raw::after-range");
+    stream::iter(plan.files.iter().map(Ok::<_, LogError>))
+        .try_for_each_concurrent(PARALLEL, |(path, bytes)| async move {
+            sink.put_if_absent(path, bytes.clone()).await?;
+            crash::point("raw::after-file");
+            Ok(())
+        })
+        .await?;
+    crash::point("raw::before-prune");
+    log.prune().await?;
+    Ok(Published::Whole)
+}
+
+/// Waits longer from try to try, up to half a minute.
+pub fn pause(attempt: u32) -> Duration {
+    Duration::from_millis(250 << attempt.min(7))
+}

@@ -1,0 +1,321 @@
+//! The raw writer: one task that owns the lanes of all partitions of this worker, encodes what comes, and
+//! decides when a file is due.
+//!
+//! A file is due when it is big enough, when its first row has waited long enough, or when all lanes together
+//! hold more than their budget (I7): then the largest goes. What is being published counts too; over the budget
+//! the writer takes no more rows, its queue fills, and the reader pauses.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use parquet::errors::ParquetError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::columns::Chunk;
+use super::lane::{Lane, Origin, Plan};
+use super::publish::{Published, pause, publish};
+use super::range_log::{LogError, RangeLog};
+use crate::core::shard::Partition;
+use crate::metrics::Metrics;
+use crate::sink::Sink;
+
+/// When files are due.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a file.
+    pub file_bytes: usize,
+    /// How long a row waits; `None`: until the file is big enough or the input ends.
+    pub flush_interval: Option<Duration>,
+    /// Bytes of all lanes, open and being published; `None`: no bound but that of each file.
+    pub budget: Option<usize>,
+    /// How often a failing sink is tried before the writer gives up; `None`: for ever, with a line in the log
+    /// each time.
+    pub tries: Option<u32>,
+}
+
+/// What the reader tells the writer.
+pub enum ToWriter {
+    /// A partition begins here. A lane of an earlier incarnation ends, and what it holds is dropped: its rows
+    /// are still in Kafka.
+    Open {
+        /// The partition, and its names.
+        origin: Origin,
+        /// Told apart from others of the same partition.
+        incarnation: u64,
+        /// The first offset.
+        start: i64,
+        /// The end of the range, where it is fixed already.
+        end: Option<i64>,
+    },
+    /// Rows of an open partition.
+    Rows {
+        /// Whose.
+        partition: Partition,
+        /// Rows of another incarnation are dropped.
+        incarnation: u64,
+        /// The rows.
+        chunk: Box<Chunk>,
+    },
+    /// The partition has gone to another worker.
+    Close(Partition),
+    /// Publish all there is, and answer when it is there.
+    Drain(oneshot::Sender<()>),
+}
+
+/// What the writer tells the reader.
+#[derive(Clone, Copy, Debug)]
+pub enum FromWriter {
+    /// All below this offset is published.
+    Published {
+        /// The partition.
+        partition: Partition,
+        /// The offset.
+        end: i64,
+    },
+    /// Another worker has begun the range: the partition has to be started again where the log says.
+    Restart {
+        /// The partition.
+        partition: Partition,
+        /// Of the lane that met it.
+        incarnation: u64,
+    },
+}
+
+/// Why the writer ends before it is told to.
+#[derive(Debug, thiserror::Error)]
+pub enum WriterError {
+    /// The encoder.
+    #[error("cannot encode Parquet: {0}")]
+    Encode(#[from] ParquetError),
+    /// The sink, after all tries.
+    #[error(transparent)]
+    Publish(#[from] LogError),
+}
+
+struct Open {
+    lane: Lane,
+    incarnation: u64,
+    end: Option<i64>,
+    log: RangeLog,
+    /// Bytes of a plan on its way to the sink. The next range of the partition is begun only after it.
+    publishing: Option<usize>,
+}
+
+struct Done {
+    partition: Partition,
+    incarnation: u64,
+    end: i64,
+    result: Result<Published, LogError>,
+}
+
+/// The writer of this worker's raw files.
+pub struct Writer {
+    sink: Sink,
+    limits: Limits,
+    metrics: Metrics,
+    to_reader: std::sync::mpsc::Sender<FromWriter>,
+    lanes: HashMap<Partition, Open>,
+    publishing: JoinSet<Done>,
+    draining: Option<oneshot::Sender<()>>,
+}
+
+impl Writer {
+    /// A writer into `sink`.
+    pub fn new(
+        sink: Sink,
+        limits: Limits,
+        metrics: Metrics,
+        to_reader: std::sync::mpsc::Sender<FromWriter>,
+    ) -> Self {
+        Writer {
+            sink,
+            limits,
+            metrics,
+            to_reader,
+            lanes: HashMap::new(),
+            publishing: JoinSet::new(),
+            draining: None,
+        }
+    }
+
+    /// Works until the queue is closed. What is not published then is dropped: drain first to keep it.
+    ///
+    /// # Errors
+    /// Where rows cannot be encoded, or the sink has failed as often as the limits allow.
+    pub async fn run(mut self, mut queue: mpsc::Receiver<ToWriter>) -> Result<(), WriterError> {
+        let mut tick = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            let has_room = self.has_room();
+            tokio::select! {
+                biased;
+                Some(done) = self.publishing.join_next() => match done {
+                    Ok(done) => self.settle(done)?,
+                    Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+                },
+                message = queue.recv(), if has_room => match message {
+                    Some(message) => self.handle(message)?,
+                    None => return Ok(()),
+                },
+                _ = tick.tick() => {}
+            }
+            self.flush_what_is_due()?;
+            self.end_drain();
+        }
+    }
+
+    fn handle(&mut self, message: ToWriter) -> Result<(), WriterError> {
+        match message {
+            ToWriter::Open { origin, incarnation, start, end } => {
+                let log = RangeLog::new(self.sink.clone(), &origin.topic, origin.partition.index);
+                let partition = origin.partition;
+                let lane = Lane::new(origin, start);
+                self.lanes.insert(partition, Open { lane, incarnation, end, log, publishing: None });
+            }
+            ToWriter::Rows { partition, incarnation, chunk } => {
+                let Some(open) = self.lanes.get_mut(&partition) else { return Ok(()) };
+                if open.incarnation == incarnation
+                    && let Some(plan) = open.lane.take(*chunk, open.end)?
+                {
+                    open.end = None;
+                    self.publish(partition, plan);
+                }
+            }
+            ToWriter::Close(partition) => _ = self.lanes.remove(&partition),
+            ToWriter::Drain(done) => self.draining = Some(done),
+        }
+        Ok(())
+    }
+
+    fn held(&self) -> usize {
+        self.lanes.values().map(|open| open.lane.bytes() + open.publishing.unwrap_or(0)).sum()
+    }
+
+    fn has_room(&self) -> bool {
+        let held = self.held();
+        self.metrics.raw_buffered_bytes.set(held as i64);
+        self.limits.budget.is_none_or(|budget| held < budget) || self.publishing.is_empty()
+    }
+
+    fn flush_what_is_due(&mut self) -> Result<(), WriterError> {
+        let due: Vec<Partition> = self
+            .lanes
+            .iter()
+            .filter(|(_, open)| self.is_due(open))
+            .map(|(partition, _)| *partition)
+            .collect();
+        for partition in due {
+            self.flush(partition)?;
+        }
+        while let Some(largest) = self.over_budget() {
+            self.flush(largest)?;
+        }
+        Ok(())
+    }
+
+    /// A range with a fixed end is never due: it ends there.
+    fn is_due(&self, open: &Open) -> bool {
+        if open.publishing.is_some() || open.end.is_some() || open.lane.is_empty() {
+            return false;
+        }
+        let waited = open.lane.since().map_or(Duration::ZERO, |since: Instant| since.elapsed());
+        self.draining.is_some()
+            || open.lane.bytes() >= self.limits.file_bytes
+            || self.limits.flush_interval.is_some_and(|interval| waited >= interval)
+    }
+
+    /// The largest lane that can go, where open lanes hold more than half of the budget: the other half is for
+    /// what is being published.
+    fn over_budget(&self) -> Option<Partition> {
+        let budget = self.limits.budget?;
+        let open: usize = self.lanes.values().map(|open| open.lane.bytes()).sum();
+        let free = |open: &&Open| open.publishing.is_none() && open.end.is_none() && !open.lane.is_empty();
+        let candidates = self.lanes.iter().filter(|(_, open)| free(open));
+        let largest = candidates.max_by_key(|(_, open)| open.lane.bytes()).map(|(partition, _)| *partition);
+        largest.filter(|_| open > budget / 2)
+    }
+
+    fn flush(&mut self, partition: Partition) -> Result<(), WriterError> {
+        if let Some(open) = self.lanes.get_mut(&partition) {
+            let plan = open.lane.finish()?;
+            self.publish(partition, plan);
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, partition: Partition, plan: Plan) {
+        let Some(open) = self.lanes.get_mut(&partition) else { return };
+        open.publishing = Some(plan.bytes());
+        let (sink, log, metrics) = (self.sink.clone(), open.log.clone(), self.metrics.clone());
+        let (tries, incarnation) = (self.limits.tries, open.incarnation);
+        self.publishing.spawn(async move {
+            let result = publish_with_patience(&sink, &log, &plan, tries, &metrics, partition).await;
+            Done { partition, incarnation, end: plan.range.end, result }
+        });
+    }
+
+    fn settle(&mut self, done: Done) -> Result<(), WriterError> {
+        let Done { partition, incarnation, end, result } = done;
+        let published = result?;
+        if published == Published::Whole {
+            self.tell(FromWriter::Published { partition, end });
+        }
+        let Some(open) = self.lanes.get_mut(&partition).filter(|open| open.incarnation == incarnation) else {
+            return Ok(());
+        };
+        open.publishing = None;
+        if published != Published::Whole {
+            tracing::warn!(%partition, ?published, "another worker has begun this range: starting the partition again");
+            self.lanes.remove(&partition);
+            self.tell(FromWriter::Restart { partition, incarnation });
+        }
+        Ok(())
+    }
+
+    /// A reader that has gone does not need to know.
+    fn tell(&self, message: FromWriter) {
+        if self.to_reader.send(message).is_err() {
+            tracing::debug!(?message, "the reader has ended");
+        }
+    }
+
+    /// A range with a fixed end that was not reached stays for whoever comes next.
+    fn end_drain(&mut self) {
+        let rest = self.lanes.values().any(|open| open.end.is_none() && !open.lane.is_empty());
+        if !rest
+            && self.publishing.is_empty()
+            && let Some(done) = self.draining.take()
+        {
+            // Whoever asked may have given up waiting.
+            _ = done.send(());
+        }
+    }
+}
+
+async fn publish_with_patience(
+    sink: &Sink,
+    log: &RangeLog,
+    plan: &Plan,
+    tries: Option<u32>,
+    metrics: &Metrics,
+    partition: Partition,
+) -> Result<Published, LogError> {
+    let begun = Instant::now();
+    let mut attempt = 0;
+    loop {
+        match publish(sink, log, plan).await {
+            Ok(published) => {
+                metrics.published_raw(partition.topic, plan, begun.elapsed());
+                return Ok(published);
+            }
+            Err(error) if tries.is_some_and(|tries| attempt + 1 >= tries) => return Err(error),
+            Err(error) => {
+                metrics.sink_errors.inc();
+                let wait = pause(attempt);
+                tracing::warn!(%partition, %error, attempt, ?wait, "cannot publish; rows stay in memory and in Kafka");
+                tokio::time::sleep(wait).await;
+                attempt += 1;
+            }
+        }
+    }
+}

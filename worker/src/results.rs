@@ -1,0 +1,4 @@
+//! Results: the windows that have closed on every shard, as Parquet, once (I2, I3).
+
+pub mod publisher;
+pub mod window_file;

@@ -1,0 +1,171 @@
+//! Publishes closed windows, and lets the state forget them long after.
+//!
+//! Any worker may do it, at any time, and as often as it likes: a file that is there is left alone, unless it is
+//! of an older epoch (I8). To spare the work, only the owner of the first partition does.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+
+use super::window_file::{self, Provenance};
+use crate::core::batch::Job;
+use crate::core::fold::Sums;
+use crate::core::time::{EventTime, Span};
+use crate::crash;
+use crate::metrics::Metrics;
+use crate::sink::{Put, Sink, SinkError};
+use crate::state::{State, StateError};
+
+/// How long after its file a window stays in the state: longer than any worker can be stopped and come back
+/// with a window that it was about to write, and long enough to prove the file against the state.
+const KEEP: Span = Span::from_seconds(24 * 3600);
+
+/// Why windows could not be published this time.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The state.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The sink.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The encoder, or a file that is in the way and no Parquet file.
+    #[error("{path}: {error}")]
+    Parquet {
+        /// Which file.
+        path: String,
+        /// What is wrong.
+        error: parquet::errors::ParquetError,
+    },
+}
+
+impl PublishError {
+    /// Whether a later try may succeed.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            PublishError::State(error) => error.is_transient(),
+            PublishError::Sink(_) => true,
+            PublishError::Parquet { .. } => false,
+        }
+    }
+}
+
+/// Publishes the windows of a pipeline.
+pub struct Publisher {
+    job: Arc<Job>,
+    state: State,
+    sink: Sink,
+    provenance: Provenance,
+    metrics: Metrics,
+    /// Windows whose file is known to be there.
+    published: BTreeSet<EventTime>,
+}
+
+impl Publisher {
+    /// A publisher that knows of no file yet.
+    pub fn new(job: Arc<Job>, state: State, sink: Sink, provenance: Provenance, metrics: Metrics) -> Self {
+        Publisher { job, state, sink, provenance, metrics, published: BTreeSet::new() }
+    }
+
+    /// Publishes every window that has closed on all shards. Returns how many files this call wrote.
+    ///
+    /// # Errors
+    /// Where the state or the sink fails; what was published stays so, and a later call goes on.
+    pub async fn publish_closed(&mut self) -> Result<usize, PublishError> {
+        let shards = 0..self.state.shards();
+        // The watermarks first: whatever has closed below them is in the lists that are read after.
+        let watermarks = try_join_all(shards.clone().map(|shard| self.state.view(shard))).await?;
+        let closed = try_join_all(shards.map(|shard| self.state.closed(shard))).await?;
+        let Some(watermark) = watermarks.iter().map(|view| view.watermark).min().flatten() else {
+            return Ok(0);
+        };
+        self.metrics.watermark_seconds.set(watermark.seconds());
+        let starts: BTreeSet<EventTime> = closed.into_iter().flatten().collect();
+        let is_closed = |start: &EventTime| start.plus(self.job.rules.window) <= watermark;
+        let due: Vec<EventTime> = starts
+            .iter()
+            .filter(|start| is_closed(start) && !self.published.contains(start))
+            .copied()
+            .collect();
+        let mut written = 0;
+        for start in due {
+            let Some(sums) = self.sums(start).await? else { break };
+            written += usize::from(self.publish(start, &sums).await?);
+            self.published.insert(start);
+        }
+        self.forget(watermark, &starts).await?;
+        Ok(written)
+    }
+
+    async fn publish(&self, start: EventTime, sums: &Sums) -> Result<bool, PublishError> {
+        let path = window_file::path(start);
+        let parquet = |error| PublishError::Parquet { path: path.clone(), error };
+        let file =
+            window_file::encode(&self.job.rules, &self.job.neighbourhoods, &self.provenance, start, sums)
+                .map_err(parquet)?;
+        crash::point("tips::before-window");
+        let written = match self.sink.put_if_absent(&path, file.clone()).await? {
+            Put::Created => true,
+            Put::Exists => self.replace_older(&path, file).await?,
+        };
+        crash::point("tips::after-window");
+        if written {
+            let end = start.plus(self.job.rules.window);
+            self.metrics.windows_published.inc();
+            self.metrics.last_window_seconds.set(end.seconds());
+            tracing::info!(window = %start, neighbourhoods = sums.len(), "window published");
+        }
+        Ok(written)
+    }
+
+    /// A file of an older epoch makes way for ours; the other way round a worker of the older epoch leaves ours
+    /// alone, since its own is older.
+    async fn replace_older(&self, path: &str, file: bytes::Bytes) -> Result<bool, PublishError> {
+        let Some(there) = self.sink.read(path).await? else { return Ok(false) };
+        let epoch = window_file::epoch_of(there)
+            .map_err(|error| PublishError::Parquet { path: path.to_owned(), error })?;
+        let older = epoch < self.provenance.epoch;
+        if older {
+            self.sink.replace(path, file).await?;
+        }
+        Ok(older)
+    }
+
+    /// The sums of a window over all shards; `None` where a shard has not closed it: it has lost its last
+    /// writes since its watermark was read, and will close the window again.
+    async fn sums(&self, start: EventTime) -> Result<Option<Sums>, StateError> {
+        let end = start.plus(self.job.rules.window);
+        let shards = 0..self.state.shards();
+        let parts = try_join_all(shards.map(|shard| self.state.frozen(shard, start))).await?;
+        let mut sums = Sums::new();
+        for part in parts {
+            if part.watermark.is_none_or(|watermark| watermark < end) {
+                return Ok(None);
+            }
+            for (place, sum) in part.sums {
+                *sums.entry(place).or_default() += sum;
+            }
+        }
+        Ok(Some(sums))
+    }
+
+    async fn forget(
+        &mut self,
+        watermark: EventTime,
+        starts: &BTreeSet<EventTime>,
+    ) -> Result<(), PublishError> {
+        let old = |start: &&EventTime| {
+            start.plus(self.job.rules.window).plus(KEEP) <= watermark && self.published.contains(*start)
+        };
+        let starts: Vec<EventTime> = starts.iter().filter(old).copied().collect();
+        if starts.is_empty() {
+            return Ok(());
+        }
+        crash::point("tips::before-forget");
+        let shards = 0..self.state.shards();
+        try_join_all(shards.map(|shard| self.state.forget(shard, &starts))).await?;
+        starts.iter().for_each(|start| _ = self.published.remove(start));
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! A directory of a local or mounted file system.
+//!
+//! A file is written whole to a temporary name, made durable, and then given its final name by one
+//! system call. `link(2)` does that for [`put_if_absent`](Fs::put_if_absent): it is atomic, it fails
+//! with EEXIST if the name is taken, by whatever, and unlike `renameat2(RENAME_NOREPLACE)` POSIX has
+//! it and NFS too. `rename(2)` does it for [`replace`](Fs::replace): atomic as well, and at no moment
+//! is the name absent. A reader finds either nothing or all of it, since the bytes were there before
+//! the name.
+//!
+//! Durability: the file is synced before it gets its name, and then every directory from its own up
+//! to the root, since one of them may be new, made by us or by a racing writer that has not synced it
+//! yet. The same is done where the file was there already: the caller will rely on it, and who wrote
+//! it may have died before its own sync.
+//!
+//! NFS may answer EEXIST to a link that was made, when a reply was lost: that is `Put::Exists`, which
+//! never promises whose file it is.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use opendal::Operator;
+use opendal::services;
+
+use super::error::{Category, Fault};
+use super::name::{self, TEMPORARY_DIR};
+use super::objects::Objects;
+use super::{Mode, Put, Swept, crash_point};
+
+pub(super) struct Fs {
+    pub(super) objects: Objects,
+    root: Arc<Path>,
+}
+
+impl Fs {
+    /// Makes the root if need be, and proves with a probe that files can be made and linked there.
+    pub(super) async fn open(root: &Path) -> Result<Fs, Fault> {
+        let root: Arc<Path> = Arc::from(root);
+        let probed = Arc::clone(&root);
+        blocking(move || probe(&probed)).await?;
+        let path = root.to_str().ok_or_else(|| {
+            Fault::new(Category::Other, "the path is not UTF-8").advise("choose another root")
+        })?;
+        let op = Operator::new(services::Fs::default().root(path))?;
+        Ok(Fs { objects: Objects(op), root })
+    }
+
+    /// One blocking task does all of it, so a caller that is cancelled leaves no half-done step.
+    pub(super) async fn put(&self, path: &str, bytes: Bytes, mode: Mode) -> Result<Put, Fault> {
+        let root = Arc::clone(&self.root);
+        let path = path.to_owned();
+        blocking(move || publish(&root, &path, &bytes, mode)).await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Result<(), Fault> {
+        let file = self.root.join(path);
+        // Not through OpenDAL, whose delete removes an empty directory too.
+        blocking(move || match fs::remove_file(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => Ok(done?),
+        })
+        .await
+    }
+
+    pub(super) async fn sweep(&self, older_than: Duration) -> Result<Swept, Fault> {
+        let files = self.objects.sweep(older_than).await?;
+        Ok(Swept { files, uploads: 0 })
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(Fault::new(Category::Other, "the runtime is shutting down")),
+    }
+}
+
+fn publish(root: &Path, path: &str, bytes: &[u8], mode: Mode) -> Result<Put, Fault> {
+    let target = root.join(path);
+    let parent = target.parent().unwrap_or(root);
+    crash_point("sink::before-upload");
+    let temporary = Temporary::write(root, bytes)?;
+    fs::create_dir_all(parent)?;
+    crash_point("sink::before-publish");
+    let put = match mode {
+        Mode::IfAbsent => link(&temporary.0, &target)?,
+        Mode::Replace => fs::rename(&temporary.0, &target).map(|()| Put::Created)?,
+    };
+    crash_point("sink::after-publish");
+    sync_up_to(root, parent)?;
+    Ok(put)
+}
+
+fn link(temporary: &Path, target: &Path) -> Result<Put, Fault> {
+    match fs::hard_link(temporary, target) {
+        Ok(()) => Ok(Put::Created),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if fs::symlink_metadata(target)?.is_file() {
+                Ok(Put::Exists)
+            } else {
+                Err(Fault::new(Category::Conflict, "it is there, but is no file")
+                    .advise("something that is not ours is in the way: move it"))
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes the names durable: a directory's entries are its own content.
+fn sync_up_to(root: &Path, dir: &Path) -> io::Result<()> {
+    for dir in dir.ancestors() {
+        File::open(dir)?.sync_all()?;
+        if dir == root {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A file under the temporary directory that goes away again unless it was renamed. Only a dead
+/// process leaves one behind; the sweep finds it.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn write(root: &Path, bytes: &[u8]) -> io::Result<Temporary> {
+        let path = root.join(name::temporary());
+        let mut file = match create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(root.join(TEMPORARY_DIR))?;
+                create(&path)?
+            }
+            created => created?,
+        };
+        let temporary = Temporary(path);
+        let (first, rest) = bytes.split_at(bytes.len() / 2);
+        file.write_all(first)?;
+        crash_point("sink::mid-upload");
+        file.write_all(rest)?;
+        file.sync_all()?;
+        Ok(temporary)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // Gone already after a rename; anything else is the sweep's.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+fn probe(root: &Path) -> Result<(), Fault> {
+    fs::create_dir_all(root.join(TEMPORARY_DIR))?;
+    let file = Temporary::write(root, b"probe")?;
+    let second = Temporary(root.join(name::temporary()));
+    fs::hard_link(&file.0, &second.0).map_err(|error| match error.kind() {
+        io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied => {
+            Fault::new(Category::Other, format!("no hard links here: {error}"))
+                .advise("exactly-once needs them: use a file system that has them, or the s3 or hdfs sink")
+        }
+        _ => error.into(),
+    })
+}

@@ -1,0 +1,75 @@
+//! What the file system and S3 have in common: reading, listing and deleting through OpenDAL.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use opendal::{EntryMode, ErrorKind, Operator};
+
+use super::Entry;
+use super::error::Fault;
+use super::name::TEMPORARY_DIR;
+
+#[derive(Clone)]
+pub(super) struct Objects(pub(super) Operator);
+
+impl Objects {
+    pub(super) async fn read(&self, path: &str) -> Result<Option<Bytes>, Fault> {
+        match self.0.read(path).await {
+            Ok(buffer) => Ok(Some(buffer.to_bytes())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn stat(&self, path: &str) -> Result<Option<u64>, Fault> {
+        match self.0.stat(path).await {
+            Ok(meta) => Ok((meta.mode() == EntryMode::FILE).then(|| meta.content_length())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn list(&self, dir: &str) -> Result<Vec<Entry>, Fault> {
+        let files = self.entries(dir).await?.into_iter().map(|entry| {
+            let (path, meta) = entry.into_parts();
+            let len = meta.content_length();
+            Entry { path, len }
+        });
+        Ok(files.collect())
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Result<(), Fault> {
+        Ok(self.0.delete(path).await?)
+    }
+
+    /// Deletes temporary files last written before `older_than` ago, and says how many.
+    pub(super) async fn sweep(&self, older_than: Duration) -> Result<u64, Fault> {
+        let mut swept = 0;
+        for entry in self.entries(TEMPORARY_DIR).await? {
+            let old =
+                entry.metadata().last_modified().is_some_and(|written| is_older(written.into(), older_than));
+            if old {
+                self.delete(entry.path()).await?;
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+
+    async fn entries(&self, dir: &str) -> Result<Vec<opendal::Entry>, Fault> {
+        let mut entries = self
+            .0
+            .list_options(
+                &format!("{dir}/"),
+                opendal::options::ListOptions { recursive: true, ..Default::default() },
+            )
+            .await?;
+        entries.retain(|entry| entry.metadata().mode() == EntryMode::FILE);
+        Ok(entries)
+    }
+}
+
+/// By this machine's clock: the limit is to be far above any clock's error.
+pub(super) fn is_older(written: SystemTime, limit: Duration) -> bool {
+    SystemTime::now().duration_since(written).is_ok_and(|age| age >= limit)
+}

@@ -1,0 +1,164 @@
+//! A bucket of S3, or of a store that speaks its protocol and honours conditional writes.
+//!
+//! A PUT to S3 is atomic by itself, so there are no temporary files. With `If-None-Match: *` it is
+//! [`put_if_absent`](S3::put) too: of racing PUTs one is answered 200, the others 412, or 409 while
+//! the race is undecided, which is retried. A large file goes up in parts, which nobody can see, and
+//! the request that completes the upload carries the same condition.
+//!
+//! # When a reply is lost
+//!
+//! The retry of a PUT that had succeeded is answered 412, that of a completion 404 (the upload is
+//! gone) or 412. Neither says whose file is there, so we look: a file that is there is whole, and the
+//! outcome is `Put::Exists`, which promises just that. For files whose bytes follow from their name
+//! (I3) that is success; a range-log entry (I4), whose bytes do not, is read by its writer anyway.
+//! If no file is there, then what refused us is gone again, and the failure is reported as transient.
+//!
+//! # What a store must do
+//!
+//! Some stores accept the condition and ignore it, and would let a second writer overwrite the first
+//! without a word. So [`open`](S3::open) puts a probe twice and refuses a store that takes both.
+//!
+//! # Uploads that nobody finished
+//!
+//! OpenDAL leaves an upload behind when its writer is dropped and when its completion is refused, and
+//! parts are paid for. We abort on every failure; what a killed process leaves is swept (`uploads`).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use opendal::{ErrorKind, Operator, Writer, services};
+
+use super::error::{Category, Fault};
+use super::objects::Objects;
+use super::uploads::Uploads;
+use super::{Mode, Put, Swept, crash_point, name, retry};
+
+/// Up to here one PUT, which costs one round trip instead of three and more.
+const SINGLE_PUT: usize = 16 * 1024 * 1024;
+/// S3 takes 5 MiB to 5 GiB, and 10,000 of them.
+const PART: usize = 8 * 1024 * 1024;
+const PARTS_AT_ONCE: usize = 4;
+
+pub(super) struct S3 {
+    pub(super) objects: Objects,
+    uploads: Uploads,
+}
+
+/// Where the bucket is. Credentials come from the environment, as for every AWS tool: `AWS_*`
+/// variables, profile, web identity of a service account, instance role.
+pub(super) struct Place<'a> {
+    pub(super) bucket: &'a str,
+    pub(super) prefix: &'a str,
+    pub(super) endpoint: Option<&'a str>,
+    pub(super) region: &'a str,
+}
+
+impl S3 {
+    pub(super) async fn open(place: Place<'_>) -> Result<S3, Fault> {
+        // The crate is built without its automatic registration: the transport is named by hand.
+        opendal::install_default();
+        let endpoint = match place.endpoint {
+            Some(endpoint) => endpoint.trim_end_matches('/').to_owned(),
+            None => format!("https://s3.{}.amazonaws.com", place.region),
+        };
+        let service = services::S3::default()
+            .bucket(place.bucket)
+            .root(place.prefix)
+            .endpoint(&endpoint)
+            .region(place.region);
+        let once = retry::with_timeouts(Operator::new(service)?);
+        probe(&once).await?;
+        Ok(S3 { objects: Objects(retry::with_retries(once)), uploads: Uploads::new(&endpoint, &place) })
+    }
+
+    pub(super) async fn put(&self, path: &str, bytes: Bytes, mode: Mode) -> Result<Put, Fault> {
+        crash_point("sink::before-upload");
+        let put = if bytes.len() <= SINGLE_PUT {
+            crash_point("sink::before-publish");
+            put_once(&self.objects.0, path, bytes, mode).await
+        } else {
+            self.put_in_parts(path, bytes, mode).await
+        };
+        crash_point("sink::after-publish");
+        match put {
+            Ok(()) => Ok(Put::Created),
+            Err(error) => self.look(path, mode, error).await,
+        }
+    }
+
+    async fn put_in_parts(&self, path: &str, bytes: Bytes, mode: Mode) -> opendal::Result<()> {
+        let options = opendal::options::WriteOptions {
+            if_not_exists: mode == Mode::IfAbsent,
+            chunk: Some(PART),
+            concurrent: PARTS_AT_ONCE,
+            ..Default::default()
+        };
+        let mut writer = self.objects.0.writer_options(path, options).await?;
+        let done = write_parts(&mut writer, bytes).await;
+        if done.is_err()
+            && let Err(error) = writer.abort().await
+        {
+            tracing::warn!(%error, path, "sink: an upload is left for the sweep");
+        }
+        done
+    }
+
+    /// Decides what a failed put means: see "When a reply is lost".
+    async fn look(&self, path: &str, mode: Mode, error: opendal::Error) -> Result<Put, Fault> {
+        let undecided = match error.kind() {
+            ErrorKind::ConditionNotMatch => true,
+            // Not of the bucket, which is ConfigInvalid: of the upload.
+            ErrorKind::NotFound => true,
+            _ => false,
+        };
+        if !undecided {
+            return Err(error.into());
+        }
+        match mode {
+            Mode::IfAbsent if self.objects.stat(path).await?.is_some() => Ok(Put::Exists),
+            _ => Err(Fault::new(Category::Conflict, error.message()).transient()),
+        }
+    }
+
+    pub(super) async fn sweep(&self, older_than: Duration) -> Result<Swept, Fault> {
+        Ok(Swept {
+            files: self.objects.sweep(older_than).await?,
+            uploads: self.uploads.sweep(older_than).await?,
+        })
+    }
+}
+
+async fn put_once(op: &Operator, path: &str, bytes: Bytes, mode: Mode) -> opendal::Result<()> {
+    let options =
+        opendal::options::WriteOptions { if_not_exists: mode == Mode::IfAbsent, ..Default::default() };
+    op.write_options(path, bytes, options).await?;
+    Ok(())
+}
+
+async fn write_parts(writer: &mut Writer, bytes: Bytes) -> opendal::Result<()> {
+    let middle = bytes.len() / PART / 2 * PART;
+    for start in (0..bytes.len()).step_by(PART) {
+        if start == middle {
+            crash_point("sink::mid-upload");
+        }
+        let end = bytes.len().min(start + PART);
+        writer.write(bytes.slice(start..end)).await?;
+    }
+    crash_point("sink::before-publish");
+    writer.close().await?;
+    Ok(())
+}
+
+/// Proves that the bucket can be written and that the store honours the condition.
+async fn probe(op: &Operator) -> Result<(), Fault> {
+    let path = name::temporary();
+    put_once(op, &path, Bytes::from_static(b"probe"), Mode::IfAbsent).await?;
+    let again = put_once(op, &path, Bytes::from_static(b"again"), Mode::IfAbsent).await;
+    op.delete(&path).await?;
+    match again {
+        Err(error) if error.kind() == ErrorKind::ConditionNotMatch => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(()) => Err(Fault::new(Category::Other, "the store ignores If-None-Match on PUT")
+            .advise("exactly-once needs conditional writes: use a store that has them")),
+    }
+}

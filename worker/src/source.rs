@@ -1,0 +1,111 @@
+//! Where records come from: partitions of two topics, each read in the order of its offsets.
+
+pub mod files;
+pub mod kafka;
+
+use std::time::Duration;
+
+use crate::core::shard::{Partition, PartitionCounts, Topic};
+
+/// A record as it lies in the source.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// Its offset in the partition.
+    pub offset: i64,
+    /// Kafka's timestamp, in milliseconds since the epoch.
+    pub timestamp: Option<i64>,
+    /// The line; `None` for a null value.
+    pub value: Option<&'a [u8]>,
+}
+
+/// A partition that has come to this worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// Which.
+    pub partition: Partition,
+    /// The first offset that is still there.
+    pub low: i64,
+    /// The offset after the last record that was there when it came.
+    pub high: i64,
+    /// The group's offset: all below is published (a hint).
+    pub committed: Option<i64>,
+    /// The offset from which a pipeline that has never read it begins.
+    pub start: i64,
+}
+
+/// A change of what this worker reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// These have come.
+    Assigned(Vec<Assigned>),
+    /// These have gone: what is not published of them is another worker's to read again.
+    Revoked(Vec<Partition>),
+}
+
+/// What a read found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// So many records.
+    Records(usize),
+    /// None at the moment.
+    Nothing,
+    /// None: this is the end of the partition, for now or for good.
+    End,
+}
+
+/// Why a source cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A file.
+    #[error("{path}: {error}")]
+    File {
+        /// Which.
+        path: String,
+        /// What is wrong.
+        error: std::io::Error,
+    },
+    /// Input that can be read once only was to be read again.
+    #[error("standard input cannot be read again from line {0}: write it to a file and name that")]
+    Stdin(i64),
+    /// The brokers; the text says what to do.
+    #[error("{0}")]
+    Kafka(String),
+}
+
+/// Records by partition. Its methods are called from one thread.
+pub trait Source {
+    /// Serves what has to be served, for up to `wait`, and tells what changed.
+    ///
+    /// # Errors
+    /// Where nothing can be read any more.
+    fn poll(&mut self, wait: Duration) -> Result<Vec<Change>, SourceError>;
+
+    /// Reads `partition` from `offset` on.
+    ///
+    /// # Errors
+    /// Where that is not possible.
+    fn start(&mut self, partition: Partition, offset: i64) -> Result<(), SourceError>;
+
+    /// Hands up to `max` records to `take`, without waiting.
+    ///
+    /// # Errors
+    /// Where the partition cannot be read any more.
+    fn read(
+        &mut self,
+        partition: Partition,
+        max: usize,
+        take: impl FnMut(Record<'_>),
+    ) -> Result<Read, SourceError>;
+
+    /// Says that all below `offset` is published.
+    fn commit(&mut self, partition: Partition, offset: i64);
+
+    /// The partitions that the topics have now, as far as is known.
+    fn known(&self) -> PartitionCounts;
+
+    /// The offset after the last record of `partition`, as last heard.
+    fn high(&self, partition: Partition) -> Option<i64>;
+
+    /// The name of a topic.
+    fn topic(&self, topic: Topic) -> &str;
+}

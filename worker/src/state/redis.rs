@@ -1,0 +1,188 @@
+//! State in Redis: one call of one script a shard and batch (I1).
+//!
+//! The keys of a shard share a hash tag, so they live in one slot of a Redis Cluster:
+//!
+//! ```text
+//! tipstream:{<pipeline>/<epoch>/<shard>}:meta       fingerprint with the version of the format, watermark, partitions
+//! …:progress          hash: partition → offset, greatest event time, idle
+//! …:pending           hash: ride id → ride or fare that waits
+//! …:expiry            sorted set of the times at which records leave; …:expiry:<time> their ids
+//! …:panes             sorted set of panes; …:panes:<pane> hash: place → sum
+//! …:frozen            hash: start of a closed window → its sums
+//! …:books             hash: topic and outcome → records
+//! ```
+
+mod link;
+mod wire;
+
+use redis::{FromRedisValue, Script, Value};
+
+use self::link::Link;
+pub use self::link::{RedisConfig, RedisMode};
+use super::{Frozen, Reply, StateError, View};
+use crate::core::delta::Delta;
+use crate::core::fold::Refused;
+use crate::core::time::EventTime;
+use crate::core::window::Rules;
+
+/// Raised with every change of what the keys hold or of the shard of an id.
+const FORMAT: u32 = 1;
+
+/// The shards of a pipeline in Redis.
+#[derive(Clone)]
+pub struct RedisState {
+    link: Link,
+    script: Script,
+    shards: u16,
+    fingerprint: String,
+    rules: Rules,
+    prefix: String,
+}
+
+/// Whose state it is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// `<namespace>.<name>` of the pipeline.
+    pub pipeline: String,
+    /// Its `spec.epoch`.
+    pub epoch: u64,
+    /// The fingerprint of the settings that decide results.
+    pub fingerprint: String,
+}
+
+impl RedisState {
+    /// Connects, and refuses a server that may evict keys and a state of other settings.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached or must not be used; the message says what to do.
+    pub async fn open(
+        config: &RedisConfig,
+        identity: &Identity,
+        rules: Rules,
+        shards: u16,
+    ) -> Result<Self, StateError> {
+        let link = Link::connect(config).await?;
+        link.check_eviction().await?;
+        let Identity { pipeline, epoch, fingerprint } = identity;
+        let state = RedisState {
+            link,
+            script: Script::new(include_str!("redis/apply.lua")),
+            shards,
+            fingerprint: format!("{FORMAT}:{fingerprint}"),
+            rules,
+            prefix: format!("{pipeline}/{epoch}"),
+        };
+        futures::future::try_join_all((0..shards).map(|shard| state.view(shard))).await?;
+        Ok(state)
+    }
+
+    pub(super) fn shards(&self) -> u16 {
+        self.shards
+    }
+
+    pub(super) async fn apply(&self, shard: u16, delta: &Delta) -> Result<Reply, StateError> {
+        let args = wire::args(&self.rules, delta);
+        let mut call = self.script.prepare_invoke();
+        for part in ["meta", "progress", "pending", "expiry", "panes", "frozen", "books"] {
+            call.key(self.key(shard, part));
+        }
+        call.arg(&self.fingerprint);
+        for arg in args {
+            call.arg(arg);
+        }
+        let reply: Vec<String> = call.invoke_async(&mut self.link.clone()).await.map_err(link::error)?;
+        self.read_reply(delta, &reply)
+    }
+
+    fn read_reply(&self, delta: &Delta, reply: &[String]) -> Result<Reply, StateError> {
+        let number = |text: &String| -> Result<Option<i64>, StateError> {
+            if text.is_empty() {
+                return Ok(None);
+            }
+            text.parse().map(Some).map_err(|_| StateError::Corrupt(format!("{text:?} for a number")))
+        };
+        match reply {
+            [kind, watermark] if kind == "applied" => {
+                Ok(Reply::Applied(number(watermark)?.map(EventTime::from_seconds)))
+            }
+            [kind, offsets @ ..] if kind == "refused" && offsets.len() == delta.moves.len() => {
+                let partitions = delta.moves.iter().map(|m| m.partition);
+                let offsets = partitions
+                    .zip(offsets)
+                    .map(|(partition, offset)| Ok((partition, number(offset)?)))
+                    .collect::<Result<_, StateError>>()?;
+                Ok(Reply::Refused(Refused { offsets }))
+            }
+            [kind, held] if kind == "fingerprint" => Err(self.other(held.clone())),
+            other => Err(StateError::Corrupt(format!("{other:?}"))),
+        }
+    }
+
+    fn other(&self, held: String) -> StateError {
+        StateError::Fingerprint { held, ours: self.fingerprint.clone() }
+    }
+
+    /// In one transaction, so that the offsets and the books are of one moment.
+    pub(super) async fn view(&self, shard: u16) -> Result<View, StateError> {
+        let mut pipe = redis::pipe();
+        pipe.atomic()
+            .cmd("HGETALL")
+            .arg(self.key(shard, "meta"))
+            .cmd("HGETALL")
+            .arg(self.key(shard, "progress"))
+            .cmd("HGETALL")
+            .arg(self.key(shard, "books"));
+        let (meta, progress, books) = pipe.query_async(&mut self.link.clone()).await.map_err(link::error)?;
+        let view = wire::Meta::read(meta)?;
+        if let Some(held) = view.fingerprint.filter(|held| *held != self.fingerprint) {
+            return Err(self.other(held));
+        }
+        Ok(View {
+            progress: wire::progress(progress)?,
+            known: view.known,
+            watermark: view.watermark,
+            books: wire::books(books)?,
+        })
+    }
+
+    pub(super) async fn closed(&self, shard: u16) -> Result<Vec<EventTime>, StateError> {
+        let starts: Vec<i64> = self.query(redis::cmd("HKEYS").arg(self.key(shard, "frozen"))).await?;
+        Ok(starts.into_iter().map(EventTime::from_seconds).collect())
+    }
+
+    pub(super) async fn frozen(&self, shard: u16, start: EventTime) -> Result<Frozen, StateError> {
+        let mut pipe = redis::pipe();
+        pipe.atomic()
+            .cmd("HGET")
+            .arg(self.key(shard, "meta"))
+            .arg("watermark")
+            .cmd("HGET")
+            .arg(self.key(shard, "frozen"))
+            .arg(start.seconds());
+        let (watermark, sums): (Option<i64>, Option<Vec<u8>>) =
+            pipe.query_async(&mut self.link.clone()).await.map_err(link::error)?;
+        Ok(Frozen {
+            watermark: watermark.map(EventTime::from_seconds),
+            sums: wire::sums(&sums.unwrap_or_default())?,
+        })
+    }
+
+    pub(super) async fn forget(&self, shard: u16, starts: &[EventTime]) -> Result<(), StateError> {
+        if starts.is_empty() {
+            return Ok(());
+        }
+        let mut delete = redis::cmd("HDEL");
+        delete.arg(self.key(shard, "frozen"));
+        starts.iter().for_each(|start| _ = delete.arg(start.seconds()));
+        self.query(&delete).await
+    }
+
+    async fn query<T: FromRedisValue>(&self, cmd: &redis::Cmd) -> Result<T, StateError> {
+        let value: Value = cmd.query_async(&mut self.link.clone()).await.map_err(link::error)?;
+        T::from_redis_value(value).map_err(|error| StateError::Corrupt(error.to_string()))
+    }
+
+    fn key(&self, shard: u16, part: &str) -> String {
+        format!("tipstream:{{{}/{shard}}}:{part}", self.prefix)
+    }
+}

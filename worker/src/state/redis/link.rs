@@ -1,0 +1,277 @@
+//! The connection: one server, a Sentinel's master, or a Cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use redis::cluster::ClusterClientBuilder;
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
+use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
+use redis::{
+    Client, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline, RedisError, RedisFuture,
+    ServerErrorKind, TlsCertificates, TlsMode, Value,
+};
+use tokio::sync::Mutex;
+
+use crate::state::StateError;
+
+/// Longer than a script of a full batch takes on a busy server.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How Redis is reached.
+#[derive(Clone, Debug)]
+pub struct RedisConfig {
+    /// Standalone, Sentinel or Cluster.
+    pub mode: RedisMode,
+    /// `redis://host:port`, or `rediss://` for TLS: the server; any of the sentinels; any of the nodes.
+    pub urls: Vec<String>,
+    /// ACL user; `None`: the default user.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<String>,
+    /// PEM of the CA that signed the servers' certificates; `None`: the public ones.
+    pub ca: Option<Vec<u8>>,
+}
+
+/// The shape of a Redis installation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedisMode {
+    /// One server.
+    Standalone,
+    /// The master of this name, as the sentinels know it.
+    Sentinel(String),
+    /// A Redis Cluster.
+    Cluster,
+}
+
+/// A connection that comes back by itself; clones share it.
+#[derive(Clone)]
+pub(super) enum Link {
+    Standalone(ConnectionManager),
+    Sentinel(Arc<Master>),
+    Cluster(ClusterConnection),
+}
+
+impl Link {
+    pub(super) async fn connect(config: &RedisConfig) -> Result<Self, StateError> {
+        let nodes = nodes(config)?;
+        match &config.mode {
+            RedisMode::Standalone => standalone(config, nodes).await,
+            RedisMode::Sentinel(name) => sentinel(config, nodes, name).await,
+            RedisMode::Cluster => cluster(config, nodes).await,
+        }
+    }
+
+    /// Refuses a server that evicts keys when it is full. `INFO` tells it too, and is allowed where `CONFIG` is
+    /// not.
+    pub(super) async fn check_eviction(&self) -> Result<(), StateError> {
+        let mut info = redis::cmd("INFO");
+        info.arg("memory");
+        let reply = match self.clone() {
+            Link::Cluster(mut cluster) => {
+                let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+                cluster.route_command(info, everywhere).await
+            }
+            mut link => link.req_packed_command(&info).await,
+        }
+        .map_err(error)?;
+        match texts(&reply).iter().find_map(|text| evicting_policy(text)) {
+            Some(policy) => Err(StateError::Evicts(policy)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The policy in an answer to `INFO memory`, where it is one that evicts.
+fn evicting_policy(info: &str) -> Option<String> {
+    let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"))?.trim();
+    (policy != "noeviction").then(|| policy.to_owned())
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::BulkString(bytes) => vec![String::from_utf8_lossy(bytes).into_owned()],
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => vec![text.clone()],
+        Value::Array(all) => all.iter().flat_map(texts).collect(),
+        Value::Map(all) => all.iter().flat_map(|(_, value)| texts(value)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn nodes(config: &RedisConfig) -> Result<Vec<ConnectionInfo>, StateError> {
+    if config.urls.is_empty() {
+        return Err(StateError::Config("urls is empty; write for example redis://redis:6379".into()));
+    }
+    let read = |url: &String| {
+        let mut info = url.as_str().into_connection_info()?;
+        let mut login = info.redis_settings().clone();
+        if let Some(username) = &config.username {
+            login = login.set_username(username);
+        }
+        if let Some(password) = &config.password {
+            login = login.set_password(password);
+        }
+        info = info.set_redis_settings(login);
+        Ok(info)
+    };
+    config
+        .urls
+        .iter()
+        .map(|url| read(url).map_err(|e: RedisError| StateError::Config(format!("{url}: {e}"))))
+        .collect()
+}
+
+fn certificates(config: &RedisConfig) -> TlsCertificates {
+    TlsCertificates { client_tls: None, root_cert: config.ca.clone() }
+}
+
+fn uses_tls(config: &RedisConfig) -> bool {
+    config.urls.iter().any(|url| url.starts_with("rediss://"))
+}
+
+async fn standalone(config: &RedisConfig, mut nodes: Vec<ConnectionInfo>) -> Result<Link, StateError> {
+    let node = nodes.swap_remove(0);
+    let client = if uses_tls(config) {
+        Client::build_with_tls(node, certificates(config))
+    } else {
+        Client::open(node)
+    }
+    .map_err(error)?;
+    let settings = ConnectionManagerConfig::new()
+        .set_response_timeout(Some(RESPONSE_TIMEOUT))
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_number_of_retries(2);
+    Ok(Link::Standalone(client.get_connection_manager_with_config(settings).await.map_err(error)?))
+}
+
+async fn cluster(config: &RedisConfig, nodes: Vec<ConnectionInfo>) -> Result<Link, StateError> {
+    let mut builder = ClusterClientBuilder::new(nodes)
+        .connection_timeout(CONNECT_TIMEOUT)
+        .response_timeout(RESPONSE_TIMEOUT)
+        .retries(3);
+    if uses_tls(config) {
+        builder = builder.tls(TlsMode::Secure).certs(certificates(config));
+    }
+    let client = builder.build().map_err(error)?;
+    Ok(Link::Cluster(client.get_async_connection().await.map_err(error)?))
+}
+
+async fn sentinel(config: &RedisConfig, nodes: Vec<ConnectionInfo>, name: &str) -> Result<Link, StateError> {
+    let sentinels = nodes.iter().map(|node| node.addr().clone());
+    let mut builder =
+        SentinelClientBuilder::new(sentinels, name, SentinelServerType::Master).map_err(error)?;
+    if let Some(username) = &config.username {
+        builder = builder.set_client_to_redis_username(username);
+    }
+    if let Some(password) = &config.password {
+        builder = builder.set_client_to_redis_password(password);
+    }
+    if uses_tls(config) {
+        builder = builder
+            .set_client_to_redis_tls_mode(TlsMode::Secure)
+            .set_client_to_redis_certificates(certificates(config));
+    }
+    let master = Master { client: Mutex::new(builder.build().map_err(error)?), current: Mutex::new(None) };
+    master.connection().await.map_err(error)?;
+    Ok(Link::Sentinel(Arc::new(master)))
+}
+
+/// The connection to the master that the sentinels name; asked again after an error.
+pub(super) struct Master {
+    client: Mutex<SentinelClient>,
+    current: Mutex<Option<MultiplexedConnection>>,
+}
+
+impl Master {
+    async fn connection(&self) -> Result<MultiplexedConnection, RedisError> {
+        let mut current = self.current.lock().await;
+        if let Some(connection) = &*current {
+            return Ok(connection.clone());
+        }
+        let mut connection = self.client.lock().await.get_async_connection().await?;
+        connection.set_response_timeout(RESPONSE_TIMEOUT);
+        Ok(current.insert(connection).clone())
+    }
+
+    /// After a failover the old master refuses writes or is gone: forget it.
+    async fn forget_on<T>(&self, result: Result<T, RedisError>) -> Result<T, RedisError> {
+        if result.as_ref().is_err_and(is_lost) {
+            *self.current.lock().await = None;
+        }
+        result
+    }
+}
+
+fn is_lost(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_unrecoverable_error()
+        || matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown))
+}
+
+impl ConnectionLike for Link {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Link::Standalone(link) => link.req_packed_command(cmd),
+            Link::Cluster(link) => link.req_packed_command(cmd),
+            Link::Sentinel(master) => Box::pin(async move {
+                let result = master.connection().await?.req_packed_command(cmd).await;
+                master.forget_on(result).await
+            }),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipe: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Link::Standalone(link) => link.req_packed_commands(pipe, offset, count),
+            Link::Cluster(link) => link.req_packed_commands(pipe, offset, count),
+            Link::Sentinel(master) => Box::pin(async move {
+                let result = master.connection().await?.req_packed_commands(pipe, offset, count).await;
+                master.forget_on(result).await
+            }),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        0
+    }
+}
+
+/// What an error of the client library means here. An unknown one is worth another try: it may be the server's
+/// state, and it is logged each time.
+pub(super) fn error(error: RedisError) -> StateError {
+    let text = error.to_string();
+    match error.kind() {
+        ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => {
+            StateError::Denied(text)
+        }
+        ErrorKind::InvalidClientConfig => StateError::Config(text),
+        ErrorKind::UnexpectedReturnType | ErrorKind::Parse => StateError::Corrupt(text),
+        _ => match error.code() {
+            Some("OOM") => StateError::OutOfMemory(text),
+            Some("WRONGPASS" | "NOAUTH") => StateError::Denied(text),
+            Some("WRONGTYPE") => StateError::Corrupt(text),
+            // An error inside the script carries the code of the command in its text.
+            _ if text.contains("OOM command not allowed") => StateError::OutOfMemory(text),
+            _ => StateError::Unreachable(text),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_evicts_is_seen() {
+        let info = |policy| format!("# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:{policy}\r\n");
+        assert_eq!(evicting_policy(&info("allkeys-lru")).as_deref(), Some("allkeys-lru"));
+        assert_eq!(evicting_policy(&info("noeviction")), None);
+    }
+}
