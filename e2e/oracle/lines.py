@@ -32,7 +32,12 @@ def _of_file(path, index):
     value = pa.LargeBinaryArray.from_buffers(
         pa.large_binary(), count, [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(data)]
     )
-    columns = [pa.array(np.full(count, index, np.int32)), pa.array(np.arange(count)), value, _texts(value, offsets, data)]
+    columns = [
+        pa.array(np.full(count, index, np.int32)),
+        pa.array(np.arange(count)),
+        value,
+        _texts(value, offsets, data),
+    ]
     return pa.table(columns, schema=SCHEMA)
 
 
