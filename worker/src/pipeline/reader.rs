@@ -47,8 +47,8 @@ pub struct ReaderSettings {
     pub chunk_linger: Option<Duration>,
     /// How long a partition stands at its end before it is idle.
     pub idle_timeout: Duration,
-    /// How far ahead of the watermark a partition may be.
-    pub max_drift: Span,
+    /// How far ahead of the watermark a partition may be; `None` where others are never waited for.
+    pub max_drift: Option<Span>,
     /// Whether raw rows are kept.
     pub raw: bool,
     /// Ends once all that was there when a partition came has been read.
@@ -342,9 +342,9 @@ impl<S: Source> Reader<S> {
         let watermark = self.links.watermark.get();
         let max_drift = self.settings.max_drift;
         let mut order: Vec<_> = self.lanes.values().filter(|lane| lane.phase == Phase::Reading).collect();
-        let paused = order.iter().filter(|lane| lane.is_ahead(watermark, max_drift)).count();
-        self.links.metrics.paused_partitions.set(paused as i64);
-        order.retain(|lane| !lane.is_ahead(watermark, max_drift));
+        let reading = order.len();
+        order.retain(|lane| max_drift.is_none_or(|max_drift| !lane.is_ahead(watermark, max_drift)));
+        self.links.metrics.paused_partitions.set((reading - order.len()) as i64);
         order.sort_by_key(|lane| lane.event_time());
         let order: Vec<Partition> = order.into_iter().map(|lane| lane.assigned.partition).collect();
         for partition in order {

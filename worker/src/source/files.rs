@@ -79,8 +79,9 @@ impl FileSource {
 }
 
 impl Source for FileSource {
-    fn poll(&mut self, _wait: Duration) -> Result<Vec<Change>, SourceError> {
+    fn poll(&mut self, wait: Duration) -> Result<Vec<Change>, SourceError> {
         if std::mem::replace(&mut self.announced, true) {
+            std::thread::sleep(wait);
             return Ok(Vec::new());
         }
         let all = self.known().partitions().map(|partition| Assigned {
