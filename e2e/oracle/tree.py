@@ -13,7 +13,7 @@ LAYOUT = {
     "rides": re.compile(rf"rides/{DAY}/{FILE}"),
     "fares": re.compile(rf"fares/{DAY}/{FILE}"),
     "tips": re.compile(rf"tips/{DAY}/window=(?P<hour>[01]\d|2[0-3])-(?P<minute>[0-5]\d)/{FILE}"),
-    "invalid": re.compile(rf"invalid/topic=[^/]+/(?:[^/]+/)*{FILE}"),
+    "invalid": re.compile(rf"invalid/(?:[^/]+/)*{FILE}"),
 }
 # The pipeline's own folder at the root, and where the S3 gateway keeps unfinished uploads.
 NOT_DATA = ("_tips", ".sgwtmp")

@@ -18,6 +18,7 @@ pub mod redis;
 pub mod s3;
 pub mod tls;
 pub mod watcher;
+pub mod worker;
 
 pub use folder::{Folder, scenario};
 pub use process::Process;
