@@ -110,22 +110,20 @@ class Checks:
             return
         schema = ds.partitioning(flavor="hive")
         table = ds.dataset(self.tree.paths(kind), partitioning=schema, partition_base_dir=self.tree.root).to_table()
-        text = ", ".join(f'CAST("{name}" AS VARCHAR) AS "{name}"' for name in table.column_names)
         self.db.register("by_pyarrow", table)
-        duck = "read_parquet($paths, hive_partitioning = true)"
-        counts = [
-            self.db.execute(
-                f"SELECT count(*) FROM (SELECT {text} FROM {one} EXCEPT ALL SELECT {text} FROM {other})",
-                {"paths": self.tree.paths(kind)},
-            ).fetchone()[0]
-            for one, other in [(duck, "by_pyarrow"), ("by_pyarrow", duck)]
+        # The sum of the rows' hashes, since neither reader promises an order.
+        row = ", ".join(f'CAST("{name}" AS VARCHAR)' for name in table.column_names)
+        sums = [
+            self.db.execute(f"SELECT count(*), sum(hash({row})) FROM {source}", values).fetchone()
+            for source, values in [
+                ("read_parquet($paths, hive_partitioning = true)", {"paths": self.tree.paths(kind)}),
+                ("by_pyarrow", None),
+            ]
         ]
         self.db.unregister("by_pyarrow")
-        self._add(
-            f"DuckDB and pyarrow agree: {kind}",
-            counts == [0, 0],
-            f"{table.num_rows} rows" if counts == [0, 0] else f"rows of one alone: {counts}",
-        )
+        agree = sums[0] == sums[1]
+        detail = f"{table.num_rows} rows" if agree else f"{sums[0][0]} and {sums[1][0]} rows, and not the same"
+        self._add(f"DuckDB and pyarrow agree: {kind}", agree, detail)
 
     def _raw(self, kind):
         time = PARTITIONS[kind]
@@ -149,7 +147,7 @@ class Checks:
 
     def _invalid(self):
         places = ', partition, "offset"' if self.coordinates else ""
-        columns = f"topic, value{places}"
+        columns = f"topic, value, reason{places}"
         self._same_rows(
             "rows: invalid",
             f"SELECT {columns} FROM invalid",
@@ -157,10 +155,6 @@ class Checks:
         )
         nulls = self.db.execute("SELECT count(*) FROM invalid_out WHERE value IS NULL").fetchone()[0]
         self._add("null values", nulls == self.nulls, f"{nulls}, expected {self.nulls}")
-        self._none(
-            "a reason for every invalid line",
-            "SELECT topic, partition, \"offset\" FROM invalid_out WHERE coalesce(reason, '') = ''",
-        )
 
     def _offsets(self):
         """Raw and invalid rows share out the offsets of each partition, from its first to its last."""

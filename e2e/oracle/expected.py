@@ -46,9 +46,9 @@ CREATE MACRO valid_real(s) AS
     regexp_full_match(s, '[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?')
     AND COALESCE(isfinite(TRY_CAST(s AS DOUBLE)), false);
 CREATE MACRO valid_amount(s) AS
-    regexp_full_match(s, '[+-]?([0-9]+(\.[0-9]{0,6})?|\.[0-9]{1,6})')
+    regexp_full_match(s, '[+-]?([0-9]+(\.([0-9]{0,6}|[0-9]{6}0*))?|\.([0-9]{1,6}|[0-9]{6}0*))')
     AND COALESCE(abs(TRY_CAST(s AS DECIMAL(38,6))) < 1000000000, false);
-CREATE MACRO valid_text(s) AS true;
+CREATE MACRO valid_text(s) AS s <> '';
 """
 
 PAIRS = """
@@ -82,13 +82,13 @@ CREATE TABLE slack AS
 """
 
 
-def compute(rides, fares, neighbourhoods, settings):
-    """A connection with the expected tables."""
+def compute(rides, fares, neighbourhoods, settings, crlf=False):
+    """A connection with the expected tables; `crlf` as in lines.py."""
     db = duckdb.connect()
     db.execute(VALID)
     db.execute('CREATE TABLE invalid (topic VARCHAR, partition INTEGER, "offset" BIGINT, value BLOB, reason VARCHAR)')
-    _parse(db, "rides", settings.ride_topic, RIDE, lines.read(rides))
-    _parse(db, "fares", settings.fare_topic, FARE, lines.read(fares))
+    _parse(db, "rides", settings.ride_topic, RIDE, lines.read(rides, crlf))
+    _parse(db, "fares", settings.fare_topic, FARE, lines.read(fares, crlf))
     values = _values(settings)
     _run(db, PAIRS, values)
     _locate(db, Neighbourhoods(neighbourhoods), settings)
@@ -102,12 +102,14 @@ def _parse(db, table, topic, columns, read):
         "CREATE OR REPLACE TEMP TABLE fields AS SELECT * EXCLUDE text, text IS NULL AS bad_text, "
         "string_split(text, ',') AS f FROM read"
     )
+    count = len(columns)
     checks = " ".join(
-        f"WHEN NOT valid_{kind}(f[{number}]) THEN '{name}'" for number, (name, kind, _) in enumerate(columns, 1)
+        f"WHEN NOT valid_{kind}(f[{number}]) THEN '{header(name)} does not parse'"
+        for number, (name, kind, _) in enumerate(columns, 1)
     )
     db.execute(
         f"CREATE OR REPLACE TEMP TABLE judged AS SELECT *, CASE WHEN bad_text THEN 'not UTF-8' "
-        f"WHEN len(f) <> {len(columns)} THEN 'columns' {checks} END AS reason FROM fields"
+        f"WHEN len(f) <> {count} THEN len(f) || ' columns, expected {count}' {checks} END AS reason FROM fields"
     )
     parsed = ", ".join(
         (f"f[{number}]::{sql}" if sql else f"f[{number}] = 'START'") + f" AS {name}"
@@ -121,6 +123,12 @@ def _parse(db, table, topic, columns, read):
         'INSERT INTO invalid SELECT ?, partition, "offset", value, reason FROM judged WHERE reason IS NOT NULL', [topic]
     )
     db.unregister("read")
+
+
+def header(column):
+    """A column's name in the topic's header: rideId for ride_id."""
+    first, *rest = column.split("_")
+    return first + "".join(word.title() for word in rest)
 
 
 def _locate(db, neighbourhoods, settings):

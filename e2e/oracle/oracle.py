@@ -11,6 +11,7 @@ import sys
 
 import expected
 import settings
+import spoil
 import tree
 import watch
 from checks import Checks
@@ -29,6 +30,11 @@ def parse():
     sources.add_argument("--rides", nargs="*", default=[], help="files of lines, plain or gzip")
     sources.add_argument("--fares", nargs="*", default=[], help="files of lines, plain or gzip")
     sources.add_argument("--neighbourhoods", required=True, help="GeoJSON with the property name")
+    sources.add_argument(
+        "--coordinates",
+        action="store_true",
+        help="local mode: partition and offset are the index of the file and of the line, and CRLF ends a line",
+    )
     settings.add_arguments(sources)
 
     expect = commands.add_parser("expect", parents=[sources])
@@ -36,11 +42,6 @@ def parse():
 
     check = commands.add_parser("check", parents=[sources])
     check.add_argument("--output", required=True, help="the folder that holds rides/, fares/, invalid/ and tips/")
-    check.add_argument(
-        "--coordinates",
-        action="store_true",
-        help="partition and offset must be the index of the file and of the line (local mode)",
-    )
     check.add_argument("--closed-until", help="windows that end later are open, so have no file (yyyy-mm-dd hh:mm:ss)")
     check.add_argument("--nulls", type=int, default=0, help="how many records had a null value, which no file can hold")
     check.set_defaults(command=run_check)
@@ -51,12 +52,22 @@ def parse():
     watcher.add_argument("--interval", type=float, default=0.2, help="seconds between two looks")
     watcher.add_argument("--may-merge", action="store_true", help="files may disappear where others hold their rows")
     watcher.set_defaults(command=watch.run)
+
+    spoiler = commands.add_parser("spoil")
+    spoiler.add_argument("--seed", type=int, default=1)
+    spoiler.add_argument("input", help="a file of lines, plain or gzip")
+    spoiler.add_argument("output")
+    spoiler.set_defaults(command=spoil.run)
     return parser.parse_args()
 
 
 def compute(arguments):
     return expected.compute(
-        arguments.rides, arguments.fares, arguments.neighbourhoods, settings.from_arguments(arguments)
+        arguments.rides,
+        arguments.fares,
+        arguments.neighbourhoods,
+        settings.from_arguments(arguments),
+        crlf=arguments.coordinates,
     )
 
 

@@ -63,12 +63,18 @@ class Case(unittest.TestCase):
 class Lines(Case):
     def test_a_line_that_is_not_utf8_has_no_text(self):
         path = self.file("lines", b"plain\nn\xc3\xa4h\n\xff\xfe\n\nlast")
-        read = lines.read([path])
+        read = lines.read([path], crlf=False)
         self.assertEqual(read["text"].to_pylist(), ["plain", "näh", None, "", "last"])
         self.assertEqual(read["value"].to_pylist(), [b"plain", "näh".encode(), b"\xff\xfe", b"", b"last"])
 
+    def test_a_carriage_return_ends_a_line_of_a_source_only(self):
+        path = self.file("lines", b"\r\na\r\r\nb\rc\nd\r")
+        values = lambda crlf: lines.read([path], crlf)["value"].to_pylist()
+        self.assertEqual(values(True), [b"", b"a\r", b"b\rc", b"d"])
+        self.assertEqual(values(False), [b"\r", b"a\r\r", b"b\rc", b"d\r"])
+
     def test_files_are_partitions_and_gzip_is_read(self):
-        read = lines.read([self.file("a", b"1\n2\n"), self.file("b.gz", gzip.compress(b"3\n"))])
+        read = lines.read([self.file("a", b"1\n2\n"), self.file("b.gz", gzip.compress(b"3\n"))], crlf=False)
         self.assertEqual(read["partition"].to_pylist(), [0, 0, 1])
         self.assertEqual(read["offset"].to_pylist(), [0, 1, 0])
 
@@ -94,16 +100,20 @@ class Fields(Case):
             " 7",
         ]
         rows = [",".join(good[:at] + [text] + good[at + 1 :]) for at, text in enumerate(broken)]
-        self.assertEqual(self.reasons(rows, []), [name for name, _, _ in expected.RIDE])
+        self.assertEqual(
+            self.reasons(rows, []), [f"{expected.header(name)} does not parse" for name, _, _ in expected.RIDE]
+        )
 
     def test_amounts_are_plain_decimals(self):
-        valid = ["0", "-1", "0.000001", "999999999.999999"]
+        valid = ["0", "-1", "+.5", "5.", "0.000001", "0.25000000", "999999999.999999"]
         invalid = ["", "nan", "1e2", "0.0000001", "1000000000", " 1"]
         rows = [FARE.format(id=at, tip=tip) for at, tip in enumerate(valid + invalid)]
-        self.assertEqual(self.reasons([], rows), ["tip"] * len(invalid))
+        self.assertEqual(self.reasons([], rows), ["tip does not parse"] * len(invalid))
 
     def test_columns_and_bytes(self):
-        self.assertEqual(self.reasons(["", "1,2", "a\udcff"], []), ["columns", "columns", "not UTF-8"])
+        self.assertEqual(
+            self.reasons(["", "1,2", "a\udcff"], []), ["1 columns, expected 11", "2 columns, expected 11", "not UTF-8"]
+        )
 
 
 class Results(Case):

@@ -13,7 +13,7 @@ LAYOUT = {
     "rides": re.compile(rf"rides/{DAY}/{FILE}"),
     "fares": re.compile(rf"fares/{DAY}/{FILE}"),
     "tips": re.compile(rf"tips/{DAY}/window=(?P<hour>[01]\d|2[0-3])-(?P<minute>[0-5]\d)/{FILE}"),
-    "invalid": re.compile(rf"invalid/(?:[^/]+/)*{FILE}"),
+    "invalid": re.compile(rf"invalid/(?:topic=)?[^/]+/(?:[^/]+/)*{FILE}"),
 }
 # The pipeline's own folder at the root, and where the S3 gateway keeps unfinished uploads.
 NOT_DATA = ("_tips", ".sgwtmp")
@@ -98,7 +98,7 @@ def kind_of(path):
 
 
 def plain(schema):
-    """(name, type) of each column, with the several Arrow kinds of text and bytes made one."""
+    """(name, type) of each column, with the several Arrow kinds of text, bytes and decimals made one."""
     return [(column.name, _plain(column.type)) for column in schema]
 
 
@@ -109,4 +109,6 @@ def _plain(kind):
         return pa.string()
     if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         return pa.binary()
+    if pa.types.is_decimal(kind):
+        return pa.decimal128(kind.precision, kind.scale)
     return kind

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use crate::ports::Port;
 use crate::process::run;
@@ -120,12 +121,17 @@ impl Hdfs {
     }
 }
 
-/// Out of safe mode, and with the DataNode that listens at `data`.
+/// Out of safe mode, and with the DataNode that listens at `data`: registered, and its disks heard of, which comes
+/// with a heartbeat after that.
 fn is_ready(body: &[u8], data: &str) -> Option<bool> {
-    let info: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let info: Value = serde_json::from_slice(body).ok()?;
     let bean = info.get("beans")?.get(0)?;
-    let out_of_safe_mode = bean.get("Safemode")?.as_str()?.is_empty();
-    Some(out_of_safe_mode && bean.get("LiveNodes")?.as_str()?.contains(data))
+    // A string that is JSON itself: the nodes by name.
+    let nodes: Value = serde_json::from_str(bean.get("LiveNodes")?.as_str()?).ok()?;
+    let has_room = |node: &Value| {
+        node["xferaddr"] == data && node["remaining"].as_u64().is_some_and(|remaining| remaining > 0)
+    };
+    Some(bean.get("Safemode")?.as_str()?.is_empty() && nodes.as_object()?.values().any(has_room))
 }
 
 fn java(dir: &Path, heap: u32) -> Result<Command> {

@@ -17,7 +17,7 @@ pub struct Oracle {
     pub fares: Vec<PathBuf>,
     /// The GeoJSON of the neighbourhoods.
     pub neighbourhoods: PathBuf,
-    /// Partition and offset of every row must be the index of its file and line, as in local mode.
+    /// Local mode: partition and offset of every row are the index of its file and line, and CRLF ends a line.
     pub coordinates: bool,
     /// Windows that end later (`yyyy-mm-dd hh:mm:ss`) are still open, so they must have no file.
     pub closed_until: Option<String>,
@@ -36,9 +36,6 @@ impl Oracle {
         let mut command = self.command("check")?;
         command.arg("--output").arg(output);
         command.args(["--nulls", &self.nulls.to_string()]);
-        if self.coordinates {
-            command.arg("--coordinates");
-        }
         if let Some(until) = &self.closed_until {
             command.args(["--closed-until", until]);
         }
@@ -50,6 +47,13 @@ impl Oracle {
         serde_json::from_str(&run(&mut self.command("expect")?)?).context("reading the oracle's counts")
     }
 
+    /// Writes a copy of `lines` with some of them broken, by a seed: what must end in quarantine, and what only
+    /// looks like it.
+    pub fn spoil(lines: &Path, seed: u64, copy: &Path) -> Result<()> {
+        let mut command = python("spoil")?;
+        run(command.args(["--seed", &seed.to_string()]).arg(lines).arg(copy)).map(drop)
+    }
+
     fn command(&self, name: &str) -> Result<Command> {
         let mut command = python(name)?;
         for path in self.rides.iter().chain(&self.fares).chain([&self.neighbourhoods]) {
@@ -58,6 +62,9 @@ impl Oracle {
             }
         }
         command.arg("--neighbourhoods").arg(&self.neighbourhoods).args(&self.settings);
+        if self.coordinates {
+            command.arg("--coordinates");
+        }
         command.arg("--rides").args(&self.rides);
         command.arg("--fares").args(&self.fares);
         Ok(command)
