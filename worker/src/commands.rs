@@ -2,3 +2,4 @@
 
 pub mod local;
 pub mod stream;
+pub mod verify;

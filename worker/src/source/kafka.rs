@@ -14,6 +14,7 @@
 
 mod config;
 mod context;
+mod group;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use tipstream_crds::StartFrom;
 
 pub use self::config::client_config;
 use self::context::{Context, Rebalance};
+pub use self::group::{GroupOffsets, Offsets, group_offsets};
 use super::{Assigned, Change, Read, Record, Source, SourceError};
 use crate::core::shard::{Partition, PartitionCounts, Topic};
 use crate::manifest::Manifest;

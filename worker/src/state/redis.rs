@@ -131,8 +131,11 @@ impl RedisState {
             .cmd("HGETALL")
             .arg(self.key(shard, "progress"))
             .cmd("HGETALL")
-            .arg(self.key(shard, "books"));
-        let (meta, progress, books) = pipe.query_async(&mut self.link.clone()).await.map_err(link::error)?;
+            .arg(self.key(shard, "books"))
+            .cmd("HLEN")
+            .arg(self.key(shard, "pending"));
+        let (meta, progress, books, waiting) =
+            pipe.query_async(&mut self.link.clone()).await.map_err(link::error)?;
         let view = wire::Meta::read(meta)?;
         if let Some(held) = view.fingerprint.filter(|held| *held != self.fingerprint) {
             return Err(self.other(held));
@@ -142,6 +145,7 @@ impl RedisState {
             known: view.known,
             watermark: view.watermark,
             books: wire::books(books)?,
+            waiting,
         })
     }
 
