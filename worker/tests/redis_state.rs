@@ -3,8 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 
+#[path = "redis_state/access.rs"]
+mod access;
 #[path = "redis_state/deltas.rs"]
 mod deltas;
+#[path = "redis_state/faults.rs"]
+mod faults;
 #[path = "redis_state/history.rs"]
 mod history;
 #[path = "redis_state/server.rs"]
