@@ -49,8 +49,7 @@ impl ParquetFile {
     pub fn new(schema: SchemaRef) -> Result<Self, ParquetError> {
         // Arrow's own schema in the footer would have some readers see a type that others do not know, such as
         // its 64-bit decimal; Parquet's types say all there is to say.
-        let options =
-            ArrowWriterOptions::new().with_properties(properties()).with_skip_arrow_metadata(true);
+        let options = ArrowWriterOptions::new().with_properties(properties()).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options)?;
         Ok(ParquetFile { writer, rows: 0 })
     }
