@@ -16,6 +16,7 @@ pub mod ports;
 pub mod process;
 pub mod redis;
 pub mod s3;
+pub mod sender;
 pub mod tls;
 pub mod watcher;
 pub mod worker;

@@ -13,6 +13,7 @@ use crate::kafka::Kafka;
 use crate::oracle::Oracle;
 use crate::process::run;
 use crate::s3::S3;
+use crate::sender::{Lines, send};
 use crate::{Folder, Process};
 
 /// The binary: `TIPS_WORKER`, or the one that was built last.
@@ -86,7 +87,7 @@ impl<'a> Pipeline<'a> {
         let sink = match &target {
             Target::Fs(root) => {
                 environment.insert("TIPS_VOLUME".to_owned(), root.display().to_string());
-                "volume: {claimName: data, path: /}".to_owned()
+                "volume: {claimName: data, path: out}".to_owned()
             }
             Target::S3(bucket) => {
                 let variables = bucket.environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -157,10 +158,10 @@ impl<'a> Pipeline<'a> {
     /// The output as a local folder.
     pub fn output(&self) -> Result<PathBuf> {
         Ok(match &self.target {
-            Target::Fs(root) => root.clone(),
+            Target::Fs(root) => root.join("out"),
             Target::S3(bucket) => bucket.dir.join(&self.name),
             Target::Hdfs(hdfs) => {
-                let copy = self.folder.dir("hdfs-output")?;
+                let copy = self.folder.dir(&format!("{}-output", self.name))?;
                 hdfs.fetch(&format!("/{}", self.name), &copy)?;
                 copy
             }
@@ -180,7 +181,6 @@ pub struct Data {
     pub rides: Vec<PathBuf>,
     /// Fare files.
     pub fares: Vec<PathBuf>,
-    arguments: Vec<String>,
 }
 
 /// Partitions of each topic and files of each kind.
@@ -194,22 +194,22 @@ impl Data {
         all.extend(["--partitions".to_owned(), PARTITIONS.to_string()]);
         run(Command::new(binary()?).arg("generate").args(&all).arg("--output").arg(&dir))?;
         let files = |kind: &str| (0..PARTITIONS).map(|i| dir.join(format!("{kind}-{i}.csv"))).collect();
-        Ok(Data { rides: files("rides"), fares: files("fares"), arguments: all })
+        Ok(Data { rides: files("rides"), fares: files("fares") })
     }
 
-    /// The command that sends the same lines to the topics of the pipeline `name`.
-    pub fn to_kafka(&self, kafka: &Kafka, name: &str, expected: &Path) -> Result<Command> {
-        let mut command = Command::new(binary()?);
-        command.arg("generate").args(&self.arguments);
-        command.args(["--kafka", &kafka.bootstrap(), "--rides-topic", &format!("{name}-rides")]);
-        command.args(["--fares-topic", &format!("{name}-fares"), "--expected"]).arg(expected);
-        Ok(command)
+    /// Creates the topics of the pipeline `name`; what is to be sent to them.
+    pub fn topics(&self, kafka: &Kafka, name: &str) -> Result<[Lines; 2]> {
+        let topics = [("rides", &self.rides), ("fares", &self.fares)]
+            .map(|(kind, files)| Lines { topic: format!("{name}-{kind}"), files: files.clone() });
+        for lines in &topics {
+            kafka.create_topic(&lines.topic, PARTITIONS as i32)?;
+        }
+        Ok(topics)
     }
 
-    /// Sends them all at once.
-    pub fn produce(&self, kafka: &Kafka, name: &str, folder: &Folder) -> Result<()> {
-        run(&mut self.to_kafka(kafka, name, &folder.path().join(format!("{name}-expected")))?)?;
-        Ok(())
+    /// Sends all lines to the topics of the pipeline `name`.
+    pub fn produce(&self, kafka: &Kafka, name: &str) -> Result<()> {
+        send(&kafka.client(), &self.topics(kafka, name)?, None)
     }
 
     /// The oracle for the pipeline `name` whose windows have closed up to `closed_until`.
@@ -219,6 +219,7 @@ impl Data {
             fares: self.fares.clone(),
             neighbourhoods: polygons(),
             closed_until,
+            coordinates: true,
             settings: vec![format!("--ride-topic={name}-rides"), format!("--fare-topic={name}-fares")],
             ..Oracle::default()
         }

@@ -2,12 +2,13 @@
 //! added and taken away; Redis loses its last second or everything; the broker restarts; the sink refuses. A
 //! reader looks on all the time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use tips_e2e::kafka::Kafka;
 use tips_e2e::redis::{Redis, RedisOptions};
 use tips_e2e::s3::S3;
+use tips_e2e::sender::send;
 use tips_e2e::watcher::Watcher;
 use tips_e2e::worker::{Bucket, Data, Pipeline, Settings, Target, watermark};
 use tips_e2e::{Process, scenario};
@@ -34,7 +35,7 @@ const DATA: [&str; 14] = [
     "0.03",
 ];
 /// Records a second of wall time: the data lasts for the faults.
-const PACE: &str = "7000";
+const PACE: usize = 7000;
 
 /// Numbers without a pattern from a seed that is told, so that a run can be had again.
 struct Dice(u64);
@@ -134,10 +135,8 @@ fn fifty_faults_change_nothing() {
             redis: format!("{{urls: [\"{}\"]}}", redis.url()),
             more: vec!["raw: {flushInterval: 3s}".into(), "job: {idleTimeout: 1h}".into()],
         };
-        let mut send = data.to_kafka(&kafka, "chaos", &folder.path().join("expected"))?;
-        send.args(["--pace", PACE]);
-        let mut sender = Process::start("generate", send, &folder.path().join("generate.log"))?;
-        std::thread::sleep(Duration::from_secs(3));
+        let (client, topics) = (kafka.client(), data.topics(&kafka, "chaos")?);
+        let sender = std::thread::spawn(move || send(&client, &topics, Some(PACE)));
 
         let seed = std::process::id().into();
         let log = folder.path().join("faults.log");
@@ -152,8 +151,7 @@ fn fifty_faults_change_nothing() {
             std::thread::sleep(Duration::from_millis(500 + 100 * chaos.dice.roll(15) as u64));
             chaos.strike(&mut s3)?;
         }
-        let deadline = Instant::now() + PATIENCE;
-        sender.wait(deadline - Instant::now())?.context("the data was not sent in time")?;
+        sender.join().map_err(|_| anyhow!("the sender panicked"))??;
         for worker in std::mem::take(&mut chaos.workers) {
             drop(worker);
         }

@@ -48,18 +48,19 @@ fn a_worker_that_dies_at_any_step_changes_nothing() {
         let data = Data::generate(folder, &DATA)?;
         for (number, (point, passes)) in POINTS.into_iter().enumerate() {
             let name = format!("crash-{number}");
-            data.produce(&kafka, &name, folder)?;
+            data.produce(&kafka, &name)?;
             let settings = Settings {
                 kafka: kafka.bootstrap(),
                 redis: format!("{{urls: [\"{}\"]}}", redis.url()),
                 more: vec!["raw: {flushInterval: 1s}".into()],
             };
             let output = folder.path().join("output").join(&name);
-            let mut pipeline = Pipeline::new(folder, &name, &settings, Target::Fs(output.clone()))?;
+            let mut pipeline = Pipeline::new(folder, &name, &settings, Target::Fs(output))?;
             die_at(&mut pipeline, point, passes)?;
             pipeline.catch_up(1, PATIENCE)?;
             let closed = watermark(&mut redis.connection()?, &name)?;
-            let checked = data.oracle(&name, Some(closed)).check(&output).and_then(|_| pipeline.verify());
+            let checked =
+                data.oracle(&name, Some(closed)).check(&pipeline.output()?).and_then(|_| pipeline.verify());
             if let Err(error) = checked {
                 bail!("after a death at {point}, passed {passes} times before: {error:#}");
             }

@@ -56,7 +56,7 @@ fn one_worker_and_three<'a>(folder: &Folder, target: impl Fn(&str) -> Target<'a>
     let servers = Servers::start(folder)?;
     let data = Data::generate(folder, &MIXED)?;
     for (name, workers) in [("one", 1), ("three", 3)] {
-        data.produce(&servers.kafka, name, folder)?;
+        data.produce(&servers.kafka, name)?;
         let mut pipeline = Pipeline::new(folder, name, &servers.settings(), target(name))?;
         pipeline.catch_up(workers, PATIENCE)?;
         let closed = watermark(&mut servers.redis.connection()?, name)?;
@@ -109,10 +109,10 @@ fn the_state_may_be_a_cluster_or_a_sentinels_master() {
             ),
         ];
         for (name, redis) in redis {
-            data.produce(&kafka, name, folder)?;
+            data.produce(&kafka, name)?;
             let settings = Settings { kafka: kafka.bootstrap(), redis, more: Vec::new() };
             let output = folder.path().join("output").join(name);
-            let mut pipeline = Pipeline::new(folder, name, &settings, Target::Fs(output.clone()))?;
+            let mut pipeline = Pipeline::new(folder, name, &settings, Target::Fs(output))?;
             pipeline.catch_up(1, PATIENCE)?;
             // The same data as on one server, of which other tests know that it is right: here it is enough
             // that raw rows and books are whole.

@@ -23,6 +23,7 @@ use super::locate::{Located, Question};
 use crate::core::batch::{Batcher, Job};
 use crate::core::shard::Partition;
 use crate::core::time::Span;
+use crate::crash;
 use crate::http::{Board, LaneStatus};
 use crate::metrics::Metrics;
 use crate::raw::lane::Origin;
@@ -207,7 +208,11 @@ impl<S: Source> Reader<S> {
         }
         while let Ok(message) = self.links.from_writer.try_recv() {
             match message {
-                FromWriter::Published { partition, end } => self.source.commit(partition, end),
+                FromWriter::Published { partition, end } => {
+                    crash::point("raw::before-commit");
+                    self.source.commit(partition, end);
+                    crash::point("raw::after-commit");
+                }
                 FromWriter::Restart { partition, incarnation } => self.restart(partition, incarnation),
             }
         }
