@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use tips_e2e::kafka::Kafka;
+use tips_e2e::kafka::{Kafka, KafkaOptions};
 use tips_e2e::redis::{Redis, RedisOptions};
 use tips_e2e::scenario;
 use tips_e2e::worker::{Data, Pipeline, Settings, Target, watermark};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const DATA: [&str; 10] =
-    ["--seed", "12", "--rate", "6", "--span", "2h", "--disorder", "5m", "--invalid", "0.01"];
+    ["--seed", "12", "--rate", "3", "--span", "2h", "--disorder", "5m", "--invalid", "0.01"];
 
 /// The points, and how often each is passed before the worker dies there: dying at the first pass finds nothing
 /// done before, dying later finds some of it.
@@ -43,7 +43,9 @@ const POINTS: [(&str, usize); 22] = [
 #[test]
 fn a_worker_that_dies_at_any_step_changes_nothing() {
     scenario("crash-points", |folder| {
-        let kafka = Kafka::start(folder)?;
+        // The partitions of a worker that died are given to the next when its session has ended.
+        let options = KafkaOptions { session_timeout: Duration::from_secs(2), ..KafkaOptions::default() };
+        let kafka = Kafka::start_with(folder, &options)?;
         let redis = Redis::start(folder, RedisOptions::default())?;
         let data = Data::generate(folder, &DATA)?;
         for (number, (point, passes)) in POINTS.into_iter().enumerate() {
