@@ -25,7 +25,8 @@ use crate::state::{MemoryState, State};
 
 /// One process needs no more than one shard.
 const SHARDS: u16 = 1;
-const BATCH_RECORDS: usize = 65_536;
+/// Large, so that nearly all pairs meet in a batch: no record waits for its effect.
+const BATCH_RECORDS: usize = 262_144;
 /// Files are as large as the manifest says; where raw rows are not kept, none are written.
 const DEFAULT_FILE_BYTES: usize = 64 << 20;
 /// A sink that fails this often in a row, over about a minute, ends the run.

@@ -34,6 +34,10 @@ use crate::source::{Assigned, Change, Read, Source, SourceError};
 const BURST: usize = 1024;
 /// How long the source may take its time when there is nothing to do.
 const REST: Duration = Duration::from_millis(5);
+/// Partitions whose event times differ by less are about level: more than a ride lasts.
+const LEVEL: Span = Span::from_seconds(3600);
+/// A batch waits so many times longer than its linger time to fill, while there is something to read.
+const BACKLOG_LINGER: u32 = 10;
 /// How often a worker that has caught up looks whether the others have.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -145,7 +149,7 @@ impl<S: Source> Reader<S> {
                 break Ended::Stopped;
             }
             let read = self.hand_on() && self.read_some()?;
-            self.cut_what_is_due();
+            self.cut_what_is_due(read);
             if self.settings.until_caught_up && self.is_caught_up()? {
                 break Ended::CaughtUp;
             }
@@ -342,22 +346,31 @@ impl<S: Source> Reader<S> {
         true
     }
 
-    /// Reads a burst of the partition that is furthest behind and has something.
+    /// Reads a burst of the first partition in order that has something.
     fn read_some(&mut self) -> Result<bool, SourceError> {
-        let watermark = self.links.watermark.get();
-        let max_drift = self.settings.max_drift;
-        let mut order: Vec<_> = self.lanes.values().filter(|lane| lane.phase == Phase::Reading).collect();
-        let reading = order.len();
-        order.retain(|lane| max_drift.is_none_or(|max_drift| !lane.is_ahead(watermark, max_drift)));
-        self.links.metrics.paused_partitions.set((reading - order.len()) as i64);
-        order.sort_by_key(|lane| lane.event_time());
-        let order: Vec<Partition> = order.into_iter().map(|lane| lane.assigned.partition).collect();
-        for partition in order {
+        for partition in self.reading_order() {
             if self.read_burst(partition)? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// The partitions that may be read, the one first whose next record was sent first: by Kafka's timestamp among
+    /// those that are about level in event time, else by event time. A fare is sent when its ride ends, but its
+    /// event time is the start: by event time alone fares would be read minutes ahead of their rides.
+    fn reading_order(&self) -> Vec<Partition> {
+        let (watermark, max_drift) = (self.links.watermark.get(), self.settings.max_drift);
+        let mut lanes: Vec<&Lane> = self.lanes.values().filter(|lane| lane.phase == Phase::Reading).collect();
+        let reading = lanes.len();
+        lanes.retain(|lane| max_drift.is_none_or(|max_drift| !lane.is_ahead(watermark, max_drift)));
+        self.links.metrics.paused_partitions.set((reading - lanes.len()) as i64);
+        let level = lanes.iter().filter_map(|lane| lane.event_time()).min().map(|least| least.plus(LEVEL));
+        lanes.sort_by_key(|lane| {
+            let ahead = lane.event_time().filter(|time| level.is_some_and(|level| *time > level));
+            (ahead, lane.timestamp(), lane.event_time())
+        });
+        lanes.into_iter().map(|lane| lane.assigned.partition).collect()
     }
 
     fn read_burst(&mut self, partition: Partition) -> Result<bool, SourceError> {
@@ -392,7 +405,7 @@ impl<S: Source> Reader<S> {
         }
     }
 
-    fn cut_what_is_due(&mut self) {
+    fn cut_what_is_due(&mut self, has_more: bool) {
         let idle_timeout = self.settings.idle_timeout;
         for lane in self.lanes.values_mut() {
             if lane.falls_idle(idle_timeout) {
@@ -401,8 +414,9 @@ impl<S: Source> Reader<S> {
         }
         let waited = self.batch_since.map_or(Duration::ZERO, |since| since.elapsed());
         let full = self.batcher.records() >= self.settings.batch_records;
+        let linger = self.settings.linger.saturating_mul(if has_more { BACKLOG_LINGER } else { 1 });
         // A batch that cannot be handed on yet keeps filling instead.
-        if full || (waited >= self.settings.linger && self.batch_since.is_some() && self.out.is_empty()) {
+        if full || (waited >= linger && self.batch_since.is_some() && self.out.is_empty()) {
             self.cut_batch();
         }
         if let Some(linger) = self.settings.chunk_linger {
