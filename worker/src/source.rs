@@ -25,7 +25,7 @@ pub struct Assigned {
     pub partition: Partition,
     /// The first offset that is still there.
     pub low: i64,
-    /// The offset after the last record that was there when it came.
+    /// The offset after the last record that was there when the source was opened.
     pub high: i64,
     /// The group's offset: all below is published (a hint).
     pub committed: Option<i64>,
@@ -105,6 +105,16 @@ pub trait Source {
 
     /// The offset after the last record of `partition`, as last heard.
     fn high(&self, partition: Partition) -> Option<i64>;
+
+    /// Whether all that was there when the source was opened is published of these partitions, which other
+    /// workers have.
+    ///
+    /// # Errors
+    /// Where that cannot be found out.
+    fn is_published(&mut self, partitions: &[Partition]) -> Result<bool, SourceError>;
+
+    /// The offset after the last record of `partition` when the source was opened.
+    fn target(&self, partition: Partition) -> i64;
 
     /// The name of a topic.
     fn topic(&self, topic: Topic) -> &str;

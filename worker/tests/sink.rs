@@ -4,10 +4,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "failpoints")]
+#[path = "sink/crash.rs"]
+mod crash;
 #[path = "sink/fs.rs"]
 mod fs;
 #[path = "sink/hdfs.rs"]
 mod hdfs;
+#[path = "sink/lossy.rs"]
+mod lossy;
 #[path = "sink/s3.rs"]
 mod s3;
 #[path = "sink/suite.rs"]

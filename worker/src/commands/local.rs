@@ -12,7 +12,6 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use self::progress::Progress;
-use crate::core::time::Span;
 use crate::failure::Failure;
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
@@ -91,14 +90,15 @@ pub async fn run(args: LocalArgs, stop: CancellationToken, out: &mut impl Write)
     summary::print(out, &sink, &state, &metrics, begun.elapsed()).await
 }
 
-/// Nothing depends on the clock, so the same input makes the same files.
+/// Nothing depends on the clock, so the same input makes the same files. No partition waits for another: the
+/// one that is behind is read first, and one that has ended holds nobody back.
 fn reader_settings(manifest: &Manifest, setup: &Setup) -> ReaderSettings {
     ReaderSettings {
         batch_records: BATCH_RECORDS,
         linger: Duration::MAX,
         chunk_linger: None,
         idle_timeout: Duration::ZERO,
-        max_drift: Span::from(manifest.job.max_drift),
+        max_drift: None,
         raw: manifest.raw.is_some(),
         until_caught_up: true,
         fingerprint: setup.identity.fingerprint.clone(),

@@ -114,7 +114,7 @@ fn reader_settings(manifest: &Manifest, setup: &Setup, until_caught_up: bool) ->
         linger: LINGER,
         chunk_linger: Some(CHUNK_LINGER),
         idle_timeout: manifest.job.idle_timeout,
-        max_drift: Span::from(manifest.job.max_drift),
+        max_drift: Some(Span::from(manifest.job.max_drift)),
         raw: manifest.raw.is_some(),
         until_caught_up,
         fingerprint: setup.identity.fingerprint.clone(),

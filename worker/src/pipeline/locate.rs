@@ -1,7 +1,10 @@
 //! Where reading begins (I1, I4): what the shards and the range log say of a partition.
 
+use std::collections::BTreeMap;
+
 use futures::future::try_join_all;
 
+use crate::core::shard::Partition;
 use crate::raw::range_log::{LogError, RangeLog};
 use crate::sink::Sink;
 use crate::source::Assigned;
@@ -73,6 +76,20 @@ pub struct Question {
 pub async fn locate(state: &State, sink: &Sink, questions: &[Question]) -> Result<Vec<Located>, LocateError> {
     let views = try_join_all((0..state.shards()).map(|shard| state.view(shard))).await?;
     try_join_all(questions.iter().map(|question| one(sink, &views, question))).await
+}
+
+/// Offsets that all shards have applied, of the partitions that all have heard of.
+///
+/// # Errors
+/// Where the state fails.
+pub async fn applied(state: &State) -> Result<BTreeMap<Partition, i64>, LocateError> {
+    let views = try_join_all((0..state.shards()).map(|shard| state.view(shard))).await?;
+    let heard = views.first().map(|view| view.progress.keys().copied()).into_iter().flatten();
+    let least = |partition: Partition| {
+        let offsets = views.iter().map(|view| view.progress.get(&partition).map(|progress| progress.offset));
+        Some((partition, offsets.min().flatten()?))
+    };
+    Ok(heard.filter_map(least).collect())
 }
 
 async fn one(sink: &Sink, views: &[View], question: &Question) -> Result<Located, LocateError> {

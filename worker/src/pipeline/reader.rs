@@ -23,6 +23,7 @@ use super::locate::{Located, Question};
 use crate::core::batch::{Batcher, Job};
 use crate::core::shard::Partition;
 use crate::core::time::Span;
+use crate::crash;
 use crate::http::{Board, LaneStatus};
 use crate::metrics::Metrics;
 use crate::raw::lane::Origin;
@@ -33,6 +34,8 @@ use crate::source::{Assigned, Change, Read, Source, SourceError};
 const BURST: usize = 1024;
 /// How long the source may take its time when there is nothing to do.
 const REST: Duration = Duration::from_millis(5);
+/// How often a worker that has caught up looks whether the others have.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How the reader works.
 #[derive(Clone, Debug)]
@@ -45,8 +48,8 @@ pub struct ReaderSettings {
     pub chunk_linger: Option<Duration>,
     /// How long a partition stands at its end before it is idle.
     pub idle_timeout: Duration,
-    /// How far ahead of the watermark a partition may be.
-    pub max_drift: Span,
+    /// How far ahead of the watermark a partition may be; `None` where others are never waited for.
+    pub max_drift: Option<Span>,
     /// Whether raw rows are kept.
     pub raw: bool,
     /// Ends once all that was there when a partition came has been read.
@@ -104,6 +107,7 @@ pub struct Reader<S> {
     generation: u64,
     incarnations: u64,
     tickets: u64,
+    elsewhere: Elsewhere,
 }
 
 impl<S: Source> Reader<S> {
@@ -124,6 +128,7 @@ impl<S: Source> Reader<S> {
             generation: 0,
             incarnations: 0,
             tickets: 0,
+            elsewhere: Elsewhere::default(),
         }
     }
 
@@ -141,7 +146,7 @@ impl<S: Source> Reader<S> {
             }
             let read = self.hand_on() && self.read_some()?;
             self.cut_what_is_due();
-            if self.settings.until_caught_up && self.is_caught_up() {
+            if self.settings.until_caught_up && self.is_caught_up()? {
                 break Ended::CaughtUp;
             }
             rest = if read { Duration::ZERO } else { REST };
@@ -198,11 +203,16 @@ impl<S: Source> Reader<S> {
                     }
                 }
                 FromApplier::Rewind { generation } => self.rewind(generation),
+                FromApplier::Applied(offsets) => self.elsewhere.applied = offsets,
             }
         }
         while let Ok(message) = self.links.from_writer.try_recv() {
             match message {
-                FromWriter::Published { partition, end } => self.source.commit(partition, end),
+                FromWriter::Published { partition, end } => {
+                    crash::point("raw::before-commit");
+                    self.source.commit(partition, end);
+                    crash::point("raw::after-commit");
+                }
                 FromWriter::Restart { partition, incarnation } => self.restart(partition, incarnation),
             }
         }
@@ -337,9 +347,9 @@ impl<S: Source> Reader<S> {
         let watermark = self.links.watermark.get();
         let max_drift = self.settings.max_drift;
         let mut order: Vec<_> = self.lanes.values().filter(|lane| lane.phase == Phase::Reading).collect();
-        let paused = order.iter().filter(|lane| lane.is_ahead(watermark, max_drift)).count();
-        self.links.metrics.paused_partitions.set(paused as i64);
-        order.retain(|lane| !lane.is_ahead(watermark, max_drift));
+        let reading = order.len();
+        order.retain(|lane| max_drift.is_none_or(|max_drift| !lane.is_ahead(watermark, max_drift)));
+        self.links.metrics.paused_partitions.set((reading - order.len()) as i64);
         order.sort_by_key(|lane| lane.event_time());
         let order: Vec<Partition> = order.into_iter().map(|lane| lane.assigned.partition).collect();
         for partition in order {
@@ -452,7 +462,45 @@ impl<S: Source> Reader<S> {
         board.show(self.lanes.iter().map(show).collect());
     }
 
-    fn is_caught_up(&self) -> bool {
-        !self.lanes.is_empty() && self.out.is_empty() && self.lanes.values().all(Lane::is_caught_up)
+    /// Whether all is processed that there was, by this worker or by others. Partitions of a worker that has
+    /// died come here once the group has noticed.
+    fn is_caught_up(&mut self) -> Result<bool, SourceError> {
+        let own = self.out.is_empty() && self.lanes.values().all(Lane::is_caught_up);
+        if !own {
+            self.elsewhere.checked = None;
+            return Ok(false);
+        }
+        let mut others: Vec<Partition> = self.source.known().partitions().collect();
+        others.retain(|partition| !self.lanes.contains_key(partition));
+        if others.is_empty() {
+            return Ok(true);
+        }
+        if self.elsewhere.checked.is_some_and(|checked| checked.elapsed() < CHECK_INTERVAL) {
+            return Ok(false);
+        }
+        self.elsewhere.checked = Some(Instant::now());
+        let applied = |partition: &Partition| {
+            self.elsewhere
+                .applied
+                .get(partition)
+                .is_some_and(|offset| *offset >= self.source.target(*partition))
+        };
+        if others.iter().all(applied) && (!self.settings.raw || self.source.is_published(&others)?) {
+            return Ok(true);
+        }
+        // Others wait for us just so: what is read is published now, not when its time comes.
+        self.cut_batch();
+        self.cut_chunks(|_| true);
+        self.out.push_back(Out::Writer(ToWriter::Drain(oneshot::channel().0)));
+        self.out.push_back(Out::Applier(ToApplier::AskApplied));
+        Ok(false)
     }
+}
+
+/// What is known of partitions that other workers have.
+#[derive(Default)]
+struct Elsewhere {
+    checked: Option<Instant>,
+    /// Offsets that all shards have applied.
+    applied: BTreeMap<Partition, i64>,
 }

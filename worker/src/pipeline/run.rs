@@ -137,7 +137,7 @@ impl Pipeline {
         if let (State::Memory(state), Ended::CaughtUp) = (&self.state, finished.ended) {
             state.finish();
         }
-        if was_publisher && finished.drained {
+        if finished.drained && (was_publisher || finished.ended == Ended::CaughtUp) {
             publisher.publish_closed().await?;
         }
         Ok(finished)

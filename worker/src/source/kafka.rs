@@ -62,6 +62,7 @@ pub struct KafkaSource {
     names: [String; 2],
     start_from: StartFrom,
     known: PartitionCounts,
+    targets: HashMap<Partition, i64>,
     asked: Instant,
 }
 
@@ -86,15 +87,41 @@ impl KafkaSource {
             consumer.create_with_context(Context::default()).map_err(|error| unusable(&error))?;
         let topics: Vec<&str> = names.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(|error| unusable(&error))?;
-        Ok(KafkaSource {
+        let mut source = KafkaSource {
             lanes: HashMap::new(),
             consumer: Arc::new(consumer),
             brokers: kafka.bootstrap_servers.clone(),
             names,
             start_from: kafka.start_from,
             known,
+            targets: HashMap::new(),
             asked: Instant::now(),
-        })
+        };
+        for partition in known.partitions() {
+            let (_, high) = source.ends(partition)?;
+            source.targets.insert(partition, high);
+        }
+        Ok(source)
+    }
+
+    /// The first offset that is still there, and the one after the last.
+    fn ends(&self, partition: Partition) -> Result<(i64, i64), SourceError> {
+        let name = self.topic(partition.topic);
+        let ends = self.consumer.fetch_watermarks(name, partition.index, REQUEST_TIMEOUT);
+        ends.map_err(|error| self.failed("look up the ends of a partition", &error))
+    }
+
+    /// What the group has committed of each.
+    fn committed(&self, partitions: &[Partition]) -> Result<HashMap<Partition, i64>, SourceError> {
+        let list = self.consumer.committed_offsets(self.list(partitions), REQUEST_TIMEOUT);
+        let list = list.map_err(|error| self.failed("look up the group's offsets", &error))?;
+        let elements = list.elements();
+        let named = elements.iter().filter_map(|element| {
+            let Offset::Offset(offset) = element.offset() else { return None };
+            let partition = Partition { topic: self.topic_of(element.topic())?, index: element.partition() };
+            Some((partition, offset))
+        });
+        Ok(named.collect())
     }
 
     fn topic_of(&self, name: &str) -> Option<Topic> {
@@ -117,29 +144,19 @@ impl KafkaSource {
 
     fn assigned(&mut self, list: &TopicPartitionList) -> Result<Vec<Assigned>, SourceError> {
         let partitions = self.partitions(list);
-        let failed = |error| self.failed("look up the offsets of what was assigned", &error);
-        let committed = self
-            .consumer
-            .committed_offsets(self.list(&partitions), REQUEST_TIMEOUT)
-            .map_err(failed)?
-            .to_topic_map();
+        let committed = self.committed(&partitions)?;
         let mut all = Vec::with_capacity(partitions.len());
         for partition in partitions {
-            let name = self.topic(partition.topic).to_owned();
-            let (low, high) = self
-                .consumer
-                .fetch_watermarks(&name, partition.index, REQUEST_TIMEOUT)
-                .map_err(|error| self.failed("look up the ends of a partition", &error))?;
+            let (low, high) = self.ends(partition)?;
             let start = match self.start_from {
                 StartFrom::Earliest => low,
                 StartFrom::Latest => high,
             };
-            let committed = committed.get(&(name.clone(), partition.index));
-            let committed = committed.and_then(|offset| match offset {
-                Offset::Offset(offset) => Some(*offset),
-                _ => None,
-            });
-            self.consumer.client().context().set_high(&name, partition.index, high);
+            let committed = committed.get(&partition).copied();
+            let name = self.topic(partition.topic);
+            self.consumer.client().context().set_high(name, partition.index, high);
+            self.targets.entry(partition).or_insert(high);
+            let high = self.target(partition);
             self.split(partition)?;
             all.push(Assigned { partition, low, high, committed, start });
         }
@@ -284,6 +301,17 @@ impl Source for KafkaSource {
         let next = self.lanes.get(&partition).map(|lane| lane.next);
         let heard = self.consumer.client().context().high(self.topic(partition.topic), partition.index);
         heard.max(next)
+    }
+
+    fn is_published(&mut self, partitions: &[Partition]) -> Result<bool, SourceError> {
+        let committed = self.committed(partitions)?;
+        let reached =
+            |partition: &Partition| committed.get(partition).copied().unwrap_or(0) >= self.target(*partition);
+        Ok(partitions.iter().all(reached))
+    }
+
+    fn target(&self, partition: Partition) -> i64 {
+        self.targets.get(&partition).copied().unwrap_or(0)
     }
 
     fn topic(&self, topic: Topic) -> &str {

@@ -11,9 +11,19 @@
 //! …:frozen            hash: start of a closed window → its sums
 //! …:books             hash: topic and outcome → records
 //! ```
+//!
+//! An ACL user needs no more than this (a Cluster's also `+cluster|slots`):
+//!
+//! ```text
+//! ~tipstream:{<pipeline>/* -@all +info +evalsha +script|load
+//! +hget +hmget +hgetall +hkeys +hset +hdel +hincrby +zadd +zrem +zrange +zrangebyscore
+//! +append +strlen +getrange +del
+//! ```
 
 mod link;
 mod wire;
+
+use std::sync::Arc;
 
 use redis::{FromRedisValue, Script, Value};
 
@@ -25,6 +35,13 @@ use crate::core::fold::Refused;
 use crate::core::time::EventTime;
 use crate::core::window::Rules;
 
+/// Several values of one moment. Not by MULTI, which a full server refuses, even for reads.
+const VIEW: &str = "local meta, progress, books, pending = unpack(KEYS) \
+    local all = function(key) return redis.call('HGETALL', key) end \
+    return {all(meta), all(progress), all(books), redis.call('HLEN', pending)}";
+const FROZEN: &str =
+    "return {redis.call('HGET', KEYS[1], 'watermark'), redis.call('HGET', KEYS[2], ARGV[1])}";
+
 /// Raised with every change of what the keys hold or of the shard of an id.
 const FORMAT: u32 = 1;
 
@@ -32,11 +49,17 @@ const FORMAT: u32 = 1;
 #[derive(Clone)]
 pub struct RedisState {
     link: Link,
-    script: Script,
+    scripts: Arc<Scripts>,
     shards: u16,
     fingerprint: String,
     rules: Rules,
     prefix: String,
+}
+
+struct Scripts {
+    apply: Script,
+    view: Script,
+    frozen: Script,
 }
 
 /// Whose state it is.
@@ -64,9 +87,14 @@ impl RedisState {
         let link = Link::connect(config).await?;
         link.check_eviction().await?;
         let Identity { pipeline, epoch, fingerprint } = identity;
+        let scripts = Scripts {
+            apply: Script::new(include_str!("redis/apply.lua")),
+            view: Script::new(VIEW),
+            frozen: Script::new(FROZEN),
+        };
         let state = RedisState {
             link,
-            script: Script::new(include_str!("redis/apply.lua")),
+            scripts: Arc::new(scripts),
             shards,
             fingerprint: format!("{FORMAT}:{fingerprint}"),
             rules,
@@ -82,7 +110,7 @@ impl RedisState {
 
     pub(super) async fn apply(&self, shard: u16, delta: &Delta) -> Result<Reply, StateError> {
         let args = wire::args(&self.rules, delta);
-        let mut call = self.script.prepare_invoke();
+        let mut call = self.scripts.apply.prepare_invoke();
         for part in ["meta", "progress", "pending", "expiry", "panes", "frozen", "books"] {
             call.key(self.key(shard, part));
         }
@@ -113,6 +141,9 @@ impl RedisState {
                     .collect::<Result<_, StateError>>()?;
                 Ok(Reply::Refused(Refused { offsets }))
             }
+            [kind, command] if kind == "denied" => {
+                Err(StateError::Denied(format!("its user may not call {command}")))
+            }
             [kind, held] if kind == "fingerprint" => Err(self.other(held.clone())),
             other => Err(StateError::Corrupt(format!("{other:?}"))),
         }
@@ -122,20 +153,13 @@ impl RedisState {
         StateError::Fingerprint { held, ours: self.fingerprint.clone() }
     }
 
-    /// In one transaction, so that the offsets and the books are of one moment.
     pub(super) async fn view(&self, shard: u16) -> Result<View, StateError> {
-        let mut pipe = redis::pipe();
-        pipe.atomic()
-            .cmd("HGETALL")
-            .arg(self.key(shard, "meta"))
-            .cmd("HGETALL")
-            .arg(self.key(shard, "progress"))
-            .cmd("HGETALL")
-            .arg(self.key(shard, "books"))
-            .cmd("HLEN")
-            .arg(self.key(shard, "pending"));
+        let mut call = self.scripts.view.prepare_invoke();
+        for part in ["meta", "progress", "books", "pending"] {
+            call.key(self.key(shard, part));
+        }
         let (meta, progress, books, waiting) =
-            pipe.query_async(&mut self.link.clone()).await.map_err(link::error)?;
+            call.invoke_async(&mut self.link.clone()).await.map_err(link::error)?;
         let view = wire::Meta::read(meta)?;
         if let Some(held) = view.fingerprint.filter(|held| *held != self.fingerprint) {
             return Err(self.other(held));
@@ -155,16 +179,10 @@ impl RedisState {
     }
 
     pub(super) async fn frozen(&self, shard: u16, start: EventTime) -> Result<Frozen, StateError> {
-        let mut pipe = redis::pipe();
-        pipe.atomic()
-            .cmd("HGET")
-            .arg(self.key(shard, "meta"))
-            .arg("watermark")
-            .cmd("HGET")
-            .arg(self.key(shard, "frozen"))
-            .arg(start.seconds());
+        let mut call = self.scripts.frozen.prepare_invoke();
+        call.key(self.key(shard, "meta")).key(self.key(shard, "frozen")).arg(start.seconds());
         let (watermark, sums): (Option<i64>, Option<Vec<u8>>) =
-            pipe.query_async(&mut self.link.clone()).await.map_err(link::error)?;
+            call.invoke_async(&mut self.link.clone()).await.map_err(link::error)?;
         Ok(Frozen {
             watermark: watermark.map(EventTime::from_seconds),
             sums: wire::sums(&sums.unwrap_or_default())?,

@@ -38,6 +38,22 @@ async fn what_a_dead_writer_left_is_not_listed_with_the_data_and_is_swept() {
 }
 
 #[tokio::test]
+async fn every_operation_can_run_in_a_task_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = open(dir.path()).await;
+    tokio::spawn(async move {
+        sink.replace("a", Bytes::new()).await?;
+        sink.read("a").await?;
+        sink.list("").await?;
+        sink.delete("a").await?;
+        sink.sweep(Duration::ZERO).await
+    })
+    .await
+    .unwrap()
+    .unwrap();
+}
+
+#[tokio::test]
 async fn a_writer_whose_temporary_directory_was_removed_makes_it_again() {
     let dir = tempfile::tempdir().unwrap();
     let sink = open(dir.path()).await;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hdfs_native::{Client, ClientBuilder, WriteOptions};
 use tips_worker::sink::{Category, Put, Sink, SinkConfig};
 
+use super::lossy::{Lose, Lossy};
 use super::suite::suite;
 
 fn name_node() -> Option<String> {
@@ -102,4 +103,41 @@ async fn a_namenode_that_is_not_there_is_told_as_unreachable() {
     eprintln!("after {:?}: {error}", start.elapsed());
     assert_eq!(error.category(), Category::Unreachable);
     assert!(error.is_transient());
+}
+
+#[tokio::test]
+async fn a_lost_rename_is_told_from_a_lost_reply() {
+    let Some(name_node) = name_node() else { return };
+    for (lose, expected) in [(Lose::Request, Put::Created), (Lose::Reply, Put::Exists)] {
+        let (lossy, sink) = open_through(&name_node, lose).await;
+        let bytes = Bytes::from_static(b"whole");
+        let put = sink.put_if_absent("rides/a", bytes.clone()).await.unwrap();
+        assert!(lossy.has_lost());
+        assert_eq!(put, expected, "{lose:?}");
+        assert_eq!(sink.read("rides/a").await.unwrap(), Some(bytes));
+        assert_eq!(sink.list("_tips").await.unwrap(), []);
+        sink.delete("rides/a").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_replacement_survives_a_lost_rename_and_a_lost_reply() {
+    let Some(name_node) = name_node() else { return };
+    for lose in [Lose::Request, Lose::Reply] {
+        let (lossy, sink) = open_through(&name_node, lose).await;
+        let bytes = Bytes::from_static(b"whole");
+        sink.replace("rides/b", bytes.clone()).await.unwrap();
+        assert!(lossy.has_lost());
+        assert_eq!(sink.read("rides/b").await.unwrap(), Some(bytes));
+        assert_eq!(sink.list("_tips").await.unwrap(), []);
+    }
+}
+
+/// Every publication is a `rename2` to the namenode, and nothing else is.
+async fn open_through(name_node: &str, lose: Lose) -> (Lossy, Sink) {
+    let server = name_node.trim_start_matches("hdfs://");
+    let lossy = Lossy::before(server, "rename2", lose).await;
+    let config = config(&format!("hdfs://{}", lossy.address), "/lossy");
+    let sink = Sink::open(&config).await.unwrap();
+    (lossy, sink)
 }

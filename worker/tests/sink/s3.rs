@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use opendal::{Operator, services};
-use tips_worker::sink::{Category, Sink, SinkConfig};
+use tips_worker::sink::{Category, Put, Sink, SinkConfig};
 
+use super::lossy::{Lose, Lossy};
 use super::suite::suite;
 
 const PREFIX: &str = "pre fix/tips";
@@ -40,6 +41,10 @@ impl Store {
             endpoint: Some(self.endpoint.clone()),
             region: self.region.clone(),
         }
+    }
+
+    fn host(&self) -> &str {
+        self.endpoint.trim_start_matches("http://")
     }
 
     fn operator(&self, prefix: &str) -> Operator {
@@ -136,4 +141,72 @@ async fn an_empty_file_and_one_at_the_limit_of_a_single_put_go_up() {
         assert_eq!(sink.stat(&path).await.unwrap(), Some(len as u64));
         sink.delete(&path).await.unwrap();
     }
+}
+
+/// A single PUT is lost by its key, an upload in parts at its completion.
+const SMALL: (usize, &str) = (1000, "/lost/rides/");
+const LARGE: (usize, &str) = (20 << 20, "</CompleteMultipartUpload>");
+
+#[tokio::test]
+async fn a_lost_request_is_sent_again() {
+    let Some(store) = Store::from_env() else {
+        return;
+    };
+    for (len, marker) in [SMALL, LARGE] {
+        let lossy = Lossy::before(store.host(), marker, Lose::Request).await;
+        let put = put_through(&lossy, &store, len).await;
+        assert_eq!(put, Put::Created, "{marker}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_lost_reply_the_file_is_there_once_and_whole() {
+    let Some(store) = Store::from_env() else {
+        return;
+    };
+    for (len, marker) in [SMALL, LARGE] {
+        let lossy = Lossy::before(store.host(), marker, Lose::Reply).await;
+        let put = put_through(&lossy, &store, len).await;
+        // A store may remember the upload that it completed, and say so again.
+        let remembered = len == LARGE.0 && put == Put::Created;
+        assert!(put == Put::Exists || remembered, "{marker}: {put:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_replacement_whose_reply_is_lost_succeeds() {
+    let Some(store) = Store::from_env() else {
+        return;
+    };
+    for (len, marker) in [SMALL, LARGE] {
+        let lossy = Lossy::before(store.host(), marker, Lose::Reply).await;
+        let sink = open_through(&lossy, &store).await;
+        let path = format!("rides/replaced-{len}");
+        sink.replace(&path, Bytes::from(vec![5; len])).await.unwrap();
+        assert!(lossy.has_lost());
+        assert_eq!(sink.stat(&path).await.unwrap(), Some(len as u64));
+        sink.delete(&path).await.unwrap();
+    }
+}
+
+async fn put_through(lossy: &Lossy, store: &Store, len: usize) -> Put {
+    let sink = open_through(lossy, store).await;
+    let path = format!("rides/{:016x}", rand::random::<u64>());
+    let bytes = Bytes::from(vec![5; len]);
+    let put = sink.put_if_absent(&path, bytes.clone()).await.unwrap();
+    assert!(lossy.has_lost());
+    assert!(sink.read(&path).await.unwrap().unwrap() == bytes);
+    sink.delete(&path).await.unwrap();
+    put
+}
+
+async fn open_through(lossy: &Lossy, store: &Store) -> Sink {
+    let SinkConfig::S3 { bucket, region, .. } = store.config("lost") else { unreachable!() };
+    let config = SinkConfig::S3 {
+        bucket,
+        prefix: "lost".into(),
+        endpoint: Some(format!("http://{}", lossy.address)),
+        region,
+    };
+    Sink::open(&config).await.unwrap()
 }

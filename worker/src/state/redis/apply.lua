@@ -6,7 +6,7 @@
 -- KEYS  those of a shard, in one slot; expiry and panes also name keys by a suffix, in the same slot
 -- ARGV  fingerprint, rules, moves, rides, ride groups, fares, fare groups, cells, booked
 -- reply {'applied', watermark} | {'refused', offset...} in the order of the moves | {'fingerprint', its}
---       a watermark or an offset that is not there is ''
+--       | {'denied', command}; a watermark or an offset that is not there is ''
 
 local meta, progress, pending, expiry, panes, frozen, books = unpack(KEYS)
 local fingerprint, rules, moves, rides, ride_groups, fares, fare_groups, cells, booked = unpack(ARGV)
@@ -63,6 +63,16 @@ if not agrees then
   return offsets
 end
 local watermark = held[2] and tonumber(held[2])
+
+-- A command that the user may not call would end the script half way. Redis can tell since 7.0.
+
+local commands = {
+  HSET = pending, HDEL = pending, HINCRBY = books, APPEND = expiry, STRLEN = expiry, GETRANGE = expiry,
+  ZADD = expiry, ZREM = expiry, ZRANGE = panes, ZRANGEBYSCORE = expiry, DEL = panes,
+}
+for command, key in pairs(redis.acl_check_cmd and commands or {}) do
+  if not redis.acl_check_cmd(command, key) then return {'denied', command} end
+end
 
 -- Pairs: sums by cell, a cell being the 8 bytes of its pane and the 2 of its place.
 

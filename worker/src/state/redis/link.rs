@@ -76,6 +76,7 @@ impl Link {
             }
             mut link => link.req_packed_command(&info).await,
         }
+        .and_then(Value::extract_error)
         .map_err(error)?;
         match texts(&reply).iter().find_map(|text| evicting_policy(text)) {
             Some(policy) => Err(StateError::Evicts(policy)),
@@ -195,8 +196,10 @@ impl Master {
         Ok(current.insert(connection).clone())
     }
 
-    /// After a failover the old master refuses writes or is gone: forget it.
-    async fn forget_on<T>(&self, result: Result<T, RedisError>) -> Result<T, RedisError> {
+    /// After a failover the old master refuses writes or is gone: forget it. What a server refuses comes as a
+    /// value, not as an error.
+    async fn forget_on(&self, result: Result<Value, RedisError>) -> Result<Value, RedisError> {
+        let result = result.and_then(Value::extract_error);
         if result.as_ref().is_err_and(is_lost) {
             *self.current.lock().await = None;
         }
@@ -233,7 +236,10 @@ impl ConnectionLike for Link {
             Link::Cluster(link) => link.req_packed_commands(pipe, offset, count),
             Link::Sentinel(master) => Box::pin(async move {
                 let result = master.connection().await?.req_packed_commands(pipe, offset, count).await;
-                master.forget_on(result).await
+                match master.forget_on(result.map(Value::Array)).await? {
+                    Value::Array(values) => Ok(values),
+                    other => Ok(vec![other]),
+                }
             }),
         }
     }
@@ -257,7 +263,8 @@ pub(super) fn error(error: RedisError) -> StateError {
             Some("OOM") => StateError::OutOfMemory(text),
             Some("WRONGPASS" | "NOAUTH") => StateError::Denied(text),
             Some("WRONGTYPE") => StateError::Corrupt(text),
-            // An error inside the script carries the code of the command in its text.
+            // An error inside a script carries that of the command in its text.
+            _ if text.contains("The user executing the script can't") => StateError::Denied(text),
             _ if text.contains("OOM command not allowed") => StateError::OutOfMemory(text),
             _ => StateError::Unreachable(text),
         },

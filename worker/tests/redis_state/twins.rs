@@ -1,0 +1,175 @@
+//! The memory state and the Redis state, side by side.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use proptest::test_runner::{Config, TestRunner};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tips_e2e::redis::Redis;
+use tips_e2e::scenario;
+use tips_worker::core::amount::TipSum;
+use tips_worker::core::delta::{Cell, Delta};
+use tips_worker::core::locate::Place;
+use tips_worker::core::time::EventTime;
+use tips_worker::core::window::Rules;
+use tips_worker::state::redis::RedisConfig;
+use tips_worker::state::{MemoryState, Reply, State};
+
+use crate::deltas::{FARES, RIDES, at, delta, fare, ride, to};
+use crate::history::{History, histories};
+use crate::server::{self, RULES, block_on, identity, keys, open_with};
+
+/// Of one record, in millionths.
+const GREATEST_TIP: i64 = 999_999_999_999_999;
+
+/// One shard, twice.
+pub(crate) struct Twins {
+    pub(crate) memory: State,
+    pub(crate) redis: State,
+}
+
+impl Twins {
+    pub(crate) async fn new(config: &RedisConfig, pipeline: &str, rules: Rules) -> Result<Self> {
+        let redis = open_with(config, &identity(pipeline), rules).await?;
+        Ok(Twins { memory: State::Memory(MemoryState::new(rules, 1)), redis })
+    }
+
+    /// Applies to both, and compares all that can be seen of them.
+    pub(crate) async fn apply(&self, delta: &Delta) -> Reply {
+        let expected = self.memory.apply(0, delta).await.unwrap();
+        assert_eq!(self.redis.apply(0, delta).await.unwrap(), expected);
+        self.compare().await;
+        expected
+    }
+
+    pub(crate) async fn compare(&self) {
+        let view = self.memory.view(0).await.unwrap();
+        assert!(view.books.balance(), "{:?}", view.books);
+        assert_eq!(self.redis.view(0).await.unwrap(), view);
+        let closed = self.closed().await;
+        let of_redis = self.redis.closed(0).await.unwrap();
+        assert_eq!(BTreeSet::from_iter(of_redis), closed);
+        let unknown = [EventTime::from_seconds(0), EventTime::END];
+        for start in closed.into_iter().chain(unknown) {
+            let expected = self.memory.frozen(0, start).await.unwrap();
+            assert_eq!(self.redis.frozen(0, start).await.unwrap(), expected, "{start}");
+        }
+    }
+
+    async fn forget(&self, starts: &[EventTime]) {
+        self.memory.forget(0, starts).await.unwrap();
+        self.redis.forget(0, starts).await.unwrap();
+        self.compare().await;
+    }
+
+    async fn closed(&self) -> BTreeSet<EventTime> {
+        self.memory.closed(0).await.unwrap().into_iter().collect()
+    }
+
+    async fn live(&self, history: &History) {
+        for (step, clock) in history.steps() {
+            let view = self.memory.view(0).await.unwrap();
+            self.apply(&step.delta(&clock, &view)).await;
+            if let Some(nth) = step.forget {
+                let starts: Vec<EventTime> = self.closed().await.into_iter().skip(nth).take(1).collect();
+                self.forget(&starts).await;
+            }
+        }
+        let view = self.memory.view(0).await.unwrap();
+        let reply = self.apply(&history.last(&view)).await;
+        assert!(matches!(reply, Reply::Applied(Some(_))), "{reply:?}");
+    }
+}
+
+/// What is left of a shard once all that it held has left: nothing grows for ever.
+fn assert_nothing_lingers(redis: &Redis) {
+    let of_records = ["pending", "expiry", "panes"];
+    let lingering = |key: &String| {
+        key.split("}:").nth(1).is_some_and(|part| of_records.iter().any(|name| part.starts_with(name)))
+    };
+    assert_eq!(keys(redis).unwrap().into_iter().find(lingering), None);
+}
+
+#[test]
+fn redis_says_what_memory_says() {
+    scenario("twins", |folder| {
+        let redis = server::start(folder)?;
+        let config = server::config(&redis);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let outcome = TestRunner::new(Config::with_cases(200)).run(&histories(), |history| {
+            runtime.block_on(async {
+                redis.flushall().unwrap();
+                Twins::new(&config, "twins", history.rules).await.unwrap().live(&history).await;
+            });
+            assert_nothing_lingers(&redis);
+            Ok(())
+        });
+        outcome.map_err(|failure| anyhow::anyhow!("{failure}"))
+    });
+}
+
+/// As many as one call of one shard can have, so that no command of the script may take all at once.
+#[test]
+fn a_delta_of_tens_of_thousands_is_applied_whole() {
+    scenario("large", |folder| {
+        let redis = server::start(folder)?;
+        block_on(async {
+            let twins = Twins::new(&server::config(&redis), "large", RULES).await?;
+            let mut rng = ChaCha8Rng::seed_from_u64(7);
+            for (n, now) in [10_000, 10_700, 13_000, 20_000, 21_000, 90_000].into_iter().enumerate() {
+                twins.apply(&large(&mut rng, n as i64, now)).await;
+            }
+            Ok(())
+        })
+    });
+}
+
+/// About 40,000 ids of which many come again: pairs, copies, pairs that do not match, and late ones.
+fn large(rng: &mut ChaCha8Rng, n: i64, now: i64) -> Delta {
+    let from = (n > 0).then_some(n);
+    let moves = vec![to(RIDES, from, n + 1, now), to(FARES, from, n + 1, now)];
+    let ids: Vec<i64> = (0..40_000).filter(|_| rng.random_bool(0.6)).collect();
+    let rides = ids.iter().map(|id| ride(*id, now - rng.random_range(0..4000))).collect();
+    let ids: Vec<i64> = (0..40_000).filter(|_| rng.random_bool(0.6)).collect();
+    let fares = ids
+        .iter()
+        .map(|id| fare(*id, now - rng.random_range(0..8000), rng.random_range(-1_000_000_000..1_000_000_000)))
+        .collect();
+    delta(moves, rides, fares, places_of_a_pane(now - now % 600))
+}
+
+/// More neighbourhoods than a command of the script takes at once.
+fn places_of_a_pane(pane: i64) -> Vec<Cell> {
+    let cell = |place| Cell {
+        pane: at(pane),
+        place: Place::new(place),
+        sum: TipSum { micros: i128::from(place) << 60, trips: 1 },
+    };
+    (0..9000).map(cell).collect()
+}
+
+/// Sums of one call, and sums over calls, beyond what a double holds exactly.
+#[test]
+fn sums_of_the_greatest_tips_are_exact() {
+    scenario("sums", |folder| {
+        let redis = server::start(folder)?;
+        block_on(async {
+            let twins = Twins::new(&server::config(&redis), "sums", RULES).await?;
+            let tips = [GREATEST_TIP, -GREATEST_TIP, -GREATEST_TIP, GREATEST_TIP, GREATEST_TIP];
+            for (n, tip) in (0..).zip(tips) {
+                let ids = n * 5000..(n + 1) * 5000;
+                let rides = ids.clone().map(|id| ride(id, 700)).collect();
+                let fares = ids.map(|id| fare(id, 600, tip)).collect();
+                let moves = |from, to_| vec![to(RIDES, from, to_, 700), to(FARES, from, to_, 700)];
+                let from = (n > 0).then_some(2 * n);
+                twins.apply(&delta(moves(from, 2 * n + 1), rides, vec![], vec![])).await;
+                twins.apply(&delta(moves(Some(2 * n + 1), 2 * n + 2), vec![], fares, vec![])).await;
+            }
+            let end = vec![to(RIDES, Some(10), 11, 10_000), to(FARES, Some(10), 11, 10_000)];
+            twins.apply(&delta(end, vec![], vec![], vec![])).await;
+            assert_eq!(twins.closed().await.len(), 3);
+            Ok(())
+        })
+    });
+}
