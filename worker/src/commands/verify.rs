@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::Args;
 use tipstream_crds::{ByteSize, Duration};
@@ -23,11 +24,14 @@ use crate::verify::ranges::{Published, Source, by_lane};
 use crate::verify::report::{Check, Report, State as Outcome};
 use crate::verify::rows::Missed;
 use crate::verify::window_files::Form;
+use crate::verify::window_sums::Windows;
 use crate::verify::{Lane, Names, books, group, ranges, raw_files, rows, shards, strays, window_sums};
 
 const OFFLINE: &str = "--offline";
 const LOCAL: &str = "--local: a run over files has no state and no group";
 const NO_RAW: &str = "raw rows are not kept (spec.raw.enabled)";
+
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Flags of `verify`.
 #[derive(Args, Debug)]
@@ -44,7 +48,8 @@ pub struct VerifyArgs {
     /// GeoJSON of the neighbourhoods [default: the file that TIPS_NEIGHBOURHOODS names, or Manhattan, built in].
     #[arg(long, value_name = "FILE")]
     pub neighbourhoods: Option<PathBuf>,
-    /// How long a closed window may be without its file, and shards may differ: then both are looked at again.
+    /// How long a closed window may be without its file, and shards may differ. Where workers die, make it longer
+    /// than the group's session timeout: until then nobody has the part of the one that published.
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     pub grace: Duration,
     /// Read raw files of at most this size together, newest days first. A footer costs the reading of its whole
@@ -154,24 +159,40 @@ impl Subject<'_> {
             windows::files(self.sink, &files.windows, self.form(), &progress).await?;
         let kept = windows::kept(&state, &self.setup.job).await?;
         let seen = views(&state).await?;
-        let epoch = self.setup.identity.epoch;
-        let mut wrong = self.compare(&state, kept.closed.iter().copied()).await?;
-        let mut agree = shards::check(&seen);
-        if !wrong.is_empty() || agree.state() == Outcome::Failed {
-            tokio::time::sleep(self.args.grace.into()).await;
-            wrong = self.compare(&state, wrong.into_keys()).await?;
-            agree = shards::check(&views(&state).await?);
-        }
+        let (wrong, agree) = self.settled(&state, &kept, &seen).await?;
         let mut checks = files.checks;
         checks.extend([
             self.group(&offsets, &names, &files.published, &seen),
-            self.rows(&offsets, &names, &files.published, &seen, epoch),
+            self.rows(&offsets, &names, &files.published, &seen),
             agree,
             books::check(&seen),
             window_files,
             window_sums::check(&kept, &wrong, &with_file, self.setup.job.rules.window),
         ]);
         Ok(checks)
+    }
+
+    /// What is wrong with windows and shards, and still is after the grace: a window that has just closed is about
+    /// to be published, and a batch comes to one shard before it comes to the next.
+    async fn settled(
+        &self,
+        state: &State,
+        kept: &Windows,
+        seen: &[View],
+    ) -> Result<(BTreeMap<EventTime, String>, Check), Failure> {
+        let deadline = Instant::now() + self.args.grace.into();
+        let mut wrong = self.compare(state, kept.closed.iter().copied()).await?;
+        let mut agree = shards::check(seen);
+        while !wrong.is_empty() || agree.state() == Outcome::Failed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+            wrong = self.compare(state, wrong.into_keys()).await?;
+            agree = shards::check(&views(state).await?);
+        }
+        Ok((wrong, agree))
     }
 
     fn progress(&self) -> Progress {
@@ -252,13 +273,12 @@ impl Subject<'_> {
         names: &Names,
         published: &BTreeMap<Lane, Published>,
         views: &[View],
-        epoch: u64,
     ) -> Check {
         if self.manifest.raw.is_none() {
             return rows::not_made(NO_RAW);
         }
         let missed = match offsets {
-            _ if epoch == 0 => Missed::None,
+            _ if self.setup.identity.epoch == 0 => Missed::None,
             Some(Ok(offsets)) => Missed::Below(
                 offsets.iter().map(|(partition, at)| (names.lane(*partition), at.low)).collect(),
             ),

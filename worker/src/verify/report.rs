@@ -7,8 +7,9 @@ use serde::Serialize;
 
 /// More findings of one check than this are only counted: one cause has often very many.
 const KEPT: usize = 100;
-/// Findings of a check in the table.
+/// Findings of a check below the table.
 const SHOWN: usize = 5;
+const WIDTH: u16 = 110;
 
 /// Texts, of which the first are kept and all are counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -25,11 +26,14 @@ impl Texts {
         self.total += 1;
     }
 
-    fn shown(&self, mark: &str, lines: &mut Vec<String>) {
-        lines.extend(self.first.iter().take(SHOWN).map(|text| format!("{mark}{text}")));
-        if self.total > SHOWN {
-            lines.push(format!("{mark}… and {} more", self.total - SHOWN));
+    fn print(&self, mark: &str, out: &mut impl Write) -> std::io::Result<()> {
+        for text in self.first.iter().take(SHOWN) {
+            writeln!(out, "  {mark} {text}")?;
         }
+        if self.total > SHOWN {
+            writeln!(out, "  {mark} … and {} more", self.total - SHOWN)?;
+        }
+        Ok(())
     }
 }
 
@@ -41,7 +45,7 @@ pub enum State {
     Ok,
     /// Something does not.
     Failed,
-    /// It was not made, because the command line or the manifest says so.
+    /// It was not made, or not in full, because the command line or the manifest says so.
     NotMade,
 }
 
@@ -81,6 +85,14 @@ impl Check {
         self.findings.push(finding.into());
     }
 
+    /// Part of it could not be looked at, so that it proves nothing unless it fails.
+    pub fn leave_out(&mut self, why: impl Into<String>) {
+        if self.state == State::Ok {
+            self.state = State::NotMade;
+        }
+        self.note(why);
+    }
+
     /// Something worth knowing that may be.
     pub fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
@@ -102,14 +114,20 @@ impl Check {
     }
 
     fn result(&self) -> String {
-        let mut lines = Vec::new();
         match self.state {
-            State::Ok => lines.push("ok".to_owned()),
-            State::NotMade => lines.push("not checked".to_owned()),
-            State::Failed => self.findings.shown("✗ ", &mut lines),
+            State::Ok => "ok".to_owned(),
+            State::NotMade => "not checked".to_owned(),
+            State::Failed => format!("{} found", self.findings.total),
         }
-        self.notes.shown("· ", &mut lines);
-        lines.join("\n")
+    }
+
+    fn print_details(&self, out: &mut impl Write) -> std::io::Result<()> {
+        if self.findings.total + self.notes.total == 0 {
+            return Ok(());
+        }
+        writeln!(out, "{}", self.check)?;
+        self.findings.print("✗", out)?;
+        self.notes.print("·", out)
     }
 }
 
@@ -133,18 +151,19 @@ impl Report {
         self.checks.iter().filter(|check| check.state == State::Failed).count()
     }
 
-    /// Prints a table for people.
+    /// Prints a table for people, and below it what was found, unwrapped, so that a path can be copied.
     ///
     /// # Errors
     /// Where `out` cannot be written.
     pub fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_FULL).set_header(["check", "looked at", "result"]);
-        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.load_style(presets::UTF8_FULL_CONDENSED).set_header(["check", "looked at", "result"]);
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
         for check in &self.checks {
             table.add_row([check.check, &check.looked_at, &check.result()]);
         }
-        writeln!(out, "{} (epoch {}) in {}\n{table}", self.pipeline, self.epoch, self.sink)
+        writeln!(out, "{} (epoch {}) in {}\n{table}", self.pipeline, self.epoch, self.sink)?;
+        self.checks.iter().try_for_each(|check| check.print_details(out))
     }
 
     /// Prints JSON for programs.
@@ -166,7 +185,10 @@ mod tests {
         let mut check = Check::new("raw files");
         (0..250).for_each(|n| check.find(format!("finding {n}")));
         assert_eq!(check.findings().len(), KEPT);
-        assert!(check.result().ends_with("finding 4\n✗ … and 245 more"), "{}", check.result());
+        let mut out = Vec::new();
+        check.print_details(&mut out).expect("printed");
+        let text = String::from_utf8(out).expect("text");
+        assert!(text.ends_with("  ✗ finding 4\n  ✗ … and 245 more\n"), "{text}");
         let json = serde_json::to_value(&check).expect("JSON");
         assert_eq!((&json["state"], &json["findings"]["total"]), (&"failed".into(), &250.into()));
     }

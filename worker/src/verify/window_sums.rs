@@ -1,6 +1,8 @@
 //! Windows against the state: one that has closed on every shard has its file, with the sums of all shards.
 //!
-//! The state forgets a window long after its file is there; older files are checked by themselves only.
+//! The state forgets a window long after its file is there; older files are checked by themselves only. A state
+//! that was lost and folded again from Kafka need not agree with the files of before where records were late then:
+//! what is late depends on how partitions were read, and a file is written once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
