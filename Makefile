@@ -24,7 +24,11 @@ check: ## Formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
+# The worker of the end-to-end tests can be ended at its crash points.
+test: export TIPS_WORKER = $(CARGO_TARGET_DIR)/tips-worker-failpoints
 test: setup check ## All tests
+	cargo build --locked -p tips-worker --features failpoints
+	cp $(WORKER) $(TIPS_WORKER)
 	cargo test --locked --workspace
 
 crds: ## Write the CRD from the types
