@@ -31,6 +31,11 @@ test: setup check ## All tests
 	cp $(WORKER) $(TIPS_WORKER)
 	cargo test --locked --workspace
 
+bench: export TIPS_WORKER = $(CARGO_TARGET_DIR)/release/tips-worker
+bench: setup ## Measure what the project promises: a line a figure, exit status 1 if any is short
+	cargo build --locked --release -p tips-worker
+	cargo run --locked -q -p tips-e2e --bin bench
+
 crds: ## Write the CRD from the types
 	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// The body of `http://<address><target>`.
-pub(crate) fn get(address: &str, target: &str) -> Result<Vec<u8>> {
+pub fn get(address: &str, target: &str) -> Result<Vec<u8>> {
     let response = exchange(address, target).with_context(|| format!("GET http://{address}{target}"))?;
     let (head, body) =
         split(&response).with_context(|| format!("GET http://{address}{target}: no HTTP response"))?;

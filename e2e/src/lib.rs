@@ -9,7 +9,7 @@ pub mod cache;
 pub mod data;
 pub mod folder;
 pub mod hdfs;
-mod http;
+pub mod http;
 pub mod kafka;
 pub mod oracle;
 pub mod ports;
