@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const PARTITIONS: &str = "8";
 
 /// The whole job on uncompressed files.
-pub fn local(folder: &Folder) -> Result<Vec<Figure>> {
+pub(super) fn local(folder: &Folder) -> Result<Vec<Figure>> {
     let input = folder.path().join("local-input");
     let generate =
         ["generate", "--seed", "1", "--rate", "100", "--span", "5h", "--partitions", "4", "--output"];
@@ -86,7 +86,7 @@ impl Servers {
 }
 
 /// One worker and a backlog of ten million records.
-pub fn backlog(folder: &Folder) -> Result<Vec<Figure>> {
+pub(super) fn backlog(folder: &Folder) -> Result<Vec<Figure>> {
     let servers = Servers::start(folder)?;
     let ten_million = ["--seed", "2", "--rate", "200", "--rides", "3334000", "--disorder", "1m"];
     run(&mut servers.generate(folder, "backlog", &ten_million)?)?;
@@ -114,7 +114,7 @@ pub fn backlog(folder: &Folder) -> Result<Vec<Figure>> {
 }
 
 /// Two workers at 50,000 records a second, of which one is killed.
-pub fn live(folder: &Folder) -> Result<Vec<Figure>> {
+pub(super) fn live(folder: &Folder) -> Result<Vec<Figure>> {
     let live = folder.dir("live")?;
     let servers = Servers::start(folder)?;
     let data = ["--seed", "3", "--rate", "500", "--rides", "1000000", "--pace", "50000"];

@@ -12,15 +12,15 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// CPU time and memory of a process.
 #[derive(Clone, Copy, Default)]
-pub struct Usage {
+pub(super) struct Usage {
     /// User and system time of all its threads.
-    pub cpu_seconds: f64,
+    pub(super) cpu_seconds: f64,
     /// The most memory that was ever resident.
-    pub peak_mib: f64,
+    pub(super) peak_mib: f64,
 }
 
 /// What `process` has used so far; `None` when it has ended.
-pub fn of(process: &Process) -> Option<Usage> {
+pub(super) fn of(process: &Process) -> Option<Usage> {
     let proc = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", process.pid())).ok();
     let stat = proc("stat")?;
     // The name may hold blanks; what follows the last parenthesis does not.
@@ -33,7 +33,7 @@ pub fn of(process: &Process) -> Option<Usage> {
 }
 
 /// Waits until `process` has ended well; what it had used when it was last looked at.
-pub fn until_end(process: &mut Process, patience: Duration) -> Result<Usage> {
+pub(super) fn until_end(process: &mut Process, patience: Duration) -> Result<Usage> {
     let mut last = Usage::default();
     for _ in 0..patience.as_millis() / POLL.as_millis() {
         if let Some(usage) = of(process) {
