@@ -5,7 +5,9 @@
 //! and no partition runs ahead of the watermark by more than `maxDrift` (I7). What cannot be handed on at once
 //! waits here, and meanwhile nothing is read.
 
+mod catch_up;
 mod lane;
+mod show;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::catch_up::Elsewhere;
 use self::lane::{Lane, Phase};
 use super::applier::{FromApplier, SharedWatermark, ToApplier};
 use super::locate::{Located, Question};
@@ -24,7 +27,7 @@ use crate::core::batch::{Batcher, Job};
 use crate::core::shard::Partition;
 use crate::core::time::Span;
 use crate::crash;
-use crate::http::{Board, LaneStatus};
+use crate::http::Board;
 use crate::metrics::Metrics;
 use crate::raw::lane::Origin;
 use crate::raw::writer::{FromWriter, ToWriter};
@@ -38,8 +41,6 @@ const REST: Duration = Duration::from_millis(5);
 const LEVEL: Span = Span::from_seconds(3600);
 /// A batch waits so many times longer than its linger time to fill, while there is something to read.
 const BACKLOG_LINGER: u32 = 10;
-/// How often a worker that has caught up looks whether the others have.
-const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How the reader works.
 #[derive(Clone, Debug)]
@@ -445,76 +446,4 @@ impl<S: Source> Reader<S> {
             }
         }
     }
-
-    fn observe_lag(&self) {
-        self.show();
-        let watermark = self.links.watermark.get();
-        for (partition, lane) in &self.lanes {
-            let labels = [partition.topic.name(), &partition.index.to_string()];
-            if let (Some(position), Some(high)) = (lane.position(), self.source.high(*partition)) {
-                self.links.metrics.lag_records.with_label_values(&labels).set((high - position).max(0));
-            }
-            if let (Some(time), Some(watermark)) = (lane.event_time(), watermark) {
-                let ahead = time.since(watermark).seconds();
-                self.links.metrics.lag_seconds.with_label_values(&labels).set(ahead);
-            }
-        }
-    }
-
-    fn show(&self) {
-        let Some(board) = &self.links.board else { return };
-        let show = |(partition, lane): (&Partition, &Lane)| {
-            let idle = lane.cursor.as_ref().is_some_and(|cursor| cursor.is_idle());
-            LaneStatus::new(
-                *partition,
-                lane.position(),
-                self.source.high(*partition),
-                lane.event_time(),
-                idle,
-            )
-        };
-        board.show(self.lanes.iter().map(show).collect());
-    }
-
-    /// Whether all is processed that there was, by this worker or by others. Partitions of a worker that has
-    /// died come here once the group has noticed.
-    fn is_caught_up(&mut self) -> Result<bool, SourceError> {
-        let own = self.out.is_empty() && self.lanes.values().all(Lane::is_caught_up);
-        if !own {
-            self.elsewhere.checked = None;
-            return Ok(false);
-        }
-        let mut others: Vec<Partition> = self.source.known().partitions().collect();
-        others.retain(|partition| !self.lanes.contains_key(partition));
-        if others.is_empty() {
-            return Ok(true);
-        }
-        if self.elsewhere.checked.is_some_and(|checked| checked.elapsed() < CHECK_INTERVAL) {
-            return Ok(false);
-        }
-        self.elsewhere.checked = Some(Instant::now());
-        let applied = |partition: &Partition| {
-            self.elsewhere
-                .applied
-                .get(partition)
-                .is_some_and(|offset| *offset >= self.source.target(*partition))
-        };
-        if others.iter().all(applied) && (!self.settings.raw || self.source.is_published(&others)?) {
-            return Ok(true);
-        }
-        // Others wait for us just so: what is read is published now, not when its time comes.
-        self.cut_batch();
-        self.cut_chunks(|_| true);
-        self.out.push_back(Out::Writer(ToWriter::Drain(oneshot::channel().0)));
-        self.out.push_back(Out::Applier(ToApplier::AskApplied));
-        Ok(false)
-    }
-}
-
-/// What is known of partitions that other workers have.
-#[derive(Default)]
-struct Elsewhere {
-    checked: Option<Instant>,
-    /// Offsets that all shards have applied.
-    applied: BTreeMap<Partition, i64>,
 }
