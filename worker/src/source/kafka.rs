@@ -16,7 +16,7 @@ mod config;
 mod context;
 mod group;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,10 +35,11 @@ use crate::core::shard::{Partition, PartitionCounts, Topic};
 use crate::manifest::Manifest;
 use crate::settings::SettingsError;
 
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the number of partitions is asked for.
 const METADATA_INTERVAL: Duration = Duration::from_secs(30);
 /// A partition that has just been assigned may refuse to seek for a moment.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 const SEEK_TRIES: u32 = 20;
 const SEEK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -63,6 +64,8 @@ pub struct KafkaSource {
     start_from: StartFrom,
     known: PartitionCounts,
     targets: HashMap<Partition, i64>,
+    /// Changes of the assignment that are not told yet.
+    rebalances: VecDeque<Rebalance>,
     asked: Instant,
 }
 
@@ -95,6 +98,7 @@ impl KafkaSource {
             start_from: kafka.start_from,
             known,
             targets: HashMap::new(),
+            rebalances: VecDeque::new(),
             asked: Instant::now(),
         };
         for partition in known.partitions() {
@@ -207,10 +211,19 @@ impl Source for KafkaSource {
             }
         }
         self.refresh_known();
+        self.rebalances.extend(self.consumer.client().context().take_rebalances());
         let mut changes = Vec::new();
-        for rebalance in self.consumer.client().context().take_rebalances() {
+        while let Some(rebalance) = self.rebalances.pop_front() {
             match rebalance {
-                Rebalance::Assigned(list) => changes.push(Change::Assigned(self.assigned(&list)?)),
+                Rebalance::Assigned(list) => match self.assigned(&list) {
+                    Ok(assigned) => changes.push(Change::Assigned(assigned)),
+                    // The brokers may be away for a moment; what is assigned stays so, and is not read yet.
+                    Err(error) => {
+                        tracing::warn!(%error, "trying again");
+                        self.rebalances.push_front(Rebalance::Assigned(list));
+                        break;
+                    }
+                },
                 Rebalance::Revoked(list) => {
                     let partitions = self.partitions(&list);
                     partitions.iter().for_each(|partition| _ = self.lanes.remove(partition));
@@ -223,9 +236,17 @@ impl Source for KafkaSource {
 
     fn start(&mut self, partition: Partition, offset: i64) -> Result<(), SourceError> {
         let name = self.topic(partition.topic).to_owned();
+        if let Some(end) = self.high(partition).filter(|end| offset > *end) {
+            return Err(SourceError::Kafka(format!(
+                "partition {} of {name} ends at offset {end}, and this pipeline has read it up to {offset}: the \
+                 topic was deleted and made again; give the new one another name, or the pipeline another name \
+                 and sink path",
+                partition.index
+            )));
+        }
         let mut tries = 0;
         while let Err(error) =
-            self.consumer.seek(&name, partition.index, Offset::Offset(offset), REQUEST_TIMEOUT)
+            self.consumer.seek(&name, partition.index, Offset::Offset(offset), SEEK_TIMEOUT)
         {
             tries += 1;
             if tries == SEEK_TRIES {
