@@ -16,7 +16,7 @@
 //!
 //! ```text
 //! ~tipstream:{<pipeline>/* -@all +info +evalsha +script|load
-//! +hget +hmget +hgetall +hkeys +hset +hdel +hincrby +zadd +zrem +zrange +zrangebyscore
+//! +hget +hmget +hgetall +hkeys +hlen +hset +hdel +hincrby +zadd +zrem +zrange +zrangebyscore
 //! +append +strlen +getrange +del
 //! ```
 
