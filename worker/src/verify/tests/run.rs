@@ -91,7 +91,7 @@ impl Run {
                 linger: Duration::MAX,
                 chunk_linger: None,
                 idle_timeout: Duration::ZERO,
-                max_drift: Span::from_seconds(4 * 3600),
+                max_drift: Some(Span::from_seconds(4 * 3600)),
                 raw: true,
                 until_caught_up: true,
                 fingerprint: "f".into(),
