@@ -198,6 +198,9 @@ fn secure_servers_serve(folder: &Folder, kafka: &Kafka, redis: &Redis) -> Result
     }
     pipeline.refused(1, &["Redis cannot be reached", "certificate"])?;
     pipeline.set("TIPS_REDIS_CA", &certificates.ca().display().to_string());
+    pipeline.set("TIPS_REDIS_CLIENT_CERT", &certificates.certificate().display().to_string());
+    pipeline.refused(2, &["spec.redis.tls.clientCertificate needs", "TIPS_REDIS_CLIENT_KEY"])?;
+    pipeline.set("TIPS_REDIS_CLIENT_KEY", &certificates.key().display().to_string());
     pipeline.catch_up(1, PATIENCE)?;
     pipeline.change("SCRAM-SHA-512", "PLAIN")?;
     pipeline.catch_up(1, PATIENCE)?;
@@ -216,6 +219,7 @@ fn servers_that_refuse_are_named_and_secure_ones_serve() {
             password: Some("admin-secret".into()),
             user: Some(user),
             tls: true,
+            config: vec!["tls-auth-clients yes".into()],
             ..RedisOptions::named("secure")
         };
         let secure = Redis::start(folder, options)?;

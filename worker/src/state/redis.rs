@@ -28,7 +28,7 @@ use std::sync::Arc;
 use redis::{FromRedisValue, Script, Value};
 
 use self::link::Link;
-pub use self::link::{RedisConfig, RedisMode};
+pub use self::link::{ClientPem, RedisConfig, RedisMode};
 use super::{Frozen, Reply, StateError, View};
 use crate::core::delta::Delta;
 use crate::core::fold::Refused;
