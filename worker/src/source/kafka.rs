@@ -24,13 +24,15 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
 use tipstream_crds::StartFrom;
 
 pub use self::config::client_config;
 use self::context::{Context, Rebalance};
 pub use self::group::{GroupOffsets, Offsets, group_offsets};
-use super::{Assigned, Change, Read, Record, Source, SourceError};
+use super::{Assigned, Change, Done, Read, Record, Source, SourceError};
 use crate::core::shard::{Partition, PartitionCounts, Topic};
 use crate::manifest::Manifest;
 use crate::settings::SettingsError;
@@ -38,6 +40,9 @@ use crate::settings::SettingsError;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the number of partitions is asked for.
 const METADATA_INTERVAL: Duration = Duration::from_secs(30);
+/// Marks an offset below which nothing is published: raw rows were not kept. Where they are kept later, such an
+/// offset must not pass for a range that is finished (I4).
+const APPLIED: &str = "applied";
 /// A partition that has just been assigned may refuse to seek for a moment.
 const SEEK_TRIES: u32 = 20;
 const SEEK_PAUSE: Duration = Duration::from_millis(100);
@@ -111,13 +116,13 @@ impl KafkaSource {
         ends.map_err(|error| self.failed("look up the ends of a partition", &error))
     }
 
-    /// What the group has committed of each.
+    /// What the group has committed of each as published.
     fn committed(&self, partitions: &[Partition]) -> Result<HashMap<Partition, i64>, SourceError> {
         let list = self.consumer.committed_offsets(self.list(partitions), REQUEST_TIMEOUT);
         let list = list.map_err(|error| self.failed("look up the group's offsets", &error))?;
         let elements = list.elements();
         let named = elements.iter().filter_map(|element| {
-            let Offset::Offset(offset) = element.offset() else { return None };
+            let offset = published(element)?;
             let partition = Partition { topic: self.topic_of(element.topic())?, index: element.partition() };
             Some((partition, offset))
         });
@@ -284,11 +289,14 @@ impl Source for KafkaSource {
         })
     }
 
-    fn commit(&mut self, partition: Partition, offset: i64) {
+    fn commit(&mut self, partition: Partition, offset: i64, done: Done) {
         let mut list = TopicPartitionList::new();
-        let name = self.topic(partition.topic);
-        let added = list.add_partition_offset(name, partition.index, Offset::Offset(offset));
-        if let Err(error) = added.and_then(|()| self.consumer.commit(&list, CommitMode::Async)) {
+        let mut element = list.add_partition(self.topic(partition.topic), partition.index);
+        if done == Done::Applied {
+            element.set_metadata(APPLIED);
+        }
+        let set = element.set_offset(Offset::Offset(offset));
+        if let Err(error) = set.and_then(|()| self.consumer.commit(&list, CommitMode::Async)) {
             tracing::warn!(%partition, offset, %error, "cannot commit; the range log tells as much");
         }
     }
@@ -339,6 +347,20 @@ fn known(
             // The reason of a failed connection is told only to those who poll.
             _ = client.poll(Duration::ZERO);
             let reason = client.client().context().reason(&error);
+/// Whether the partition is not known here, or not known there, perhaps only not yet.
+fn is_unknown(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
+    matches!(error.rdkafka_error_code(), Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition))
+}
+
+/// The committed offset, where it tells that all below is published.
+fn published(element: &TopicPartitionListElem<'_>) -> Option<i64> {
+    match element.offset() {
+        Offset::Offset(offset) if element.metadata() != APPLIED => Some(offset),
+        _ => None,
+    }
+}
+
             SourceError::Kafka(format!("cannot reach Kafka at {brokers}: {reason}"))
         }
     })

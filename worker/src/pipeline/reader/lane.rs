@@ -31,6 +31,8 @@ pub(super) struct Lane {
     pub(super) chunk_since: Option<Instant>,
     pub(super) end_since: Option<Instant>,
     first_event_time: Option<EventTime>,
+    /// Where the group stands by what the shards have applied.
+    applied: i64,
 }
 
 impl Lane {
@@ -45,6 +47,7 @@ impl Lane {
             chunk_since: None,
             end_since: None,
             first_event_time: None,
+            applied: 0,
         }
     }
 
@@ -137,6 +140,11 @@ impl Lane {
         let partition = self.assigned.partition;
         let next = chunk_from(partition.topic, partition.index, chunk.to);
         Some(std::mem::replace(chunk, next))
+    }
+
+    /// Whether it is news that the shards have applied all below `offset`.
+    pub(super) fn moves_group_to(&mut self, offset: i64) -> bool {
+        offset > std::mem::replace(&mut self.applied, offset)
     }
 
     pub(super) fn event_time(&self) -> Option<EventTime> {
