@@ -46,6 +46,9 @@ const APPLIED: &str = "applied";
 /// A partition that has just been assigned may refuse to seek for a moment.
 const SEEK_TRIES: u32 = 20;
 const SEEK_PAUSE: Duration = Duration::from_millis(100);
+/// The controller, the broker and this client hear of a new partition one after the other.
+const NEW_PARTITION_TRIES: u32 = 20;
+const NEW_PARTITION_PAUSE: Duration = Duration::from_millis(250);
 
 /// Why there is no consumer.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +69,7 @@ pub struct KafkaSource {
     brokers: String,
     names: [String; 2],
     start_from: StartFrom,
+    opened: PartitionCounts,
     known: PartitionCounts,
     targets: HashMap<Partition, i64>,
     asked: Instant,
@@ -98,6 +102,7 @@ impl KafkaSource {
             brokers: kafka.bootstrap_servers.clone(),
             names,
             start_from: kafka.start_from,
+            opened: known,
             known,
             targets: HashMap::new(),
             asked: Instant::now(),
@@ -109,11 +114,25 @@ impl KafkaSource {
         Ok(source)
     }
 
-    /// The first offset that is still there, and the one after the last.
+    /// The first offset that is still there, and the one after the last. The group may give us a partition that
+    /// was just added before this client has heard of it.
     fn ends(&self, partition: Partition) -> Result<(i64, i64), SourceError> {
         let name = self.topic(partition.topic);
-        let ends = self.consumer.fetch_watermarks(name, partition.index, REQUEST_TIMEOUT);
-        ends.map_err(|error| self.failed("look up the ends of a partition", &error))
+        let mut tries = 0;
+        loop {
+            let error = match self.consumer.fetch_watermarks(name, partition.index, REQUEST_TIMEOUT) {
+                Ok(ends) => return Ok(ends),
+                Err(error) => error,
+            };
+            tries += 1;
+            if tries == NEW_PARTITION_TRIES || !is_unknown(&error) {
+                return Err(self.failed("look up the ends of a partition", &error));
+            }
+            std::thread::sleep(NEW_PARTITION_PAUSE);
+            if let Err(error) = self.consumer.fetch_metadata(Some(name), REQUEST_TIMEOUT) {
+                tracing::warn!(%error, %partition, "cannot look up a partition that was added; trying again");
+            }
+        }
     }
 
     /// What the group has committed of each as published.
@@ -153,9 +172,10 @@ impl KafkaSource {
         let mut all = Vec::with_capacity(partitions.len());
         for partition in partitions {
             let (low, high) = self.ends(partition)?;
+            // All records of a partition that was added since are written "from now on".
             let start = match self.start_from {
-                StartFrom::Earliest => low,
-                StartFrom::Latest => high,
+                StartFrom::Latest if self.opened.contains(partition) => high,
+                StartFrom::Latest | StartFrom::Earliest => low,
             };
             let committed = committed.get(&partition).copied();
             let name = self.topic(partition.topic);
@@ -327,6 +347,20 @@ impl Source for KafkaSource {
     }
 }
 
+/// Whether the partition is not known here, or not known there, perhaps only not yet.
+fn is_unknown(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
+    matches!(error.rdkafka_error_code(), Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition))
+}
+
+/// The committed offset, where it tells that all below is published.
+fn published(element: &TopicPartitionListElem<'_>) -> Option<i64> {
+    match element.offset() {
+        Offset::Offset(offset) if element.metadata() != APPLIED => Some(offset),
+        _ => None,
+    }
+}
+
 fn unusable(error: &KafkaError) -> SourceError {
     SourceError::Kafka(format!("spec.kafka.properties: {error}"))
 }
@@ -347,20 +381,6 @@ fn known(
             // The reason of a failed connection is told only to those who poll.
             _ = client.poll(Duration::ZERO);
             let reason = client.client().context().reason(&error);
-/// Whether the partition is not known here, or not known there, perhaps only not yet.
-fn is_unknown(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
-    matches!(error.rdkafka_error_code(), Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition))
-}
-
-/// The committed offset, where it tells that all below is published.
-fn published(element: &TopicPartitionListElem<'_>) -> Option<i64> {
-    match element.offset() {
-        Offset::Offset(offset) if element.metadata() != APPLIED => Some(offset),
-        _ => None,
-    }
-}
-
             SourceError::Kafka(format!("cannot reach Kafka at {brokers}: {reason}"))
         }
     })
