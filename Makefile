@@ -4,6 +4,7 @@ export CARGO_TARGET_DIR ?= $(TIPSTREAM_CACHE)/target
 
 WORKER = $(CARGO_TARGET_DIR)/debug/tips-worker
 DEMO ?= demo
+FUZZ_SECONDS ?= 30
 
 .PHONY: help demo build check test setup crds bench fuzz clean
 
@@ -38,6 +39,9 @@ bench: setup ## Measure what the project promises: a line a figure, exit status 
 
 crds: ## Write the CRD from the types
 	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml
+
+fuzz: ## Feed anything at all to the parsers, FUZZ_SECONDS each (default 30)
+	@fuzz/run.sh $(FUZZ_SECONDS)
 
 clean: ## Remove what the demo wrote
 	rm -rf $(DEMO)

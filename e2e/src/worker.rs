@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -14,7 +14,10 @@ use crate::oracle::Oracle;
 use crate::process::run;
 use crate::s3::S3;
 use crate::sender::{Lines, send};
-use crate::{Folder, Process};
+use crate::{Folder, Process, http};
+
+/// How long a worker may take to see that it cannot work: longer than its longest try to connect.
+const REFUSAL: Duration = Duration::from_secs(60);
 
 /// The binary: `TIPS_WORKER`, or the one that was built last.
 pub fn binary() -> Result<PathBuf> {
@@ -119,6 +122,13 @@ impl<'a> Pipeline<'a> {
         &self.manifest
     }
 
+    /// Changes the manifest for the commands that are started from now on.
+    pub fn change(&self, from: &str, to: &str) -> Result<()> {
+        let yaml = std::fs::read_to_string(&self.manifest).context("reading the manifest")?;
+        ensure!(yaml.contains(from), "{from:?} is not in the manifest:\n{yaml}");
+        std::fs::write(&self.manifest, yaml.replace(from, to)).context("writing the manifest")
+    }
+
     /// A command of the worker with this pipeline's environment.
     pub fn command(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(binary()?);
@@ -151,6 +161,20 @@ impl<'a> Pipeline<'a> {
                 bail!("a worker has not caught up within {patience:?}; {}", worker.last_lines());
             };
             ensure!(status.success(), "a worker ended with {status}; {}", worker.last_lines());
+        }
+        Ok(())
+    }
+
+    /// Runs a worker that has to end by itself, with the exit code `code`, and to say each of `texts`.
+    pub fn refused(&mut self, code: i32, texts: &[&str]) -> Result<()> {
+        let mut worker = self.start(&["--until-caught-up"])?;
+        let Some(status) = worker.wait(REFUSAL)? else {
+            bail!("a worker that cannot work still tries; {}", worker.last_lines());
+        };
+        let said = worker.output()?;
+        ensure!(status.code() == Some(code), "it ended with {status} in place of {code}:\n{said}");
+        for text in texts {
+            ensure!(said.contains(text), "it does not say {text:?}:\n{said}");
         }
         Ok(())
     }
@@ -229,6 +253,31 @@ impl Data {
 /// The polygons that are built into the worker.
 pub fn polygons() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker/assets/manhattan.geojson")
+}
+
+/// A metric of a worker, its labels added up.
+pub fn metric(worker: &Process, name: &str) -> Result<f64> {
+    let log = worker.output()?;
+    let address = log.split_once("\"address\":\"").and_then(|(_, rest)| rest.split('"').next());
+    let text = http::get(address.context("the worker does not listen yet")?, "/metrics")?;
+    let text = String::from_utf8(text).context("metrics that are no text")?;
+    let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+    let values = text.lines().filter(of_name).filter_map(|line| line.rsplit(' ').next());
+    values.map(|value| value.parse::<f64>().with_context(|| format!("{name} is {value}"))).sum()
+}
+
+/// Waits until a metric of a worker has come to `value`.
+pub fn until_metric(worker: &mut Process, name: &str, value: f64, timeout: Duration) -> Result<()> {
+    let deadline = Instant::now() + timeout;
+    let mut seen = None;
+    while seen.is_none_or(|seen| seen < value) {
+        ensure!(worker.is_running(), "it has ended before {name} was {value}; {}", worker.last_lines());
+        ensure!(Instant::now() < deadline, "{name} is {seen:?} in place of {value}; {}", worker.last_lines());
+        std::thread::sleep(Duration::from_millis(100));
+        // It may not listen yet.
+        seen = metric(worker, name).ok();
+    }
+    Ok(())
 }
 
 /// The least watermark of the shards of a pipeline in `redis`, as the oracle wants it.

@@ -53,6 +53,15 @@ pub enum Read {
     End,
 }
 
+/// What a committed offset tells of the records below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Their raw rows are published.
+    Published,
+    /// All shards have applied them; there are no raw rows.
+    Applied,
+}
+
 /// Why a source cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -97,8 +106,8 @@ pub trait Source {
         take: impl FnMut(Record<'_>),
     ) -> Result<Read, SourceError>;
 
-    /// Says that all below `offset` is published.
-    fn commit(&mut self, partition: Partition, offset: i64);
+    /// Says that all below `offset` is done with.
+    fn commit(&mut self, partition: Partition, offset: i64, done: Done);
 
     /// The partitions that the topics have now, as far as is known.
     fn known(&self) -> PartitionCounts;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::future::try_join_all;
 
-use crate::core::shard::Partition;
+use crate::core::shard::{Partition, PartitionCounts};
 use crate::raw::range_log::{LogError, RangeLog};
 use crate::sink::Sink;
 use crate::source::Assigned;
@@ -93,9 +93,9 @@ pub async fn applied(state: &State) -> Result<BTreeMap<Partition, i64>, LocateEr
 }
 
 async fn one(sink: &Sink, views: &[View], question: &Question) -> Result<Located, LocateError> {
-    let Assigned { partition, start, committed, .. } = question.assigned;
+    let Assigned { partition, low, start, committed, .. } = question.assigned;
     let log = RangeLog::new(sink.clone(), &question.topic, partition.index);
-    let origin = log.origin(start).await?;
+    let origin = log.origin(if was_added(views, partition) { low } else { start }).await?;
     let raw = match question.raw {
         true => Some(raw_start(&log, origin, committed).await?),
         false => None,
@@ -108,6 +108,12 @@ async fn one(sink: &Sink, views: &[View], question: &Question) -> Result<Located
         by_shard: views.iter().map(offset).collect(),
         raw,
     })
+}
+
+/// Whether the pipeline was there before the partition, and so has to read all of it.
+fn was_added(views: &[View], partition: Partition) -> bool {
+    let known = views.iter().fold(PartitionCounts::default(), |all, view| all.grown_to(view.known));
+    known != PartitionCounts::default() && !known.contains(partition)
 }
 
 /// The newest range may be unfinished, and then is to be written first. The group's offset tells that it is not:

@@ -31,7 +31,7 @@ use crate::http::Board;
 use crate::metrics::Metrics;
 use crate::raw::lane::Origin;
 use crate::raw::writer::{FromWriter, ToWriter};
-use crate::source::{Assigned, Change, Read, Source, SourceError};
+use crate::source::{Assigned, Change, Done, Read, Source, SourceError};
 
 /// Records read of one partition before the next is looked at.
 const BURST: usize = 1024;
@@ -41,6 +41,8 @@ const REST: Duration = Duration::from_millis(5);
 const LEVEL: Span = Span::from_seconds(3600);
 /// A batch waits so many times longer than its linger time to fill, while there is something to read.
 const BACKLOG_LINGER: u32 = 10;
+/// How often the group is moved on where no raw file does it.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How the reader works.
 #[derive(Clone, Debug)]
@@ -113,6 +115,7 @@ pub struct Reader<S> {
     incarnations: u64,
     tickets: u64,
     elsewhere: Elsewhere,
+    committed: Instant,
 }
 
 impl<S: Source> Reader<S> {
@@ -134,6 +137,7 @@ impl<S: Source> Reader<S> {
             incarnations: 0,
             tickets: 0,
             elsewhere: Elsewhere::default(),
+            committed: Instant::now(),
         }
     }
 
@@ -172,6 +176,9 @@ impl<S: Source> Reader<S> {
     pub fn drain(&mut self, deadline: Option<Instant>) -> Result<bool, SourceError> {
         let (applied, mut is_applied) = oneshot::channel();
         let (published, mut is_published) = oneshot::channel();
+        if !self.settings.raw {
+            self.out.push_back(Out::Applier(ToApplier::AskApplied));
+        }
         self.out.push_back(Out::Applier(ToApplier::Drain(applied)));
         self.out.push_back(Out::Writer(ToWriter::Drain(published)));
         let (mut waits_applied, mut waits_published) = (true, true);
@@ -208,20 +215,32 @@ impl<S: Source> Reader<S> {
                     }
                 }
                 FromApplier::Rewind { generation } => self.rewind(generation),
-                FromApplier::Applied(offsets) => self.elsewhere.applied = offsets,
+                FromApplier::Applied(offsets) => self.applied(offsets),
             }
         }
         while let Ok(message) = self.links.from_writer.try_recv() {
             match message {
                 FromWriter::Published { partition, end } => {
                     crash::point("raw::before-commit");
-                    self.source.commit(partition, end);
+                    self.source.commit(partition, end, Done::Published);
                     crash::point("raw::after-commit");
                 }
                 FromWriter::Restart { partition, incarnation } => self.restart(partition, incarnation),
             }
         }
         Ok(())
+    }
+
+    /// Without raw rows the group stands where the shards stand.
+    fn applied(&mut self, offsets: BTreeMap<Partition, i64>) {
+        if !self.settings.raw {
+            for (partition, offset) in &offsets {
+                if self.lanes.get_mut(partition).is_some_and(|lane| lane.moves_group_to(*offset)) {
+                    self.source.commit(*partition, *offset, Done::Applied);
+                }
+            }
+        }
+        self.elsewhere.applied = offsets;
     }
 
     /// Whether this worker publishes the windows.
@@ -412,6 +431,10 @@ impl<S: Source> Reader<S> {
             if lane.falls_idle(idle_timeout) {
                 self.batch_since.get_or_insert_with(Instant::now);
             }
+        }
+        if !self.settings.raw && self.committed.elapsed() >= COMMIT_INTERVAL {
+            self.committed = Instant::now();
+            self.out.push_back(Out::Applier(ToApplier::AskApplied));
         }
         let waited = self.batch_since.map_or(Duration::ZERO, |since| since.elapsed());
         let full = self.batcher.records() >= self.settings.batch_records;

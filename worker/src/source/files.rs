@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::{Assigned, Change, Read, Record, Source, SourceError};
+use super::{Assigned, Change, Done, Read, Record, Source, SourceError};
 use crate::core::shard::{Partition, PartitionCounts, Topic};
 
 const BUFFER: usize = 256 << 10;
@@ -114,7 +114,7 @@ impl Source for FileSource {
         Ok(Read::Records(max))
     }
 
-    fn commit(&mut self, _partition: Partition, _offset: i64) {}
+    fn commit(&mut self, _partition: Partition, _offset: i64, _done: Done) {}
 
     fn known(&self) -> PartitionCounts {
         PartitionCounts { rides: self.rides.len() as i32, fares: self.fares.len() as i32 }

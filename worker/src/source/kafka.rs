@@ -24,13 +24,15 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
 use tipstream_crds::StartFrom;
 
 pub use self::config::client_config;
 use self::context::{Context, Rebalance};
 pub use self::group::{GroupOffsets, Offsets, group_offsets};
-use super::{Assigned, Change, Read, Record, Source, SourceError};
+use super::{Assigned, Change, Done, Read, Record, Source, SourceError};
 use crate::core::shard::{Partition, PartitionCounts, Topic};
 use crate::manifest::Manifest;
 use crate::settings::SettingsError;
@@ -38,10 +40,16 @@ use crate::settings::SettingsError;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the number of partitions is asked for.
 const METADATA_INTERVAL: Duration = Duration::from_secs(30);
+/// Marks an offset below which nothing is published: raw rows were not kept. Where they are kept later, such an
+/// offset must not pass for a range that is finished (I4).
+const APPLIED: &str = "applied";
 /// A partition that has just been assigned may refuse to seek for a moment.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 const SEEK_TRIES: u32 = 20;
 const SEEK_PAUSE: Duration = Duration::from_millis(100);
+/// The controller, the broker and this client hear of a new partition one after the other.
+const NEW_PARTITION_TRIES: u32 = 20;
+const NEW_PARTITION_PAUSE: Duration = Duration::from_millis(250);
 
 /// Why there is no consumer.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +70,7 @@ pub struct KafkaSource {
     brokers: String,
     names: [String; 2],
     start_from: StartFrom,
+    opened: PartitionCounts,
     known: PartitionCounts,
     targets: HashMap<Partition, i64>,
     /// Changes of the assignment that are not told yet.
@@ -96,6 +105,7 @@ impl KafkaSource {
             brokers: kafka.bootstrap_servers.clone(),
             names,
             start_from: kafka.start_from,
+            opened: known,
             known,
             targets: HashMap::new(),
             rebalances: VecDeque::new(),
@@ -108,20 +118,34 @@ impl KafkaSource {
         Ok(source)
     }
 
-    /// The first offset that is still there, and the one after the last.
+    /// The first offset that is still there, and the one after the last. The group may give us a partition that
+    /// was just added before this client has heard of it.
     fn ends(&self, partition: Partition) -> Result<(i64, i64), SourceError> {
         let name = self.topic(partition.topic);
-        let ends = self.consumer.fetch_watermarks(name, partition.index, REQUEST_TIMEOUT);
-        ends.map_err(|error| self.failed("look up the ends of a partition", &error))
+        let mut tries = 0;
+        loop {
+            let error = match self.consumer.fetch_watermarks(name, partition.index, REQUEST_TIMEOUT) {
+                Ok(ends) => return Ok(ends),
+                Err(error) => error,
+            };
+            tries += 1;
+            if tries == NEW_PARTITION_TRIES || !is_unknown(&error) {
+                return Err(self.failed("look up the ends of a partition", &error));
+            }
+            std::thread::sleep(NEW_PARTITION_PAUSE);
+            if let Err(error) = self.consumer.fetch_metadata(Some(name), REQUEST_TIMEOUT) {
+                tracing::warn!(%error, %partition, "cannot look up a partition that was added; trying again");
+            }
+        }
     }
 
-    /// What the group has committed of each.
+    /// What the group has committed of each as published.
     fn committed(&self, partitions: &[Partition]) -> Result<HashMap<Partition, i64>, SourceError> {
         let list = self.consumer.committed_offsets(self.list(partitions), REQUEST_TIMEOUT);
         let list = list.map_err(|error| self.failed("look up the group's offsets", &error))?;
         let elements = list.elements();
         let named = elements.iter().filter_map(|element| {
-            let Offset::Offset(offset) = element.offset() else { return None };
+            let offset = published(element)?;
             let partition = Partition { topic: self.topic_of(element.topic())?, index: element.partition() };
             Some((partition, offset))
         });
@@ -152,9 +176,10 @@ impl KafkaSource {
         let mut all = Vec::with_capacity(partitions.len());
         for partition in partitions {
             let (low, high) = self.ends(partition)?;
+            // All records of a partition that was added since are written "from now on".
             let start = match self.start_from {
-                StartFrom::Earliest => low,
-                StartFrom::Latest => high,
+                StartFrom::Latest if self.opened.contains(partition) => high,
+                StartFrom::Latest | StartFrom::Earliest => low,
             };
             let committed = committed.get(&partition).copied();
             let name = self.topic(partition.topic);
@@ -305,11 +330,14 @@ impl Source for KafkaSource {
         })
     }
 
-    fn commit(&mut self, partition: Partition, offset: i64) {
+    fn commit(&mut self, partition: Partition, offset: i64, done: Done) {
         let mut list = TopicPartitionList::new();
-        let name = self.topic(partition.topic);
-        let added = list.add_partition_offset(name, partition.index, Offset::Offset(offset));
-        if let Err(error) = added.and_then(|()| self.consumer.commit(&list, CommitMode::Async)) {
+        let mut element = list.add_partition(self.topic(partition.topic), partition.index);
+        if done == Done::Applied {
+            element.set_metadata(APPLIED);
+        }
+        let set = element.set_offset(Offset::Offset(offset));
+        if let Err(error) = set.and_then(|()| self.consumer.commit(&list, CommitMode::Async)) {
             tracing::warn!(%partition, offset, %error, "cannot commit; the range log tells as much");
         }
     }
@@ -337,6 +365,20 @@ impl Source for KafkaSource {
 
     fn topic(&self, topic: Topic) -> &str {
         &self.names[topic as usize]
+    }
+}
+
+/// Whether the partition is not known here, or not known there, perhaps only not yet.
+fn is_unknown(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
+    matches!(error.rdkafka_error_code(), Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition))
+}
+
+/// The committed offset, where it tells that all below is published.
+fn published(element: &TopicPartitionListElem<'_>) -> Option<i64> {
+    match element.offset() {
+        Offset::Offset(offset) if element.metadata() != APPLIED => Some(offset),
+        _ => None,
     }
 }
 

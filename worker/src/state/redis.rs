@@ -16,7 +16,7 @@
 //!
 //! ```text
 //! ~tipstream:{<pipeline>/* -@all +info +evalsha +script|load
-//! +hget +hmget +hgetall +hkeys +hset +hdel +hincrby +zadd +zrem +zrange +zrangebyscore
+//! +hget +hmget +hgetall +hkeys +hlen +hset +hdel +hincrby +zadd +zrem +zrange +zrangebyscore
 //! +append +strlen +getrange +del
 //! ```
 
@@ -28,7 +28,7 @@ use std::sync::Arc;
 use redis::{FromRedisValue, Script, Value};
 
 use self::link::Link;
-pub use self::link::{RedisConfig, RedisMode};
+pub use self::link::{ClientPem, RedisConfig, RedisMode};
 use super::{Frozen, Reply, StateError, View};
 use crate::core::delta::Delta;
 use crate::core::fold::Refused;

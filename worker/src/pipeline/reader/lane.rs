@@ -33,6 +33,8 @@ pub(super) struct Lane {
     first_event_time: Option<EventTime>,
     /// Kafka's timestamp of the last record read.
     timestamp: Option<i64>,
+    /// Where the group stands by what the shards have applied.
+    applied: i64,
 }
 
 impl Lane {
@@ -48,6 +50,7 @@ impl Lane {
             end_since: None,
             first_event_time: None,
             timestamp: None,
+            applied: 0,
         }
     }
 
@@ -141,6 +144,11 @@ impl Lane {
         let partition = self.assigned.partition;
         let next = chunk_from(partition.topic, partition.index, chunk.to);
         Some(std::mem::replace(chunk, next))
+    }
+
+    /// Whether it is news that the shards have applied all below `offset`.
+    pub(super) fn moves_group_to(&mut self, offset: i64) -> bool {
+        offset > std::mem::replace(&mut self.applied, offset)
     }
 
     pub(super) fn event_time(&self) -> Option<EventTime> {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::{Offset, TopicPartitionList};
 
 use super::config::client_config;
 use super::context::Context;
-use super::{OpenError, REQUEST_TIMEOUT, known, unusable};
+use super::{OpenError, REQUEST_TIMEOUT, known, published, unusable};
 use crate::core::shard::Partition;
 use crate::manifest::Manifest;
 use crate::source::SourceError;
@@ -20,7 +20,7 @@ pub struct Offsets {
     pub low: i64,
     /// The one after the last record.
     pub high: i64,
-    /// The group's, if it has one.
+    /// The group's, if it has one and it tells that raw rows are published.
     pub committed: Option<i64>,
 }
 
@@ -48,15 +48,13 @@ pub fn group_offsets(manifest: &Manifest) -> Result<GroupOffsets, OpenError> {
     for partition in known.partitions() {
         list.add_partition(name(partition), partition.index);
     }
-    let committed = client.committed_offsets(list, REQUEST_TIMEOUT).map_err(failed)?.to_topic_map();
+    let committed = client.committed_offsets(list, REQUEST_TIMEOUT).map_err(failed)?;
     let mut all = GroupOffsets::new();
     for partition in known.partitions() {
         let watermarks = client.fetch_watermarks(name(partition), partition.index, REQUEST_TIMEOUT);
         let (low, high) = watermarks.map_err(failed)?;
-        let committed = match committed.get(&(name(partition).to_owned(), partition.index)) {
-            Some(Offset::Offset(offset)) => Some(*offset),
-            _ => None,
-        };
+        let committed = committed.find_partition(name(partition), partition.index);
+        let committed = committed.and_then(|element| published(&element));
         all.insert(partition, Offsets { low, high, committed });
     }
     Ok(all)
