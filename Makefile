@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(TIPSTREAM_CACHE)/target
 WORKER = $(CARGO_TARGET_DIR)/debug/tips-worker
 DEMO ?= demo
 
-.PHONY: help demo build check test setup crds bench fuzz clean
+.PHONY: help demo build check test setup crds docs bench fuzz clean
 
 help: ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,12 @@ test: setup check ## All tests
 	cargo test --locked --workspace
 
 crds: ## Write the CRD from the types
-	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml
+	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml.new
+	@mv crds/tipspipelines.yaml.new crds/tipspipelines.yaml
+
+docs: ## Write the reference of the manifest from the types
+	cargo run --locked -q -p tipstream-crds --bin manifestdoc > docs/manifest.md.new
+	@mv docs/manifest.md.new docs/manifest.md
 
 clean: ## Remove what the demo wrote
 	rm -rf $(DEMO)

@@ -12,11 +12,12 @@
 //! …:books             hash: topic and outcome → records
 //! ```
 //!
-//! An ACL user needs no more than this (a Cluster's also `+cluster|slots`):
+//! An ACL user needs no more than this (a Cluster's also `+cluster|slots`; where the URL names a database,
+//! `+select`):
 //!
 //! ```text
 //! ~tipstream:{<pipeline>/* -@all +info +evalsha +script|load
-//! +hget +hmget +hgetall +hkeys +hset +hdel +hincrby +zadd +zrem +zrange +zrangebyscore
+//! +hget +hmget +hgetall +hkeys +hlen +hset +hdel +hincrby +zadd +zrem +zrange +zrangebyscore
 //! +append +strlen +getrange +del
 //! ```
 
