@@ -6,7 +6,7 @@ WORKER = $(CARGO_TARGET_DIR)/debug/tips-worker
 DEMO ?= demo
 FUZZ_SECONDS ?= 30
 
-.PHONY: help demo build check test setup crds bench fuzz clean
+.PHONY: help demo build check test setup crds docs bench fuzz clean
 
 help: ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,7 +38,12 @@ bench: setup ## Measure what the project promises: a line a figure, exit status 
 	cargo run --locked -q -p tips-e2e --bin bench
 
 crds: ## Write the CRD from the types
-	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml
+	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml.new
+	@mv crds/tipspipelines.yaml.new crds/tipspipelines.yaml
+
+docs: ## Write the reference of the manifest from the types
+	cargo run --locked -q -p tipstream-crds --bin manifestdoc > docs/manifest.md.new
+	@mv docs/manifest.md.new docs/manifest.md
 
 fuzz: ## Feed anything at all to the parsers, FUZZ_SECONDS each (default 30)
 	@fuzz/run.sh $(FUZZ_SECONDS)

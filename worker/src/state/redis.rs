@@ -12,7 +12,8 @@
 //! …:books             hash: topic and outcome → records
 //! ```
 //!
-//! An ACL user needs no more than this (a Cluster's also `+cluster|slots`):
+//! An ACL user needs no more than this (a Cluster's also `+cluster|slots`; where the URL names a database,
+//! `+select`):
 //!
 //! ```text
 //! ~tipstream:{<pipeline>/* -@all +info +evalsha +script|load
