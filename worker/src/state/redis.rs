@@ -5,9 +5,9 @@
 //! ```text
 //! tipstream:{<pipeline>/<epoch>/<shard>}:meta       fingerprint with the version of the format, watermark, partitions
 //! …:progress          hash: partition → offset, greatest event time, idle
-//! …:pending           hash: ride id → ride or fare that waits
+//! …:pending           hash: ride id → ride or fare that waits, or both
 //! …:expiry            sorted set of the times at which records leave; …:expiry:<time> their ids
-//! …:panes             sorted set of panes; …:panes:<pane> hash: place → sum
+//! …:panes             hash: start of a pane with an open window → its sums
 //! …:frozen            hash: start of a closed window → its sums
 //! …:books             hash: topic and outcome → records
 //! ```
@@ -16,7 +16,7 @@
 //!
 //! ```text
 //! ~tipstream:{<pipeline>/* -@all +info +evalsha +script|load
-//! +hget +hmget +hgetall +hkeys +hset +hdel +hincrby +zadd +zrem +zrange +zrangebyscore
+//! +hget +hmget +hgetall +hkeys +hset +hdel +hincrby +zadd +zrem +zrangebyscore
 //! +append +strlen +getrange +del
 //! ```
 
