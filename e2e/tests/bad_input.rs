@@ -19,7 +19,7 @@ const DATA: [&str; 10] =
     ["--seed", "21", "--rate", "2", "--span", "2h", "--disorder", "10m", "--invalid", "0.02"];
 /// What the documentation of the state says that a user of Redis needs.
 const ACL: &str = "~tipstream:{default.secure/* -@all +info +evalsha +script|load +hget +hmget +hgetall +hkeys +hlen \
-     +hset +hdel +hincrby +zadd +zrem +zrange +zrangebyscore +append +strlen +getrange +del";
+     +hset +hdel +hincrby +zadd +zrem +zrangebyscore +append +strlen +getrange +del";
 
 /// `local` on the demo's settings and empty files.
 #[derive(Clone)]

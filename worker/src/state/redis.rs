@@ -5,9 +5,9 @@
 //! ```text
 //! tipstream:{<pipeline>/<epoch>/<shard>}:meta       fingerprint with the version of the format, watermark, partitions
 //! …:progress          hash: partition → offset, greatest event time, idle
-//! …:pending           hash: ride id → ride or fare that waits
+//! …:pending           hash: ride id → ride or fare that waits, or both
 //! …:expiry            sorted set of the times at which records leave; …:expiry:<time> their ids
-//! …:panes             sorted set of panes; …:panes:<pane> hash: place → sum
+//! …:panes             hash: start of a pane with an open window → its sums
 //! …:frozen            hash: start of a closed window → its sums
 //! …:books             hash: topic and outcome → records
 //! ```
@@ -17,7 +17,7 @@
 //!
 //! ```text
 //! ~tipstream:{<pipeline>/* -@all +info +evalsha +script|load
-//! +hget +hmget +hgetall +hkeys +hlen +hset +hdel +hincrby +zadd +zrem +zrange +zrangebyscore
+//! +hget +hmget +hgetall +hkeys +hlen +hset +hdel +hincrby +zadd +zrem +zrangebyscore
 //! +append +strlen +getrange +del
 //! ```
 
@@ -159,7 +159,7 @@ impl RedisState {
         for part in ["meta", "progress", "books", "pending"] {
             call.key(self.key(shard, part));
         }
-        let (meta, progress, books, waiting) =
+        let (meta, progress, books, fields): (_, _, _, u64) =
             call.invoke_async(&mut self.link.clone()).await.map_err(link::error)?;
         let view = wire::Meta::read(meta)?;
         if let Some(held) = view.fingerprint.filter(|held| *held != self.fingerprint) {
@@ -170,7 +170,8 @@ impl RedisState {
             known: view.known,
             watermark: view.watermark,
             books: wire::books(books)?,
-            waiting,
+            // One field is not an id: see the script.
+            waiting: fields.saturating_sub(1),
         })
     }
 

@@ -12,7 +12,7 @@ use crate::twins::Twins;
 
 /// The rules of state/redis.rs.
 const LEAST_RULES: &str = "~tipstream:{default.access/* -@all +info +evalsha +script|load \
-    +hget +hmget +hgetall +hkeys +hlen +hset +hdel +hincrby +zadd +zrem +zrange +zrangebyscore \
+    +hget +hmget +hgetall +hkeys +hlen +hset +hdel +hincrby +zadd +zrem +zrangebyscore \
     +append +strlen +getrange +del";
 
 fn with_password(folder: &Folder) -> Result<Redis> {
@@ -92,8 +92,7 @@ fn a_user_who_lacks_one_command_changes_nothing() {
                 vec![fare(1, 600, 5), fare(3, 600, 5)],
                 vec![],
             );
-            for command in ["hset", "hdel", "hincrby", "zadd", "zrem", "append", "del", "zrange", "getrange"]
-            {
+            for command in ["hset", "hdel", "hincrby", "zadd", "zrem", "append", "del", "hkeys", "getrange"] {
                 acl(&redis, &format!("-{command}"))?;
                 let error = refusal(twins.redis.apply(0, &all).await);
                 let told = error.to_string().to_lowercase().contains(command);

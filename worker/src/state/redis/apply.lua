@@ -1,20 +1,27 @@
 -- Applies a delta to a shard, or refuses it whole. Says what core/fold.rs says; read that first.
 --
--- All is checked before the first write, since Redis does not roll back. The work is in bulk commands. Numbers
--- travel as little-endian doubles: times and offsets are whole and below 2^53. A sum is `high * 10^15 + low`.
+-- All is checked before the first write, since Redis does not roll back. The work is in bulk commands; what a
+-- record costs is mostly the strings that are made of it, so they are few and short. Numbers travel as
+-- little-endian doubles: times and offsets are whole and below 2^53. A sum is `high * 10^15 + low`.
 --
--- KEYS  those of a shard, in one slot; expiry and panes also name keys by a suffix, in the same slot
--- ARGV  fingerprint, rules, moves, rides, ride groups, fares, fare groups, cells, booked
+-- KEYS  those of a shard, in one slot; expiry also names keys by a suffix, in the same slot
+-- ARGV  fingerprint, rules, moves, cells, booked, then of the rides and of the fares: ids, values, groups
 -- reply {'applied', watermark} | {'refused', offset...} in the order of the moves | {'fingerprint', its}
 --       | {'denied', command}; a watermark or an offset that is not there is ''
 
 local meta, progress, pending, expiry, panes, frozen, books = unpack(KEYS)
-local fingerprint, rules, moves, rides, ride_groups, fares, fare_groups, cells, booked = unpack(ARGV)
+local fingerprint, rules, moves, cells, booked = unpack(ARGV)
+local ride_ids, rides, ride_groups, fare_ids, fares, fare_groups = unpack(ARGV, 6)
 local window, slide, delay, within, known_rides, known_fares = struct.unpack('<dddddd', rules)
 
-local call, sub, concat = redis.call, string.sub, table.concat
+local call, sub, rep, concat = redis.call, string.sub, string.rep, table.concat
 local pack_, unpack_ = struct.pack, struct.unpack
-local CHUNK, CARRY, NONE = 3500, 1e15, -1
+local CARRY, NONE = 1e15, -1
+-- As many arguments as a command may have, and as many items as stay in the caches of a processor.
+local CHUNK, SLICE = 7000, 1000
+-- What is pending under an id, by its length: a ride (end, place), a fare (start, tip), or both, ride first.
+local RIDE, FARE, BOTH = 10, 16, 26
+local JOINED, DUPLICATE = 1, 2
 
 local function text(number)
   return string.format('%.0f', number)
@@ -25,14 +32,21 @@ local function bulk(command, key, list)
   if #list <= CHUNK then
     return call(command, key, unpack(list))
   end
-  local all = {}
+  local all, n = {}, 0
   for first = 1, #list, CHUNK do
-    local last = math.min(first + CHUNK - 1, #list)
-    local some = call(command, key, unpack(list, first, last))
+    local some = call(command, key, unpack(list, first, math.min(first + CHUNK - 1, #list)))
     if type(some) == 'table' then
-      for i = 1, #some do all[#all + 1] = some[i] end
+      for i = 1, #some do all[n + i] = some[i] end
+      n = n + #some
     end
   end
+  return all
+end
+
+-- `n` ids, after `skipped` ones.
+local function cut(ids, skipped, n)
+  local all = {unpack_(rep('c8', n), ids, skipped * 8 + 1)}
+  all[n + 1] = nil -- where the last one ended
   return all
 end
 
@@ -67,25 +81,62 @@ local watermark = held[2] and tonumber(held[2])
 -- A command that the user may not call would end the script half way. Redis can tell since 7.0.
 
 local commands = {
-  HSET = pending, HDEL = pending, HINCRBY = books, APPEND = expiry, STRLEN = expiry, GETRANGE = expiry,
-  ZADD = expiry, ZREM = expiry, ZRANGE = panes, ZRANGEBYSCORE = expiry, DEL = panes,
+  HSET = pending, HDEL = pending, HKEYS = panes, HINCRBY = books, APPEND = expiry, STRLEN = expiry,
+  GETRANGE = expiry, ZADD = expiry, ZREM = expiry, ZRANGEBYSCORE = expiry, DEL = expiry,
 }
 for command, key in pairs(redis.acl_check_cmd and commands or {}) do
   if not redis.acl_check_cmd(command, key) then return {'denied', command} end
 end
 
--- Pairs: sums by cell, a cell being the 8 bytes of its pane and the 2 of its place.
+-- A hash begins as a list, searched from its front. One long value makes it a table for good.
+if not held[1] then call('HSET', pending, '', rep(' ', 100)) end
 
-local low, high, trips = {}, {}, {}
-local function count(cell, tip)
-  local sum = (low[cell] or 0) + tip
-  if sum >= CARRY then
-    sum, high[cell] = sum - CARRY, (high[cell] or 0) + 1
-  elseif sum <= -CARRY then
-    sum, high[cell] = sum + CARRY, (high[cell] or 0) - 1
+-- Sums: by place {high, low, trips}; as bytes, one after the other, places with their sums.
+
+local function count(sums, place, high, low, trips)
+  local sum = sums[place]
+  if not sum then
+    sum = {0, 0, 0}
+    sums[place] = sum
   end
-  low[cell] = sum
-  trips[cell] = (trips[cell] or 0) + 1
+  low = sum[2] + low
+  if low >= CARRY then
+    low, high = low - CARRY, high + 1
+  elseif low <= -CARRY then
+    low, high = low + CARRY, high - 1
+  end
+  sum[1], sum[2], sum[3] = sum[1] + high, low, sum[3] + trips
+end
+
+local function gather(sums, bytes)
+  for i = 1, #bytes, 26 do count(sums, unpack_('<c2ddd', bytes, i)) end
+  return sums
+end
+
+local function packed(sums)
+  local done, list, n = '', {}, 0
+  for place, sum in pairs(sums) do
+    if n == 4 * SLICE then
+      done, n = done .. pack_('<' .. rep('c2ddd', SLICE), unpack(list)), 0
+    end
+    list[n + 1], list[n + 2], list[n + 3], list[n + 4] = place, sum[1], sum[2], sum[3]
+    n = n + 4
+  end
+  return done .. pack_('<' .. rep('c2ddd', n / 4), unpack(list, 1, n))
+end
+
+-- Pairs: by pane their sums.
+
+local met = {}
+local function sums_of(pane)
+  met[pane] = met[pane] or {}
+  return met[pane]
+end
+at = 1
+while at <= #cells do
+  local pane, place, high, low, trips
+  pane, place, high, low, trips, at = unpack_('<dc2ddd', cells, at)
+  count(met[pane] or sums_of(pane), place, high, low, trips)
 end
 
 -- The books, by the byte of a topic and the byte of an outcome.
@@ -101,141 +152,112 @@ while at <= #booked do
   book(entry, records)
 end
 
--- Meets the rides or the fares of the delta with what is pending. An item is an id and a value; a value is a
--- tag and a ride (end, pane, place) or a fare (start, tip), or after the tag B both.
-local function meet(items, width, groups, topic, meets)
-  if #items == 0 then return end
-  local ids, n = {}, 0
-  for i = 1, #items, width do
-    n = n + 1
-    ids[n] = sub(items, i, i + 7)
-  end
-  local found = bulk('HMGET', pending, ids)
-  local put, puts, gone = {}, 0, {}
+local function wait(expires, ids)
+  local name = text(expires)
+  if call('APPEND', expiry .. ':' .. name, ids) == #ids then call('ZADD', expiry, name, name) end
+end
+
+-- Meets the rides or the fares of the delta with what is pending. They are sorted by when they leave; a group
+-- is that time and how many. `meets(waiting, at)` tells what of both waits from now on, and the outcome.
+local function meet(all, values, groups, width, topic, other, meets)
+  local n, done = #all / 8, 0
+  local group_end, group_at, expires, open = 0, 1, nil, nil
   local waits, late, duplicates, joined = 0, 0, 0, 0
-  local item, group = 0, 1
-  while group <= #groups do
-    local expires, size
-    expires, size, group = unpack_('<dd', groups, group)
-    local open = not watermark or watermark < expires
-    local leave, leaves = {}, 0
-    for k = item + 1, item + size do
-      local value, i = found[k], (k - 1) * width + 9
-      local keep, joins, duplicate
-      if value then
-        keep, joins, duplicate = meets(value, i)
-      else
-        keep = sub(items, i, i + width - 9)
+  while done < n do
+    local first, slice_end = done, math.min(done + SLICE, n)
+    local ids = cut(all, first, slice_end - first)
+    local found = call('HMGET', pending, unpack(ids))
+    local put, puts, gone, goes = {}, 0, {}, 0
+    while done < slice_end do
+      if done == group_end then
+        local size
+        expires, size, group_at = unpack_('<dd', groups, group_at)
+        group_end = done + size
+        open = not watermark or watermark < expires
       end
-      if joins then
-        joined = joined + 1
-        if keep then
-          puts = puts + 2
-          put[puts - 1], put[puts] = ids[k], keep
+      local leave, leaves, last = {}, 0, math.min(group_end, slice_end)
+      for k = done + 1, last do
+        local id, waiting, value, outcome = ids[k - first], found[k - first], nil, nil
+        if waiting then value, outcome = meets(waiting, (k - 1) * width + 1) end
+        if outcome == JOINED then
+          joined = joined + 1
+          if not value then
+            goes = goes + 1
+            gone[goes] = id
+          end
+        elseif outcome == DUPLICATE then
+          duplicates, value = duplicates + 1, nil
+        elseif open then
+          value = value or sub(values, (k - 1) * width + 1, k * width)
+          leaves = leaves + 1
+          leave[leaves] = id
         else
-          gone[#gone + 1] = ids[k]
+          late, value = late + 1, nil
         end
-      elseif duplicate then
-        duplicates = duplicates + 1
-      elseif open then
-        waits = waits + 1
-        puts = puts + 2
-        put[puts - 1], put[puts] = ids[k], keep
-        leaves = leaves + 1
-        leave[leaves] = ids[k]
-      else
-        late = late + 1
+        if value then
+          put[puts + 1], put[puts + 2] = id, value
+          puts = puts + 2
+        end
       end
-    end
-    item = item + size
-    if leaves > 0 then
-      local name = text(expires)
-      if call('APPEND', expiry .. ':' .. name, concat(leave)) == leaves * 8 then
-        call('ZADD', expiry, name, name)
+      if leaves == last - done then
+        wait(expires, sub(all, done * 8 + 1, last * 8))
+      elseif leaves > 0 then
+        wait(expires, concat(leave))
       end
+      done, waits = last, waits + leaves
     end
+    if puts > 0 then call('HSET', pending, unpack(put)) end
+    if goes > 0 then call('HDEL', pending, unpack(gone)) end
   end
-  if puts > 0 then bulk('HSET', pending, put) end
-  if #gone > 0 then bulk('HDEL', pending, gone) end
-  local other = topic == 'r' and 'f' or 'r'
   book(topic .. 'P', waits)
   book(other .. 'P', -joined)
   book(topic .. 'D', duplicates)
   book(topic .. 'L', late)
 end
 
-local function joins(start, finish)
-  return start < finish and finish <= start + within
+-- Counts a pair, if it is one.
+local function joins(start, tip, finish, place)
+  if start >= finish or finish > start + within then return false end
+  local pane = finish - finish % slide
+  count(met[pane] or sums_of(pane), place, 0, tip, 1)
+  return true
 end
 
-meet(rides, 27, ride_groups, 'r', function(value, i)
-  local tag = sub(value, 1, 1)
-  if tag == 'R' then return nil, false, true end
-  local fare = sub(value, -16)
-  local start, tip = unpack_('<dd', fare)
-  if joins(start, (unpack_('<d', rides, i + 1))) then
-    count(sub(rides, i + 9, i + 18), tip)
-    return tag == 'B' and 'R' .. sub(value, 2, 19) or nil, true
+meet(ride_ids, rides, ride_groups, RIDE, 'r', 'f', function(waiting, at)
+  if #waiting == RIDE then return nil, DUPLICATE end
+  local start, tip = unpack_('<dd', waiting, #waiting - FARE + 1)
+  if joins(start, tip, unpack_('<dc2', rides, at)) then
+    return #waiting == BOTH and sub(waiting, 1, RIDE) or nil, JOINED
   end
-  return 'B' .. sub(rides, i + 1, i + 18) .. fare, false, tag == 'B'
+  return sub(rides, at, at + RIDE - 1) .. sub(waiting, -FARE), #waiting == BOTH and DUPLICATE
 end)
 
-meet(fares, 25, fare_groups, 'f', function(value, i)
-  local tag = sub(value, 1, 1)
-  if tag == 'F' then return nil, false, true end
-  local start, tip = unpack_('<dd', fares, i + 1)
-  if joins(start, (unpack_('<d', value, 2))) then
-    count(sub(value, 10, 19), tip)
-    return tag == 'B' and 'F' .. sub(value, -16) or nil, true
+meet(fare_ids, fares, fare_groups, FARE, 'f', 'r', function(waiting, at)
+  if #waiting == FARE then return nil, DUPLICATE end
+  local start, tip = unpack_('<dd', fares, at)
+  if joins(start, tip, unpack_('<dc2', waiting)) then
+    return #waiting == BOTH and sub(waiting, -FARE) or nil, JOINED
   end
-  return 'B' .. sub(value, 2, 19) .. sub(fares, i + 1, i + 16), false, tag == 'B'
+  return sub(waiting, 1, RIDE) .. sub(fares, at, at + FARE - 1), #waiting == BOTH and DUPLICATE
 end)
 
-at = 1
-while at <= #cells do
-  local cell, h, l, n
-  cell, h, l, n, at = unpack_('<c10ddd', cells, at)
-  count(cell, l)
-  high[cell] = (high[cell] or 0) + h
-  trips[cell] = trips[cell] - 1 + n
-end
+-- They go to their panes, by the watermark that stood before.
 
--- Sums go to their panes, by the watermark that stood before.
-
-local function carry(h, l)
-  local over = (l - math.fmod(l, CARRY)) / CARRY
-  return h + over, l - over * CARRY
-end
-
-local by_pane = {}
-for cell in pairs(trips) do
-  local pane = sub(cell, 1, 8)
-  by_pane[pane] = by_pane[pane] or {}
-  table.insert(by_pane[pane], sub(cell, 9, 10))
-end
-for bytes, places in pairs(by_pane) do
-  local pane, n = unpack_('<d', bytes), 0
-  for _, place in ipairs(places) do n = n + trips[bytes .. place] end
-  if watermark and pane + window <= watermark then
-    book('rL', n)
-    book('fL', n)
-  else
-    book('rJ', n)
-    book('fJ', n)
-    local name = text(pane)
-    local key = panes .. ':' .. name
-    local before, after = bulk('HMGET', key, places), {}
-    for k, place in ipairs(places) do
-      local cell = bytes .. place
-      local h, l, t = 0, 0, 0
-      if before[k] then h, l, t = unpack_('<ddd', before[k]) end
-      h, l = carry(h + (high[cell] or 0), l + low[cell])
-      after[2 * k - 1], after[2 * k] = place, pack_('<ddd', h, l, t + trips[cell])
-    end
-    bulk('HSET', key, after)
-    call('ZADD', panes, name, name)
+local names, put = {}, {}
+for pane, sums in pairs(met) do
+  local open = not watermark or watermark < pane + window
+  for _, sum in pairs(sums) do
+    book(open and 'rJ' or 'rL', sum[3])
+    book(open and 'fJ' or 'fL', sum[3])
   end
+  if open then names[#names + 1] = text(pane) end
 end
+local before = #names > 0 and bulk('HMGET', panes, names)
+for k, name in ipairs(names) do
+  local sums = met[tonumber(name)]
+  put[2 * k - 1], put[2 * k] = name, packed(before[k] and gather(sums, before[k]) or sums)
+end
+if #put > 0 then bulk('HSET', panes, put) end
 
 -- The partitions move, and with them the watermark.
 
@@ -265,68 +287,66 @@ end
 -- Windows close, panes and records leave.
 
 local function freeze(now)
-  local starts, ends, sums = call('ZRANGE', panes, 0, -1), {}, {}
-  for _, name in ipairs(starts) do
-    for finish = tonumber(name) + slide, tonumber(name) + window, slide do
+  local ends, needed, gone, put = {}, {}, {}, {}
+  for _, name in ipairs(call('HKEYS', panes)) do
+    local pane = tonumber(name)
+    for finish = pane + slide, pane + window, slide do
       if finish <= now and (not watermark or watermark < finish) then ends[finish] = true end
     end
-    sums[tonumber(name)] = false
+    if pane + slide <= now then needed[#needed + 1] = name end
+    if pane + window <= now then gone[#gone + 1] = name end
+  end
+  if #needed == 0 then return end
+  local sums = {}
+  for k, bytes in ipairs(bulk('HMGET', panes, needed)) do
+    sums[tonumber(needed[k])] = gather({}, bytes)
   end
   for finish in pairs(ends) do
-    local h, l, n, order = {}, {}, {}, {}
+    local all = {}
     for pane = finish - window, finish - slide, slide do
-      if sums[pane] == false then sums[pane] = call('HGETALL', panes .. ':' .. text(pane)) end
-      local all = sums[pane] or {}
-      for i = 1, #all, 2 do
-        local place = all[i]
-        local ph, pl, pn = unpack_('<ddd', all[i + 1])
-        if not n[place] then
-          h[place], l[place], n[place] = 0, 0, 0
-          order[#order + 1] = place
-        end
-        h[place], l[place] = carry(h[place] + ph, l[place] + pl)
-        n[place] = n[place] + pn
-      end
+      for place, sum in pairs(sums[pane] or {}) do count(all, place, sum[1], sum[2], sum[3]) end
     end
-    for i, place in ipairs(order) do
-      order[i] = pack_('<c2ddd', place, h[place], l[place], n[place])
-    end
-    call('HSET', frozen, text(finish - window), concat(order))
+    put[#put + 1] = text(finish - window)
+    put[#put + 1] = packed(all)
   end
-  for _, name in ipairs(starts) do
-    if tonumber(name) + window <= now then
-      call('DEL', panes .. ':' .. name)
-      call('ZREM', panes, name)
-    end
+  if #put > 0 then bulk('HSET', frozen, put) end
+  if #gone > 0 then bulk('HDEL', panes, gone) end
+end
+
+local function pane_closes(time)
+  return time - time % slide + window
+end
+
+-- Of what waits under an id, what does so still.
+local function stays(value, now)
+  local ride = #value ~= FARE and sub(value, 1, RIDE) or ''
+  local fare = #value ~= RIDE and sub(value, -FARE) or ''
+  if ride ~= '' and pane_closes((unpack_('<d', ride))) <= now then
+    book('rU', 1)
+    book('rP', -1)
+    ride = ''
   end
+  if fare ~= '' and pane_closes(unpack_('<d', fare) + within) <= now then
+    book('fU', 1)
+    book('fP', -1)
+    fare = ''
+  end
+  return ride .. fare
 end
 
-local function ride_expires(value)
-  return unpack_('<d', value, 10) + window
-end
-
-local function fare_expires(value)
-  local finish = unpack_('<d', value, #value - 15) + within
-  return finish - finish % slide + window
-end
-
-local function leave(now, ids)
-  local found, put, gone, seen = bulk('HMGET', pending, ids), {}, {}, {}
-  for k, value in ipairs(found) do
+local function leave(ids, now)
+  local found, put, gone, seen = call('HMGET', pending, unpack(ids)), {}, {}, {}
+  for k = 1, #ids do
+    local id, value = ids[k], found[k]
     -- An id that waited, joined and waited again is in the list twice.
-    if value and not seen[ids[k]] then
-      seen[ids[k]] = true
-      local tag = sub(value, 1, 1)
-      local ride, fare = tag ~= 'F', tag ~= 'R'
-      local keep_ride = ride and now < ride_expires(value)
-      local keep_fare = fare and now < fare_expires(value)
-      if ride and not keep_ride then book('rU', 1) book('rP', -1) end
-      if fare and not keep_fare then book('fU', 1) book('fP', -1) end
-      if not keep_ride and not keep_fare then
-        gone[#gone + 1] = ids[k]
-      elseif tag == 'B' and not (keep_ride and keep_fare) then
-        put[#put + 1] = ids[k]
-        put[#put + 1] = keep_ride and 'R' .. sub(value, 2, 19) or 'F' .. sub(value, -16)
+    if value and not seen[id] then
+      seen[id] = true
+      local rest = stays(value, now)
+      if rest == '' then
+        gone[#gone + 1] = id
+      elseif rest ~= value then
+        put[#put + 1] = id
+        put[#put + 1] = rest
       end
     end
   end
@@ -337,11 +357,9 @@ end
 local function expire(now)
   for _, name in ipairs(call('ZRANGEBYSCORE', expiry, '-inf', text(now))) do
     local key = expiry .. ':' .. name
-    local length = call('STRLEN', key)
-    for first = 0, length - 1, 8 * CHUNK do
-      local some, ids = call('GETRANGE', key, first, first + 8 * CHUNK - 1), {}
-      for i = 1, #some, 8 do ids[#ids + 1] = sub(some, i, i + 7) end
-      leave(now, ids)
+    for first = 0, call('STRLEN', key) - 1, 8 * SLICE do
+      local ids = call('GETRANGE', key, first, first + 8 * SLICE - 1)
+      leave(cut(ids, 0, #ids / 8), now)
     end
     call('DEL', key)
     call('ZREM', expiry, name)

@@ -20,7 +20,7 @@ const CARRY: i128 = 1_000_000_000_000_000;
 const CONSUMED: u8 = b'C';
 
 /// The arguments of the script after the fingerprint.
-pub(super) fn args(rules: &Rules, delta: &Delta) -> [Vec<u8>; 8] {
+pub(super) fn args(rules: &Rules, delta: &Delta) -> [Vec<u8>; 10] {
     let mut rides: Vec<RideEnd> = delta.rides.clone();
     rides.sort_unstable_by_key(|ride| rules.ride_expires(ride.end));
     let mut fares: Vec<FareStart> = delta.fares.clone();
@@ -28,12 +28,14 @@ pub(super) fn args(rules: &Rules, delta: &Delta) -> [Vec<u8>; 8] {
     [
         rule_bytes(rules, delta.known),
         packed(&delta.moves, put_move),
-        packed(&rides, |out, ride| put_ride(rules, out, ride)),
-        groups(rides.iter().map(|ride| rules.ride_expires(ride.end))),
-        packed(&fares, put_fare),
-        groups(fares.iter().map(|fare| rules.fare_expires(fare.start))),
         packed(&delta.cells, put_cell),
         booked(&delta.booked),
+        packed(&rides, |out, ride| out.extend(ride.id.to_le_bytes())),
+        packed(&rides, put_ride),
+        groups(rides.iter().map(|ride| rules.ride_expires(ride.end))),
+        packed(&fares, |out, fare| out.extend(fare.id.to_le_bytes())),
+        packed(&fares, put_fare),
+        groups(fares.iter().map(|fare| rules.fare_expires(fare.start))),
     ]
 }
 
@@ -73,17 +75,12 @@ fn put_move(out: &mut Vec<u8>, m: &Move) {
     out.push(u8::from(m.idle));
 }
 
-fn put_ride(rules: &Rules, out: &mut Vec<u8>, ride: &RideEnd) {
-    out.extend(ride.id.to_le_bytes());
-    out.push(b'R');
+fn put_ride(out: &mut Vec<u8>, ride: &RideEnd) {
     double(out, ride.end.seconds());
-    double(out, rules.pane(ride.end).seconds());
     out.extend(ride.place.index().to_le_bytes());
 }
 
 fn put_fare(out: &mut Vec<u8>, fare: &FareStart) {
-    out.extend(fare.id.to_le_bytes());
-    out.push(b'F');
     double(out, fare.start.seconds());
     double(out, fare.tip.micros());
 }
