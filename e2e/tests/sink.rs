@@ -13,7 +13,7 @@ fn the_sink_keeps_its_promises_on_s3_and_hdfs() {
     scenario("sink", |folder| {
         let s3 = S3::start(folder)?;
         let hdfs = Hdfs::start(folder)?;
-        let mut tests = Command::new(env!("CARGO"));
+        let mut tests = Command::new("cargo");
         tests
             .args(["test", "--locked", "-p", "tips-worker", "--test", "sink"])
             .env("TIPS_TEST_S3_ENDPOINT", s3.endpoint())
