@@ -4,8 +4,9 @@ export CARGO_TARGET_DIR ?= $(TIPSTREAM_CACHE)/target
 
 WORKER = $(CARGO_TARGET_DIR)/debug/tips-worker
 DEMO ?= demo
+FUZZ_SECONDS ?= 30
 
-.PHONY: help demo build check test setup crds bench fuzz clean
+.PHONY: help demo build check test setup crds docs bench fuzz clean
 
 help: ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,11 +25,28 @@ check: ## Formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
+# The worker of the end-to-end tests can be ended at its crash points.
+test: export TIPS_WORKER = $(CARGO_TARGET_DIR)/tips-worker-failpoints
 test: setup check ## All tests
+	cargo build --locked -p tips-worker --features failpoints
+	cp $(WORKER) $(TIPS_WORKER)
 	cargo test --locked --workspace
 
+bench: export TIPS_WORKER = $(CARGO_TARGET_DIR)/release/tips-worker
+bench: setup ## Measure what the project promises: a line a figure, exit status 1 if any is short
+	cargo build --locked --release -p tips-worker
+	cargo run --locked -q -p tips-e2e --bin bench
+
 crds: ## Write the CRD from the types
-	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml
+	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml.new
+	@mv crds/tipspipelines.yaml.new crds/tipspipelines.yaml
+
+docs: ## Write the reference of the manifest from the types
+	cargo run --locked -q -p tipstream-crds --bin manifestdoc > docs/manifest.md.new
+	@mv docs/manifest.md.new docs/manifest.md
+
+fuzz: ## Feed anything at all to the parsers, FUZZ_SECONDS each (default 30)
+	@fuzz/run.sh $(FUZZ_SECONDS)
 
 clean: ## Remove what the demo wrote
 	rm -rf $(DEMO)

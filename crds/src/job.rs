@@ -35,8 +35,8 @@ pub struct Job {
     /// Rides that start or end outside of it are not counted. Default: New York City,
     /// longitude -74.05 to -73.7, latitude 40.5 to 41.
     pub area: Area,
-    /// The polygons in which ride ends are looked up. Default: those of New York City that the
-    /// worker has built in.
+    /// The polygons in which ride ends are looked up. Default: those of Manhattan that the worker
+    /// has built in, drawn by hand and approximate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub neighbourhoods: Option<Neighbourhoods>,
 }

@@ -16,7 +16,8 @@ use crate::{
 pub struct Raw {
     /// Whether raw files are written. Default true.
     pub enabled: bool,
-    /// A file is closed at about this size, 1Mi to 4Gi. Default 64Mi.
+    /// A file is closed at about this size, 1Mi to 4Gi. Default 64Mi. A worker of `stream` holds
+    /// 64Mi of files at most and closes the largest earlier, so its files are below 32Mi.
     pub max_file_bytes: ByteSize,
     /// A file is closed at the latest this long after its first record was read: the longest that
     /// a record stays invisible. Shorter makes more and smaller files. Default 5m.

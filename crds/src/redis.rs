@@ -28,9 +28,9 @@ pub struct Redis {
     /// The monitored master. Needed for, and only for, the mode Sentinel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sentinel: Option<Sentinel>,
-    /// Number of parts that the state is split into, 1 to 1024, and so the most workers that can
-    /// apply at the same time. Default 16. Decides results: it changes only together with a
-    /// raised epoch.
+    /// Number of parts that the state is split into, 1 to 1024, and so the most nodes of a Redis
+    /// Cluster that can share it. Every batch of a worker is a call to each. Default 16. It
+    /// belongs to the state: it changes only together with a raised epoch.
     #[serde(default = "Redis::default_shards")]
     pub shards: i32,
     /// Certificates for TLS. Default: none. With rediss:// URLs TLS is on without it too, trusting

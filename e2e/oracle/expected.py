@@ -46,9 +46,9 @@ CREATE MACRO valid_real(s) AS
     regexp_full_match(s, '[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?')
     AND COALESCE(isfinite(TRY_CAST(s AS DOUBLE)), false);
 CREATE MACRO valid_amount(s) AS
-    regexp_full_match(s, '[+-]?([0-9]+(\.[0-9]{0,6})?|\.[0-9]{1,6})')
+    regexp_full_match(s, '[+-]?([0-9]+(\.([0-9]{0,6}|[0-9]{6}0*))?|\.([0-9]{1,6}|[0-9]{6}0*))')
     AND COALESCE(abs(TRY_CAST(s AS DECIMAL(38,6))) < 1000000000, false);
-CREATE MACRO valid_text(s) AS true;
+CREATE MACRO valid_text(s) AS s <> '';
 """
 
 PAIRS = """
@@ -82,13 +82,13 @@ CREATE TABLE slack AS
 """
 
 
-def compute(rides, fares, neighbourhoods, settings):
-    """A connection with the expected tables."""
+def compute(rides, fares, neighbourhoods, settings, crlf=False):
+    """A connection with the expected tables; `crlf` as in lines.py."""
     db = duckdb.connect()
     db.execute(VALID)
-    db.execute("CREATE TABLE invalid (topic VARCHAR, partition INTEGER, \"offset\" BIGINT, value BLOB, reason VARCHAR)")
-    _parse(db, "rides", settings.ride_topic, RIDE, lines.read(rides))
-    _parse(db, "fares", settings.fare_topic, FARE, lines.read(fares))
+    db.execute('CREATE TABLE invalid (topic VARCHAR, partition INTEGER, "offset" BIGINT, value BLOB, reason VARCHAR)')
+    _parse(db, "rides", settings.ride_topic, RIDE, lines.read(rides, crlf))
+    _parse(db, "fares", settings.fare_topic, FARE, lines.read(fares, crlf))
     values = _values(settings)
     _run(db, PAIRS, values)
     _locate(db, Neighbourhoods(neighbourhoods), settings)
@@ -98,22 +98,37 @@ def compute(rides, fares, neighbourhoods, settings):
 
 def _parse(db, table, topic, columns, read):
     db.register("read", read)
-    db.execute("CREATE OR REPLACE TEMP TABLE fields AS SELECT * EXCLUDE text, text IS NULL AS bad_text, "
-               "string_split(text, ',') AS f FROM read")
-    checks = " ".join(
-        f"WHEN NOT valid_{kind}(f[{number}]) THEN '{name}'" for number, (name, kind, _) in enumerate(columns, 1)
+    db.execute(
+        "CREATE OR REPLACE TEMP TABLE fields AS SELECT * EXCLUDE text, text IS NULL AS bad_text, "
+        "string_split(text, ',') AS f FROM read"
     )
-    db.execute(f"CREATE OR REPLACE TEMP TABLE judged AS SELECT *, CASE WHEN bad_text THEN 'not UTF-8' "
-               f"WHEN len(f) <> {len(columns)} THEN 'columns' {checks} END AS reason FROM fields")
+    count = len(columns)
+    checks = " ".join(
+        f"WHEN NOT valid_{kind}(f[{number}]) THEN '{header(name)} does not parse'"
+        for number, (name, kind, _) in enumerate(columns, 1)
+    )
+    db.execute(
+        f"CREATE OR REPLACE TEMP TABLE judged AS SELECT *, CASE WHEN bad_text THEN 'not UTF-8' "
+        f"WHEN len(f) <> {count} THEN len(f) || ' columns, expected {count}' {checks} END AS reason FROM fields"
+    )
     parsed = ", ".join(
         (f"f[{number}]::{sql}" if sql else f"f[{number}] = 'START'") + f" AS {name}"
         for number, (name, _, sql) in enumerate(columns, 1)
     )
-    db.execute(f"CREATE TABLE {table} AS SELECT {parsed}, partition AS kafka_partition, \"offset\" AS kafka_offset "
-               "FROM judged WHERE reason IS NULL")
-    db.execute("INSERT INTO invalid SELECT ?, partition, \"offset\", value, reason FROM judged WHERE reason IS NOT NULL",
-               [topic])
+    db.execute(
+        f'CREATE TABLE {table} AS SELECT {parsed}, partition AS kafka_partition, "offset" AS kafka_offset '
+        "FROM judged WHERE reason IS NULL"
+    )
+    db.execute(
+        'INSERT INTO invalid SELECT ?, partition, "offset", value, reason FROM judged WHERE reason IS NOT NULL', [topic]
+    )
     db.unregister("read")
+
+
+def header(column):
+    """A column's name in the topic's header: rideId for ride_id."""
+    first, *rest = column.split("_")
+    return first + "".join(word.title() for word in rest)
 
 
 def _locate(db, neighbourhoods, settings):
@@ -126,8 +141,15 @@ def _locate(db, neighbourhoods, settings):
 
 def _values(settings):
     west, south, east, north = settings.box
-    return {"west": west, "south": south, "east": east, "north": north, "join_within": settings.join_within,
-            "window": settings.window, "slide": settings.slide}
+    return {
+        "west": west,
+        "south": south,
+        "east": east,
+        "north": north,
+        "join_within": settings.join_within,
+        "window": settings.window,
+        "slide": settings.slide,
+    }
 
 
 def _run(db, script, values):
@@ -136,10 +158,11 @@ def _run(db, script, values):
         db.execute(statement, used)
 
 
-def summary(db):
+def summary(db, settings):
     """Counts for a person, and for the books of a pipeline."""
-    def one(sql):
-        return db.execute(sql).fetchone()[0]
+
+    def one(sql, values=None):
+        return db.execute(sql, values).fetchone()[0]
 
     return {
         "rides": {
@@ -149,12 +172,16 @@ def summary(db):
             "clean_ends": one("SELECT count(*) FROM ends"),
         },
         "fares": {"valid": one("SELECT count(*) FROM fares")},
-        "invalid": {f"{topic}: {reason}": count for topic, reason, count in db.execute(
-            "SELECT topic, reason, count(*) FROM invalid GROUP BY ALL ORDER BY ALL").fetchall()},
+        "invalid": {
+            f"{topic}: {reason}": count
+            for topic, reason, count in db.execute(
+                "SELECT topic, reason, count(*) FROM invalid GROUP BY ALL ORDER BY ALL"
+            ).fetchall()
+        },
         "joined": one("SELECT count(*) FROM candidates WHERE ride_id NOT IN (FROM ambiguous)"),
         "ambiguous_ids": one("SELECT count(*) FROM ambiguous"),
         "tip_sum": str(one("SELECT sum(tip) FROM candidates WHERE ride_id NOT IN (FROM ambiguous)")),
         "windows": one("SELECT count(DISTINCT window_start) FROM tips"),
         "tips_rows": one("SELECT count(*) FROM tips"),
-        "other": one("SELECT count(*) FROM located WHERE stop_nbhd = 'Other'"),
+        "other": one("SELECT count(*) FROM located WHERE stop_nbhd = ?", [settings.other]),
     }

@@ -228,6 +228,9 @@ fn properties(
         format!("group.consumer.session.timeout.ms={session}"),
         format!("group.consumer.min.heartbeat.interval.ms={heartbeat}"),
         format!("group.consumer.heartbeat.interval.ms={heartbeat}"),
+        // A broker that was killed may register again only when the session of its former self has ended: 9 s.
+        "broker.session.timeout.ms=3000".to_owned(),
+        "broker.heartbeat.interval.ms=500".to_owned(),
         "num.network.threads=2".to_owned(),
         "num.io.threads=2".to_owned(),
         // The default of 128 MB would be most of the heap.

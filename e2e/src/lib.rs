@@ -6,13 +6,20 @@
 //! which is kept when the test fails. What the servers need is installed by `e2e/setup.sh` (`make setup`).
 
 pub mod cache;
+pub mod data;
 pub mod folder;
+pub mod hdfs;
+pub mod http;
 pub mod kafka;
+pub mod oracle;
 pub mod ports;
 pub mod process;
 pub mod redis;
 pub mod s3;
+pub mod sender;
 pub mod tls;
+pub mod watcher;
+pub mod worker;
 
 pub use folder::{Folder, scenario};
 pub use process::Process;

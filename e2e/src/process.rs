@@ -127,6 +127,19 @@ impl Process {
         format!("the last lines of {}:\n{}", self.log.display(), tail.join("\n"))
     }
 
+    /// All that it has written so far.
+    pub fn output(&self) -> Result<String> {
+        let bytes = fs::read(&self.log).with_context(|| format!("reading {}", self.log.display()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Waits until it has written `text`.
+    pub fn until_said(&mut self, text: &str, timeout: Duration) -> Result<()> {
+        let log = self.log.clone();
+        let said = || fs::read(&log).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(text));
+        self.until(&format!("said {text:?}"), timeout, said)
+    }
+
     /// SIGTERM, then SIGKILL for what does not listen.
     pub fn end(&mut self) -> Result<()> {
         // A stopped process does not see SIGTERM before it is woken.

@@ -12,6 +12,11 @@ use crate::ports::Port;
 use crate::tls::Certificates;
 use crate::{Folder, Process, cache};
 
+mod cluster;
+mod sentinel;
+pub use cluster::RedisCluster;
+pub use sentinel::Sentinel;
+
 const READY: Duration = Duration::from_secs(20);
 const ANSWER: Duration = Duration::from_secs(10);
 

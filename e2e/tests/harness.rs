@@ -3,13 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use tips_e2e::hdfs::Hdfs;
 use tips_e2e::kafka::{Kafka, KafkaOptions, Record, Secure};
-use tips_e2e::redis::{Redis, RedisOptions, User};
+use tips_e2e::redis::{Redis, RedisCluster, RedisOptions, Sentinel, User};
 use tips_e2e::s3::S3;
 use tips_e2e::{Folder, Process, scenario};
 
@@ -34,6 +36,47 @@ fn a_process_ends_with_its_guard_even_when_it_is_stopped() {
         ensure!(!std::fs::exists(&proc)?, "it should have ended");
         Ok(())
     });
+}
+
+#[test]
+fn a_process_ends_when_the_test_process_is_killed() {
+    scenario("process-orphan", |folder| {
+        let pid_file = folder.path().join("pid");
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--ignored", "--exact", "holds_a_process"]).env(HOLDER, &pid_file);
+        let mut holder = Process::start("holder", command, &folder.path().join("log"))?;
+        holder.until("started its child", Duration::from_secs(20), || pid_file.exists())?;
+        let child = format!("/proc/{}", std::fs::read_to_string(pid_file)?);
+        ensure!(std::fs::exists(&child)?, "the child should live");
+        holder.kill9()?;
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while std::fs::exists(&child)? {
+            ensure!(Instant::now() < deadline, "the child lives on");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    });
+}
+
+/// Where the test process that is to be killed says what it started.
+const HOLDER: &str = "TIPS_E2E_HOLDER";
+
+#[test]
+#[ignore = "the victim of a_process_ends_when_the_test_process_is_killed"]
+fn holds_a_process() {
+    let Some(pid_file) = std::env::var_os(HOLDER).map(PathBuf::from) else {
+        return;
+    };
+    let mut command = Command::new("sleep");
+    command.arg("600");
+    // Its guard lives on, and the thread that asked for it ends, as tests' threads do.
+    let started =
+        std::thread::spawn(move || Process::start("sleep", command, Path::new("/dev/null")).unwrap());
+    let process = started.join().unwrap();
+    let half = pid_file.with_extension("half");
+    std::fs::write(&half, process.pid().to_string()).unwrap();
+    std::fs::rename(half, pid_file).unwrap();
+    std::thread::sleep(Duration::from_secs(600));
 }
 
 #[test]
@@ -124,6 +167,61 @@ fn redis_with_tls_and_users_refuses_strangers() {
 }
 
 #[test]
+fn a_redis_cluster_serves_all_slots_and_fails_over() {
+    scenario("redis-cluster", |folder| {
+        let mut cluster = RedisCluster::start_with(folder, 3, 1, &RedisOptions::default())?;
+        let client = redis::cluster::ClusterClient::new(cluster.urls())?;
+        for key in ["a", "b", "c", "d"] {
+            redis::cmd("SET").arg(key).arg(1).exec(&mut client.get_connection()?)?;
+        }
+        cluster.nodes()[0].kill9()?;
+        cluster.await_failover(0)?;
+        for key in ["a", "b", "c", "d"] {
+            redis::cmd("SET").arg(key).arg(2).exec(&mut client.get_connection()?)?;
+        }
+        cluster.nodes()[0].up()?;
+        cluster.await_ok()
+    });
+}
+
+#[test]
+fn sentinel_makes_the_replica_the_master() {
+    scenario("redis-sentinel", |folder| {
+        let mut sentinel = Sentinel::start(folder)?;
+        set(sentinel.master()?, "a", "1")?;
+        let old = sentinel.master_address()?;
+        sentinel.fail_over()?;
+        ensure!(sentinel.master_address()? != old);
+        set(sentinel.master()?, "b", "1")
+    });
+}
+
+#[test]
+fn hdfs_keeps_its_files_over_a_kill_and_a_restart() {
+    scenario("hdfs-restart", |folder| {
+        let mut hdfs = Hdfs::start(folder)?;
+        put_hdfs(&hdfs, folder, "/tips/year=2013/a file.parquet", "contents")?;
+        hdfs.kill9()?;
+        hdfs.up()?;
+        hdfs.fetch("/tips", &folder.path().join("fetched"))?;
+        let fetched = folder.path().join("fetched/year=2013/a file.parquet");
+        ensure!(std::fs::read_to_string(fetched)? == "contents");
+        hdfs.restart()?;
+        ensure!(hdfs.read("/tips/year=2013/a file.parquet")? == b"contents");
+        ensure!(hdfs.read("/tips/missing").is_err());
+        Ok(())
+    });
+}
+
+fn put_hdfs(hdfs: &Hdfs, folder: &Folder, path: &str, contents: &str) -> Result<()> {
+    let body = folder.file("body", contents)?;
+    let url = format!("{}{}?op=CREATE&overwrite=true", hdfs.webhdfs(), path.replace(' ', "%20"));
+    let output = Command::new("curl").args(["-sSfL", "-X", "PUT", "-T"]).arg(&body).arg(url).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+#[test]
 fn kafka_keeps_its_topics_over_a_kill_and_a_restart() {
     scenario("kafka-restart", |folder| {
         let mut kafka = Kafka::start(folder)?;
@@ -191,6 +289,8 @@ fn put(s3: &S3, folder: &Folder, contents: &str) -> Result<()> {
     let body = folder.file("body", contents)?;
     let output = Command::new("curl")
         .args(["-sS", "--fail-with-body", "--aws-sigv4", &format!("aws:amz:{}:s3", s3.region())])
+        // Older versions of curl do not say by themselves what they sign.
+        .args(["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD"])
         .args(["--user", &format!("{}:{}", s3.access_key(), s3.secret_key()), "-T"])
         .arg(&body)
         .arg(format!("{}/{}/dir/object", s3.endpoint(), s3.bucket()))

@@ -67,6 +67,7 @@ impl Worker {
             username: None,
             password: None,
             ca: None,
+            client: None,
         };
         let identity = Identity { pipeline: pipeline.into(), epoch: 1, fingerprint: "bench".into() };
         let state = State::Redis(RedisState::open(&config, &identity, job.rules, SHARDS).await?);

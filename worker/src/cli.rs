@@ -7,12 +7,15 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::commands::local::{self, LocalArgs};
+use crate::commands::stream::{self, StreamArgs};
+use crate::commands::verify::{self, VerifyArgs};
 use crate::failure::Failure;
 use crate::generate::{self, GenerateArgs};
 
 const AFTER_HELP: &str = "\
-Environment: RUST_LOG sets what is logged (default: info; warn for local).
-Exit codes: 0 done; 1 failed; 2 usage or manifest; 3 the state belongs to other settings; 130 interrupted.";
+Environment: RUST_LOG sets what is logged (default: info for stream, else warn).
+Exit codes: 0 done; 1 failed; 2 usage or manifest; 3 the state belongs to other settings;
+4 a check of verify failed; 130 interrupted.";
 
 /// High-tip neighbourhoods from taxi rides and fares: Kafka through Redis to Parquet, exactly once.
 #[derive(Parser, Debug)]
@@ -26,6 +29,10 @@ pub struct Cli {
 enum Command {
     /// Run the whole job on this machine: files in, Parquet out.
     Local(LocalArgs),
+    /// Run a worker of a pipeline: from Kafka, with its state in Redis, to the sink of the manifest.
+    Stream(StreamArgs),
+    /// Prove the books and the files of a pipeline, live or stopped.
+    Verify(VerifyArgs),
     /// Make taxi data of a seed, to files or to Kafka, and the exact answer it must lead to.
     Generate(Box<GenerateArgs>),
 }
@@ -42,6 +49,14 @@ impl Cli {
             Command::Local(args) => {
                 init_log("warn");
                 local::run(args, stop, &mut out).await
+            }
+            Command::Stream(args) => {
+                init_log("info");
+                stream::run(args, stop).await
+            }
+            Command::Verify(args) => {
+                init_log("warn");
+                verify::run(args, stop, &mut out).await
             }
             Command::Generate(args) => {
                 init_log("warn");

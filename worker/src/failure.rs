@@ -55,19 +55,28 @@ pub enum Failure {
     /// A thread that panicked.
     #[error(transparent)]
     Thread(#[from] tokio::task::JoinError),
+    /// The proof found something; the report says what.
+    #[error("{failed} of {checks} checks failed")]
+    Verification {
+        /// Checks that failed.
+        failed: usize,
+        /// All checks.
+        checks: usize,
+    },
     /// A person stopped it.
     #[error("interrupted; the same command again finishes the work")]
     Interrupted,
 }
 
 impl Failure {
-    /// Exit codes: 1 something failed; 2 usage or manifest; 3 the state belongs to other settings; 130
-    /// interrupted.
+    /// Exit codes: 1 something failed; 2 usage or manifest; 3 the state belongs to other settings; 4 a check of
+    /// `verify` failed; 130 interrupted.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Failure::Usage(_) | Failure::Manifest(_) | Failure::Settings(_) => 2,
             Failure::Source(SourceError::File { .. }) => 2,
             Failure::Generate(error) if matches!(error.category(), "setting" | "input") => 2,
+            Failure::Verification { .. } => 4,
             Failure::Interrupted => 130,
             failure if failure.state_error().is_some_and(|e| matches!(e, StateError::Fingerprint { .. })) => {
                 3

@@ -1,8 +1,10 @@
 //! What the worker tells Prometheus. Labels are of a few values each: topics, partitions, outcomes, kinds.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::proto::MetricType;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -65,7 +67,10 @@ impl Metrics {
     /// # Errors
     /// Where two of them have one name.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let make = Maker(Registry::new());
+        Self::made_by(&Maker::default())
+    }
+
+    fn made_by(make: &Maker) -> Result<Self, prometheus::Error> {
         let inner = Inner {
             consumed: make.counters("records_consumed_total", "Records read.", &["topic"])?,
             invalid: make.counters("records_invalid_total", "Lines in quarantine, by kind of reason.", &["topic", "reason"])?,
@@ -91,7 +96,7 @@ impl Metrics {
             assigned_partitions: make.gauge("assigned_partitions", "Partitions assigned to this worker.")?,
             rebalances: make.counter("rebalances_total", "Changes of this worker's assignment.")?,
             lost_records: make.counters("records_lost_total", "Offsets that Kafka had deleted before they were read.", &["topic"])?,
-            registry: make.0,
+            registry: make.registry.clone(),
         };
         Ok(Metrics(Arc::new(inner)))
     }
@@ -130,7 +135,12 @@ impl Metrics {
     }
 }
 
-struct Maker(Registry);
+#[derive(Default)]
+struct Maker {
+    registry: Registry,
+    /// Name, type and labels of each.
+    made: RefCell<Vec<(String, MetricType, Vec<String>)>>,
+}
 
 impl Maker {
     fn register<C: prometheus::core::Collector + Clone + 'static>(
@@ -138,7 +148,10 @@ impl Maker {
         made: prometheus::Result<C>,
     ) -> prometheus::Result<C> {
         let collector = made?;
-        self.0.register(Box::new(collector.clone()))?;
+        let labels = collector.desc().iter().flat_map(|desc| desc.variable_labels.clone()).collect();
+        let family = collector.collect().swap_remove(0);
+        self.made.borrow_mut().push((family.name().to_owned(), family.get_field_type(), labels));
+        self.registry.register(Box::new(collector.clone()))?;
         Ok(collector)
     }
 
@@ -165,4 +178,28 @@ impl Maker {
 
 fn full(name: &str) -> String {
     format!("tipstream_{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOC: &str = include_str!("../../docs/metrics.md");
+
+    /// A row of the table is name, type, labels and meaning.
+    #[test]
+    fn the_document_has_each_metric_with_its_type_and_labels_and_no_other() {
+        let make = Maker::default();
+        Metrics::made_by(&make).expect("names differ");
+        let row = |(name, kind, labels): &(String, MetricType, Vec<String>)| {
+            let kind = format!("{kind:?}").to_lowercase();
+            let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+            format!("| `{name}` | {kind} | {} |", labels.join(", ")).replace("|  |", "| |")
+        };
+        let mut rows: Vec<_> = make.made.borrow().iter().map(row).collect();
+        let missing: Vec<_> = rows.extract_if(.., |row| !DOC.contains(row.as_str())).collect();
+        assert!(missing.is_empty(), "docs/metrics.md lacks the rows that begin with {missing:#?}");
+        let documented = DOC.lines().filter(|line| line.starts_with("| `tipstream_")).count();
+        assert_eq!(documented, rows.len(), "docs/metrics.md has a metric that is not there");
+    }
 }

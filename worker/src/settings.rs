@@ -13,7 +13,7 @@ use crate::core::window::Rules;
 use crate::manifest::{Manifest, RedisServers, Sink as ManifestSink};
 use crate::results::window_file::Provenance;
 use crate::sink::SinkConfig;
-use crate::state::redis::{Identity, RedisConfig, RedisMode};
+use crate::state::redis::{ClientPem, Identity, RedisConfig, RedisMode};
 
 /// The polygons that are used where the manifest names none.
 pub const BUILT_IN: &str = include_str!("../assets/manhattan.geojson");
@@ -111,14 +111,25 @@ pub fn redis(manifest: &Manifest) -> Result<RedisConfig, SettingsError> {
             (RedisMode::Sentinel(master_name.clone()), urls.clone())
         }
     };
-    let ca = variable(env::REDIS_CA).map(|path| read(Path::new(&path))).transpose()?;
+    let pem = |name| variable(name).map(|path| read(Path::new(&path)).map(String::into_bytes)).transpose();
+    let client = match (pem(env::REDIS_CLIENT_CERT)?, pem(env::REDIS_CLIENT_KEY)?) {
+        (Some(certificate), Some(key)) => Some(ClientPem { certificate, key }),
+        (None, None) => None,
+        (Some(_), None) => return Err(missing_for_client(env::REDIS_CLIENT_KEY)),
+        (None, Some(_)) => return Err(missing_for_client(env::REDIS_CLIENT_CERT)),
+    };
     Ok(RedisConfig {
         mode,
         urls,
         username: variable(env::REDIS_USERNAME),
         password: variable(env::REDIS_PASSWORD),
-        ca: ca.map(String::into_bytes),
+        ca: pem(env::REDIS_CA)?,
+        client,
     })
+}
+
+fn missing_for_client(variable: &'static str) -> SettingsError {
+    SettingsError::Missing { setting: "spec.redis.tls.clientCertificate", variable }
 }
 
 /// Where the manifest's files go.

@@ -2,7 +2,7 @@
 //!
 //! The pipeline is exactly-once because of what a sink does (I3, I4): a file appears whole or not at
 //! all, under a name that is taken once. [`Sink::put_if_absent`] is that step, and how each backend
-//! takes it is written down beside it: [`fs`] links, [`s3`] puts on condition, [`hdfs`] renames.
+//! takes it is written down beside it: `fs` links, `s3` puts on condition, `hdfs` renames.
 //! Reading, listing and deleting carry no promise and are plain.
 //!
 //! What a sink makes for itself lives under `_tips/tmp/` (on S3: unfinished uploads, which no reader
@@ -281,6 +281,7 @@ impl SinkConfig {
     }
 }
 
+/// Inside a backend's steps; nothing at all without the feature.
 #[cfg_attr(not(feature = "failpoints"), expect(unused_variables))]
 fn crash_point(name: &str) {
     fail::fail_point!(name, |_| std::process::abort());

@@ -1,6 +1,7 @@
 //! Where records come from: partitions of two topics, each read in the order of its offsets.
 
 pub mod files;
+pub mod kafka;
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ pub struct Assigned {
     pub partition: Partition,
     /// The first offset that is still there.
     pub low: i64,
-    /// The offset after the last record that was there when it came.
+    /// The offset after the last record that was there when the source was opened.
     pub high: i64,
     /// The group's offset: all below is published (a hint).
     pub committed: Option<i64>,
@@ -50,6 +51,15 @@ pub enum Read {
     Nothing,
     /// None: this is the end of the partition, for now or for good.
     End,
+}
+
+/// What a committed offset tells of the records below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Their raw rows are published.
+    Published,
+    /// All shards have applied them; there are no raw rows.
+    Applied,
 }
 
 /// Why a source cannot go on.
@@ -96,14 +106,24 @@ pub trait Source {
         take: impl FnMut(Record<'_>),
     ) -> Result<Read, SourceError>;
 
-    /// Says that all below `offset` is published.
-    fn commit(&mut self, partition: Partition, offset: i64);
+    /// Says that all below `offset` is done with.
+    fn commit(&mut self, partition: Partition, offset: i64, done: Done);
 
     /// The partitions that the topics have now, as far as is known.
     fn known(&self) -> PartitionCounts;
 
     /// The offset after the last record of `partition`, as last heard.
     fn high(&self, partition: Partition) -> Option<i64>;
+
+    /// Whether all that was there when the source was opened is published of these partitions, which other
+    /// workers have.
+    ///
+    /// # Errors
+    /// Where that cannot be found out.
+    fn is_published(&mut self, partitions: &[Partition]) -> Result<bool, SourceError>;
+
+    /// The offset after the last record of `partition` when the source was opened.
+    fn target(&self, partition: Partition) -> i64;
 
     /// The name of a topic.
     fn topic(&self, topic: Topic) -> &str;

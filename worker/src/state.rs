@@ -38,6 +38,8 @@ pub struct View {
     pub watermark: Option<EventTime>,
     /// Its books.
     pub books: Books,
+    /// The ride ids under which a ride, a fare or both are pending.
+    pub waiting: u64,
 }
 
 /// A shard's part of a window.

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures::executor::block_on;
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientConfig, TopicPartitionList};
 
 use super::Kafka;
 
@@ -105,6 +105,25 @@ impl Kafka {
                 Ok((partition.id(), end))
             })
             .collect()
+    }
+
+    /// What a group has committed of all partitions of these topics, added up.
+    pub fn committed(&self, group: &str, topics: &[String]) -> Result<i64> {
+        let consumer: BaseConsumer =
+            self.client().set("group.id", group).create().context("creating a consumer")?;
+        let mut list = TopicPartitionList::new();
+        for topic in topics {
+            for partition in self.end_offsets(topic)?.into_keys() {
+                list.add_partition(topic, partition);
+            }
+        }
+        let committed = consumer.committed_offsets(list, ANSWER).context("asking for the group's offsets")?;
+        Ok(committed
+            .elements()
+            .iter()
+            .filter_map(|element| element.offset().to_raw())
+            .map(|at| at.max(0))
+            .sum())
     }
 
     fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {

@@ -12,7 +12,6 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use self::progress::Progress;
-use crate::core::time::Span;
 use crate::failure::Failure;
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
@@ -26,7 +25,8 @@ use crate::state::{MemoryState, State};
 
 /// One process needs no more than one shard.
 const SHARDS: u16 = 1;
-const BATCH_RECORDS: usize = 65_536;
+/// Large, so that nearly all pairs meet in a batch: no record waits for its effect.
+const BATCH_RECORDS: usize = 262_144;
 /// Files are as large as the manifest says; where raw rows are not kept, none are written.
 const DEFAULT_FILE_BYTES: usize = 64 << 20;
 /// A sink that fails this often in a row, over about a minute, ends the run.
@@ -81,6 +81,7 @@ pub async fn run(args: LocalArgs, stop: CancellationToken, out: &mut impl Write)
         limits: limits(&manifest),
         drain_timeout: None,
         metrics: metrics.clone(),
+        board: None,
     };
     let finished = pipeline.run(source, stop).await;
     progress.finish();
@@ -90,14 +91,15 @@ pub async fn run(args: LocalArgs, stop: CancellationToken, out: &mut impl Write)
     summary::print(out, &sink, &state, &metrics, begun.elapsed()).await
 }
 
-/// Nothing depends on the clock, so the same input makes the same files.
+/// Nothing depends on the clock, so the same input makes the same files. No partition waits for another: the
+/// one that is behind is read first, and one that has ended holds nobody back.
 fn reader_settings(manifest: &Manifest, setup: &Setup) -> ReaderSettings {
     ReaderSettings {
         batch_records: BATCH_RECORDS,
         linger: Duration::MAX,
         chunk_linger: None,
         idle_timeout: Duration::ZERO,
-        max_drift: Span::from(manifest.job.max_drift),
+        max_drift: None,
         raw: manifest.raw.is_some(),
         until_caught_up: true,
         fingerprint: setup.identity.fingerprint.clone(),

@@ -74,6 +74,11 @@ impl Shard {
         &self.books
     }
 
+    /// How many ids have a ride, a fare or both pending.
+    pub fn waiting(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Closed windows by their start.
     pub fn frozen(&self) -> &BTreeMap<EventTime, Sums> {
         &self.frozen

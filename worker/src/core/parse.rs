@@ -134,9 +134,13 @@ impl<'a, const N: usize> Fields<'a, N> {
     }
 }
 
+/// A sign alone is no number, though the library reads it as none.
 fn int<I: atoi::FromRadix10SignedChecked>(field: &[u8]) -> Option<I> {
+    if !field.last()?.is_ascii_digit() {
+        return None;
+    }
     match I::from_radix_10_signed_checked(field) {
-        (Some(number), used) if used == field.len() && used > 0 => Some(number),
+        (Some(number), used) if used == field.len() => Some(number),
         _ => None,
     }
 }
@@ -195,7 +199,7 @@ mod tests {
         ];
         for (column, name) in names.into_iter().enumerate() {
             let mut fields: Vec<&str> = RIDE.split(',').collect();
-            for broken in ["", "x", "1x"] {
+            for broken in ["", "x", "1x", "+", "-"] {
                 fields[column] = broken;
                 assert_eq!(ride(fields.join(",").as_bytes()), Err(Invalid::Field(name)), "{broken:?}");
             }

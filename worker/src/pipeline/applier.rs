@@ -5,6 +5,7 @@
 //! ([`FromApplier::Rewind`]) and drops the batches that were read before that. A call whose answer was lost is
 //! made again; if it had been applied, the refusal shows the very offsets it was to reach, and all is well.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,10 +13,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures::future::try_join_all;
 use tokio::sync::{mpsc, oneshot};
 
-use super::locate::{LocateError, Located, Question, locate};
+use super::locate::{LocateError, Located, Question, applied, locate};
 use crate::core::batch::{Batch, Job};
 use crate::core::delta::Delta;
 use crate::core::join::Joiner;
+use crate::core::shard::Partition;
 use crate::core::time::EventTime;
 use crate::crash;
 use crate::metrics::Metrics;
@@ -38,6 +40,8 @@ pub enum ToApplier {
     },
     /// Find where to read; all batches before it have been applied or dropped.
     Locate(Vec<Question>),
+    /// Tell what all shards have applied.
+    AskApplied,
     /// Answer when all before it is done.
     Drain(oneshot::Sender<()>),
 }
@@ -46,6 +50,8 @@ pub enum ToApplier {
 pub enum FromApplier {
     /// The answer to a question.
     Located(Vec<Located>),
+    /// Offsets that all shards have applied.
+    Applied(BTreeMap<Partition, i64>),
     /// All batches of this generation are void.
     Rewind {
         /// The generation.
@@ -138,8 +144,12 @@ impl Applier {
                     self.apply(generation, &batch, oldest).await?;
                 }
                 ToApplier::Locate(questions) => {
-                    let located = self.locate(&questions).await?;
+                    let located = self.patiently(|| locate(&self.state, &self.sink, &questions)).await?;
                     self.tell(FromApplier::Located(located));
+                }
+                ToApplier::AskApplied => {
+                    let applied = self.patiently(|| applied(&self.state)).await?;
+                    self.tell(FromApplier::Applied(applied));
                 }
                 // Whoever asked may have given up waiting.
                 ToApplier::Drain(done) => _ = done.send(()),
@@ -214,11 +224,15 @@ impl Applier {
         }
     }
 
-    async fn locate(&self, questions: &[Question]) -> Result<Vec<Located>, ApplierError> {
+    /// Asks again while waiting helps.
+    async fn patiently<T, F>(&self, mut ask: impl FnMut() -> F) -> Result<T, ApplierError>
+    where
+        F: Future<Output = Result<T, LocateError>>,
+    {
         let mut pause = FIRST_PAUSE;
         loop {
-            match locate(&self.state, &self.sink, questions).await {
-                Ok(located) => return Ok(located),
+            match ask().await {
+                Ok(answer) => return Ok(answer),
                 Err(LocateError::State(error)) => self.wait_after(error, &mut pause).await?,
                 Err(error) if error.is_transient() => {
                     self.metrics.sink_errors.inc();
@@ -261,6 +275,6 @@ impl Applier {
 
 /// Whether the shard stands where the delta was to take it: this very call was applied, and its answer lost; or
 /// another worker has applied the same records.
-fn is_reached(delta: &Delta, offsets: &[(crate::core::shard::Partition, Option<i64>)]) -> bool {
+fn is_reached(delta: &Delta, offsets: &[(Partition, Option<i64>)]) -> bool {
     delta.moves.iter().zip(offsets).all(|(m, (_, offset))| *offset == Some(m.to))
 }

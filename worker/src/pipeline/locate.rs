@@ -1,7 +1,10 @@
 //! Where reading begins (I1, I4): what the shards and the range log say of a partition.
 
+use std::collections::BTreeMap;
+
 use futures::future::try_join_all;
 
+use crate::core::shard::{Partition, PartitionCounts};
 use crate::raw::range_log::{LogError, RangeLog};
 use crate::sink::Sink;
 use crate::source::Assigned;
@@ -75,10 +78,24 @@ pub async fn locate(state: &State, sink: &Sink, questions: &[Question]) -> Resul
     try_join_all(questions.iter().map(|question| one(sink, &views, question))).await
 }
 
+/// Offsets that all shards have applied, of the partitions that all have heard of.
+///
+/// # Errors
+/// Where the state fails.
+pub async fn applied(state: &State) -> Result<BTreeMap<Partition, i64>, LocateError> {
+    let views = try_join_all((0..state.shards()).map(|shard| state.view(shard))).await?;
+    let heard = views.first().map(|view| view.progress.keys().copied()).into_iter().flatten();
+    let least = |partition: Partition| {
+        let offsets = views.iter().map(|view| view.progress.get(&partition).map(|progress| progress.offset));
+        Some((partition, offsets.min().flatten()?))
+    };
+    Ok(heard.filter_map(least).collect())
+}
+
 async fn one(sink: &Sink, views: &[View], question: &Question) -> Result<Located, LocateError> {
-    let Assigned { partition, start, committed, .. } = question.assigned;
+    let Assigned { partition, low, start, committed, .. } = question.assigned;
     let log = RangeLog::new(sink.clone(), &question.topic, partition.index);
-    let origin = log.origin(start).await?;
+    let origin = log.origin(if was_added(views, partition) { low } else { start }).await?;
     let raw = match question.raw {
         true => Some(raw_start(&log, origin, committed).await?),
         false => None,
@@ -91,6 +108,12 @@ async fn one(sink: &Sink, views: &[View], question: &Question) -> Result<Located
         by_shard: views.iter().map(offset).collect(),
         raw,
     })
+}
+
+/// Whether the pipeline was there before the partition, and so has to read all of it.
+fn was_added(views: &[View], partition: Partition) -> bool {
+    let known = views.iter().fold(PartitionCounts::default(), |all, view| all.grown_to(view.known));
+    known != PartitionCounts::default() && !known.contains(partition)
 }
 
 /// The newest range may be unfinished, and then is to be written first. The group's offset tells that it is not:

@@ -5,7 +5,9 @@
 //! and no partition runs ahead of the watermark by more than `maxDrift` (I7). What cannot be handed on at once
 //! waits here, and meanwhile nothing is read.
 
+mod catch_up;
 mod lane;
+mod show;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,21 +19,30 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::catch_up::Elsewhere;
 use self::lane::{Lane, Phase};
 use super::applier::{FromApplier, SharedWatermark, ToApplier};
 use super::locate::{Located, Question};
 use crate::core::batch::{Batcher, Job};
 use crate::core::shard::Partition;
 use crate::core::time::Span;
+use crate::crash;
+use crate::http::Board;
 use crate::metrics::Metrics;
 use crate::raw::lane::Origin;
 use crate::raw::writer::{FromWriter, ToWriter};
-use crate::source::{Assigned, Change, Read, Source, SourceError};
+use crate::source::{Assigned, Change, Done, Read, Source, SourceError};
 
 /// Records read of one partition before the next is looked at.
 const BURST: usize = 1024;
 /// How long the source may take its time when there is nothing to do.
 const REST: Duration = Duration::from_millis(5);
+/// Partitions whose event times differ by less are about level: more than a ride lasts.
+const LEVEL: Span = Span::from_seconds(3600);
+/// A batch waits so many times longer than its linger time to fill, while there is something to read.
+const BACKLOG_LINGER: u32 = 10;
+/// How often the group is moved on where no raw file does it.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How the reader works.
 #[derive(Clone, Debug)]
@@ -44,8 +55,8 @@ pub struct ReaderSettings {
     pub chunk_linger: Option<Duration>,
     /// How long a partition stands at its end before it is idle.
     pub idle_timeout: Duration,
-    /// How far ahead of the watermark a partition may be.
-    pub max_drift: Span,
+    /// How far ahead of the watermark a partition may be; `None` where others are never waited for.
+    pub max_drift: Option<Span>,
     /// Whether raw rows are kept.
     pub raw: bool,
     /// Ends once all that was there when a partition came has been read.
@@ -70,6 +81,8 @@ pub struct Links {
     pub owns_first: watch::Sender<bool>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where to show how it is going.
+    pub board: Option<Board>,
 }
 
 /// Why the reader ended.
@@ -101,6 +114,8 @@ pub struct Reader<S> {
     generation: u64,
     incarnations: u64,
     tickets: u64,
+    elsewhere: Elsewhere,
+    committed: Instant,
 }
 
 impl<S: Source> Reader<S> {
@@ -121,6 +136,8 @@ impl<S: Source> Reader<S> {
             generation: 0,
             incarnations: 0,
             tickets: 0,
+            elsewhere: Elsewhere::default(),
+            committed: Instant::now(),
         }
     }
 
@@ -137,8 +154,8 @@ impl<S: Source> Reader<S> {
                 break Ended::Stopped;
             }
             let read = self.hand_on() && self.read_some()?;
-            self.cut_what_is_due();
-            if self.settings.until_caught_up && self.is_caught_up() {
+            self.cut_what_is_due(read);
+            if self.settings.until_caught_up && self.is_caught_up()? {
                 break Ended::CaughtUp;
             }
             rest = if read { Duration::ZERO } else { REST };
@@ -159,6 +176,9 @@ impl<S: Source> Reader<S> {
     pub fn drain(&mut self, deadline: Option<Instant>) -> Result<bool, SourceError> {
         let (applied, mut is_applied) = oneshot::channel();
         let (published, mut is_published) = oneshot::channel();
+        if !self.settings.raw {
+            self.out.push_back(Out::Applier(ToApplier::AskApplied));
+        }
         self.out.push_back(Out::Applier(ToApplier::Drain(applied)));
         self.out.push_back(Out::Writer(ToWriter::Drain(published)));
         let (mut waits_applied, mut waits_published) = (true, true);
@@ -178,6 +198,9 @@ impl<S: Source> Reader<S> {
 
     /// Serves the source and the other tasks for a moment, reading nothing.
     fn serve(&mut self, wait: Duration) -> Result<(), SourceError> {
+        if let Some(board) = &self.links.board {
+            board.beat();
+        }
         for change in self.source.poll(wait)? {
             match change {
                 Change::Assigned(assigned) => self.assigned(assigned),
@@ -192,15 +215,32 @@ impl<S: Source> Reader<S> {
                     }
                 }
                 FromApplier::Rewind { generation } => self.rewind(generation),
+                FromApplier::Applied(offsets) => self.applied(offsets),
             }
         }
         while let Ok(message) = self.links.from_writer.try_recv() {
             match message {
-                FromWriter::Published { partition, end } => self.source.commit(partition, end),
+                FromWriter::Published { partition, end } => {
+                    crash::point("raw::before-commit");
+                    self.source.commit(partition, end, Done::Published);
+                    crash::point("raw::after-commit");
+                }
                 FromWriter::Restart { partition, incarnation } => self.restart(partition, incarnation),
             }
         }
         Ok(())
+    }
+
+    /// Without raw rows the group stands where the shards stand.
+    fn applied(&mut self, offsets: BTreeMap<Partition, i64>) {
+        if !self.settings.raw {
+            for (partition, offset) in &offsets {
+                if self.lanes.get_mut(partition).is_some_and(|lane| lane.moves_group_to(*offset)) {
+                    self.source.commit(*partition, *offset, Done::Applied);
+                }
+            }
+        }
+        self.elsewhere.applied = offsets;
     }
 
     /// Whether this worker publishes the windows.
@@ -326,22 +366,31 @@ impl<S: Source> Reader<S> {
         true
     }
 
-    /// Reads a burst of the partition that is furthest behind and has something.
+    /// Reads a burst of the first partition in order that has something.
     fn read_some(&mut self) -> Result<bool, SourceError> {
-        let watermark = self.links.watermark.get();
-        let max_drift = self.settings.max_drift;
-        let mut order: Vec<_> = self.lanes.values().filter(|lane| lane.phase == Phase::Reading).collect();
-        let paused = order.iter().filter(|lane| lane.is_ahead(watermark, max_drift)).count();
-        self.links.metrics.paused_partitions.set(paused as i64);
-        order.retain(|lane| !lane.is_ahead(watermark, max_drift));
-        order.sort_by_key(|lane| lane.event_time());
-        let order: Vec<Partition> = order.into_iter().map(|lane| lane.assigned.partition).collect();
-        for partition in order {
+        for partition in self.reading_order() {
             if self.read_burst(partition)? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// The partitions that may be read, the one first whose next record was sent first: by Kafka's timestamp among
+    /// those that are about level in event time, else by event time. A fare is sent when its ride ends, but its
+    /// event time is the start: by event time alone fares would be read minutes ahead of their rides.
+    fn reading_order(&self) -> Vec<Partition> {
+        let (watermark, max_drift) = (self.links.watermark.get(), self.settings.max_drift);
+        let mut lanes: Vec<&Lane> = self.lanes.values().filter(|lane| lane.phase == Phase::Reading).collect();
+        let reading = lanes.len();
+        lanes.retain(|lane| max_drift.is_none_or(|max_drift| !lane.is_ahead(watermark, max_drift)));
+        self.links.metrics.paused_partitions.set((reading - lanes.len()) as i64);
+        let level = lanes.iter().filter_map(|lane| lane.event_time()).min().map(|least| least.plus(LEVEL));
+        lanes.sort_by_key(|lane| {
+            let ahead = lane.event_time().filter(|time| level.is_some_and(|level| *time > level));
+            (ahead, lane.timestamp(), lane.event_time())
+        });
+        lanes.into_iter().map(|lane| lane.assigned.partition).collect()
     }
 
     fn read_burst(&mut self, partition: Partition) -> Result<bool, SourceError> {
@@ -376,17 +425,22 @@ impl<S: Source> Reader<S> {
         }
     }
 
-    fn cut_what_is_due(&mut self) {
+    fn cut_what_is_due(&mut self, has_more: bool) {
         let idle_timeout = self.settings.idle_timeout;
         for lane in self.lanes.values_mut() {
             if lane.falls_idle(idle_timeout) {
                 self.batch_since.get_or_insert_with(Instant::now);
             }
         }
+        if !self.settings.raw && self.committed.elapsed() >= COMMIT_INTERVAL {
+            self.committed = Instant::now();
+            self.out.push_back(Out::Applier(ToApplier::AskApplied));
+        }
         let waited = self.batch_since.map_or(Duration::ZERO, |since| since.elapsed());
         let full = self.batcher.records() >= self.settings.batch_records;
+        let linger = self.settings.linger.saturating_mul(if has_more { BACKLOG_LINGER } else { 1 });
         // A batch that cannot be handed on yet keeps filling instead.
-        if full || (waited >= self.settings.linger && self.batch_since.is_some() && self.out.is_empty()) {
+        if full || (waited >= linger && self.batch_since.is_some() && self.out.is_empty()) {
             self.cut_batch();
         }
         if let Some(linger) = self.settings.chunk_linger {
@@ -414,23 +468,5 @@ impl<S: Source> Reader<S> {
                 self.out.push_back(Out::Writer(ToWriter::Rows { partition, incarnation, chunk }));
             }
         }
-    }
-
-    fn observe_lag(&self) {
-        let watermark = self.links.watermark.get();
-        for (partition, lane) in &self.lanes {
-            let labels = [partition.topic.name(), &partition.index.to_string()];
-            if let (Some(position), Some(high)) = (lane.position(), self.source.high(*partition)) {
-                self.links.metrics.lag_records.with_label_values(&labels).set((high - position).max(0));
-            }
-            if let (Some(time), Some(watermark)) = (lane.event_time(), watermark) {
-                let ahead = time.since(watermark).seconds();
-                self.links.metrics.lag_seconds.with_label_values(&labels).set(ahead);
-            }
-        }
-    }
-
-    fn is_caught_up(&self) -> bool {
-        !self.lanes.is_empty() && self.out.is_empty() && self.lanes.values().all(Lane::is_caught_up)
     }
 }

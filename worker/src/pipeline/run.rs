@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::applier::{Applier, ApplierError, SharedWatermark};
 use super::reader::{Ended, Links, Reader, ReaderSettings};
 use crate::core::batch::Job;
+use crate::http::Board;
 use crate::metrics::Metrics;
 use crate::raw::writer::{Limits, Writer, WriterError};
 use crate::results::publisher::{PublishError, Publisher};
@@ -43,6 +44,8 @@ pub struct Pipeline {
     pub drain_timeout: Option<Duration>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where the reader shows how it is doing.
+    pub board: Option<Board>,
 }
 
 /// Why a job ended before it was told to.
@@ -115,6 +118,7 @@ impl Pipeline {
             watermark,
             owns_first,
             metrics: self.metrics.clone(),
+            board: self.board.clone(),
         };
         let reader = Reader::new(source, self.reader.clone(), links, self.job.clone(), self.state.shards());
 
@@ -133,7 +137,7 @@ impl Pipeline {
         if let (State::Memory(state), Ended::CaughtUp) = (&self.state, finished.ended) {
             state.finish();
         }
-        if was_publisher && finished.drained {
+        if finished.drained && (was_publisher || finished.ended == Ended::CaughtUp) {
             publisher.publish_closed().await?;
         }
         Ok(finished)

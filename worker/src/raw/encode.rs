@@ -5,6 +5,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
@@ -46,7 +47,10 @@ impl ParquetFile {
     /// # Errors
     /// Where Parquet cannot hold the schema.
     pub fn new(schema: SchemaRef) -> Result<Self, ParquetError> {
-        let writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties()))?;
+        // Arrow's own schema in the footer would have some readers see a type that others do not know, such as
+        // its 64-bit decimal; Parquet's types say all there is to say.
+        let options = ArrowWriterOptions::new().with_properties(properties()).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options)?;
         Ok(ParquetFile { writer, rows: 0 })
     }
 

@@ -14,8 +14,9 @@ use bytes::Bytes;
 
 use crate::sink::{Put, Sink, SinkError};
 
-/// Entries kept behind the newest, for a person who looks.
-const KEPT: usize = 8;
+/// Entries that are kept, the newest among them. What is older is of no meaning: it may be a creation that came
+/// too late.
+pub const KEPT: usize = 8;
 
 /// Offsets from `start` up to but without `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,15 +74,25 @@ impl RangeLog {
     /// # Errors
     /// Where the sink cannot be reached.
     pub async fn origin(&self, proposed: i64) -> Result<i64, LogError> {
-        let path = format!("{}/origin", self.folder);
         loop {
-            if let Some(content) = self.sink.read(&path).await? {
-                return parse(&path, &content);
+            if let Some(origin) = self.origin_if_set().await? {
+                return Ok(origin);
             }
-            if self.sink.put_if_absent(&path, proposed.to_string().into()).await? == Put::Created {
+            let content = proposed.to_string().into();
+            if self.sink.put_if_absent(&self.origin_path(), content).await? == Put::Created {
                 return Ok(proposed);
             }
         }
+    }
+
+    /// The offset from which the pipeline reads, if one is set.
+    ///
+    /// # Errors
+    /// Where the sink cannot be reached.
+    pub async fn origin_if_set(&self) -> Result<Option<i64>, LogError> {
+        let path = self.origin_path();
+        let content = self.sink.read(&path).await?;
+        content.map(|content| parse(&path, &content)).transpose()
     }
 
     /// The newest range, finished or not.
@@ -152,6 +163,10 @@ impl RangeLog {
         let mut starts: Vec<i64> = entries.iter().filter_map(|entry| name(&entry.path)).collect();
         starts.sort_unstable();
         Ok(starts)
+    }
+
+    fn origin_path(&self) -> String {
+        format!("{}/origin", self.folder)
     }
 
     fn path(&self, start: i64) -> String {

@@ -19,7 +19,7 @@ use crate::state::{State, StateError};
 
 /// How long after its file a window stays in the state: longer than any worker can be stopped and come back
 /// with a window that it was about to write, and long enough to prove the file against the state.
-const KEEP: Span = Span::from_seconds(24 * 3600);
+pub const KEEP: Span = Span::from_seconds(24 * 3600);
 
 /// Why windows could not be published this time.
 #[derive(Debug, thiserror::Error)]

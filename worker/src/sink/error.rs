@@ -150,7 +150,8 @@ impl From<opendal::Error> for Fault {
                 .advise("create the bucket, or correct its name, endpoint or region"),
             RateLimited => Fault::new(Category::Unreachable, cause),
             IsADirectory | NotADirectory => Fault::new(Category::Conflict, cause),
-            _ if cause.contains("credential") => denied_by_s3(cause),
+            // Signing failed before anything was sent, or versitygw does not know the key.
+            _ if cause.contains("credential") || cause.contains("UserNotFound") => denied_by_s3(cause),
             _ if s3_is_full(&cause) => {
                 Fault::new(Category::Full, cause).advise("enlarge the store or its quota")
             }
@@ -178,6 +179,8 @@ impl From<HdfsError> for Fault {
             HdfsError::AlreadyExists(_) | HdfsError::IsADirectoryError(_) => {
                 Fault::new(Category::Conflict, cause)
             }
+            // Gone between two steps.
+            HdfsError::FileNotFound(_) => Fault::new(Category::Conflict, cause).transient(),
             HdfsError::SASLError(_) | HdfsError::GSSAPIError(..) | HdfsError::NoSASLMechanism => {
                 Fault::new(Category::Denied, cause)
                     .advise("check the Kerberos ticket or keytab and HADOOP_CONF_DIR")
@@ -227,7 +230,7 @@ fn refused_by_namenode(class: &str, cause: String) -> Fault {
 }
 
 fn denied_by_s3(cause: String) -> Fault {
-    let unknown = ["InvalidAccessKeyId", "SignatureDoesNotMatch", "credential"];
+    let unknown = ["InvalidAccessKeyId", "SignatureDoesNotMatch", "UserNotFound", "credential"];
     let advice = if unknown.iter().any(|code| cause.contains(code)) {
         "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or the role of the service account"
     } else {
@@ -265,4 +268,47 @@ fn io_source(error: &opendal::Error) -> Option<io::Error> {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(io.kind(), io.to_string()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(class: &str, message: &str) -> Fault {
+        Fault::from(HdfsError::RPCError(class.to_owned(), message.to_owned()))
+    }
+
+    #[test]
+    fn what_a_namenode_refuses_is_told_apart() {
+        let namenode = "org.apache.hadoop.hdfs.server.namenode.SafeModeException";
+        let fault = refused(namenode, "Cannot create file. Name node is in safe mode.");
+        assert_eq!(fault.category, Category::Unreachable);
+        assert!(fault.is_transient());
+
+        let access = "org.apache.hadoop.security.AccessControlException";
+        let fault = refused(access, "Permission denied: user=u, access=WRITE\n\tat o.a.h");
+        assert_eq!(fault.category, Category::Denied);
+        assert!(!fault.to_string().contains("o.a.h"), "no stack trace");
+
+        let quota = "org.apache.hadoop.hdfs.protocol.DSQuotaExceededException";
+        assert_eq!(refused(quota, "quota").category, Category::Full);
+
+        let full = "File /a could only be written to 0 of the 1 minReplication nodes.";
+        let fault = refused("java.io.IOException", full);
+        assert_eq!(fault.category, Category::Full);
+        assert!(fault.is_transient());
+
+        assert_eq!(refused("java.io.IOException", "?").category, Category::Other);
+    }
+
+    #[test]
+    fn the_operating_systems_errors_are_told_apart() {
+        let of = |kind| Fault::from(io::Error::from(kind)).category;
+        assert_eq!(of(io::ErrorKind::StorageFull), Category::Full);
+        assert_eq!(of(io::ErrorKind::QuotaExceeded), Category::Full);
+        assert_eq!(of(io::ErrorKind::PermissionDenied), Category::Denied);
+        assert_eq!(of(io::ErrorKind::ReadOnlyFilesystem), Category::Denied);
+        assert_eq!(of(io::ErrorKind::IsADirectory), Category::Conflict);
+        assert_eq!(of(io::ErrorKind::StaleNetworkFileHandle), Category::Unreachable);
+    }
 }

@@ -1,11 +1,10 @@
 //! A directory of a local or mounted file system.
 //!
 //! A file is written whole to a temporary name, made durable, and then given its final name by one
-//! system call. `link(2)` does that for [`put_if_absent`](Fs::put_if_absent): it is atomic, it fails
-//! with EEXIST if the name is taken, by whatever, and unlike `renameat2(RENAME_NOREPLACE)` POSIX has
-//! it and NFS too. `rename(2)` does it for [`replace`](Fs::replace): atomic as well, and at no moment
-//! is the name absent. A reader finds either nothing or all of it, since the bytes were there before
-//! the name.
+//! system call. `link(2)` does that for `put_if_absent`: it is atomic, it fails with EEXIST if the name
+//! is taken, by whatever, and unlike `renameat2(RENAME_NOREPLACE)` POSIX has it and NFS too. `rename(2)`
+//! does it for `replace`: atomic as well, and at no moment is the name absent. A reader finds either
+//! nothing or all of it, since the bytes were there before the name.
 //!
 //! Durability: the file is synced before it gets its name, and then every directory from its own up
 //! to the root, since one of them may be new, made by us or by a racing writer that has not synced it

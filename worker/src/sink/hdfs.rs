@@ -203,16 +203,21 @@ impl Hdfs {
 
     async fn files_below(&self, dir: &str) -> Result<Vec<FileStatus>, Fault> {
         let dir = self.absolute(dir);
-        let mut listed = retry::transient(|| async {
+        retry::transient(|| async {
+            let mut files = Vec::new();
             if self.status(&dir).await?.is_none() {
-                return Ok(Vec::new());
+                return Ok(files);
             }
-            // A directory that vanishes while it is listed is a transient fault: the list begins anew.
-            Ok(self.client.list_status(&dir, true).await?)
+            let below = self.client.list_status_iter(&dir, true);
+            // A directory that vanishes meanwhile is a transient fault: the list begins anew.
+            while let Some(status) = retry::call(async { below.next().await.transpose() }).await? {
+                if !status.isdir {
+                    files.push(status);
+                }
+            }
+            Ok(files)
         })
-        .await?;
-        listed.retain(|status| !status.isdir);
-        Ok(listed)
+        .await
     }
 
     async fn make_dir(&self, dir: &str) -> Result<(), Fault> {

@@ -7,11 +7,13 @@
 //!
 //! # When a reply is lost
 //!
-//! The retry of a PUT that had succeeded is answered 412, that of a completion 404 (the upload is
-//! gone) or 412. Neither says whose file is there, so we look: a file that is there is whole, and the
+//! The retry of a PUT that had succeeded is answered 412. That of a completion is answered 200 where
+//! the store remembers the upload (AWS does for a while): it was ours. Else it is 404, the upload is
+//! gone, or 412. Those do not say whose file is there, so we look: one that is there is whole, and the
 //! outcome is `Put::Exists`, which promises just that. For files whose bytes follow from their name
 //! (I3) that is success; a range-log entry (I4), whose bytes do not, is read by its writer anyway.
-//! If no file is there, then what refused us is gone again, and the failure is reported as transient.
+//! If no file is there, what refused us is gone again; if we were to replace, twice with the same
+//! bytes is as good as once. Both start over, once more.
 //!
 //! # What a store must do
 //!
@@ -72,16 +74,27 @@ impl S3 {
     }
 
     pub(super) async fn put(&self, path: &str, bytes: Bytes, mode: Mode) -> Result<Put, Fault> {
+        match self.put_once(path, bytes.clone(), mode).await? {
+            Some(put) => Ok(put),
+            None => self.put_once(path, bytes, mode).await?.ok_or_else(|| {
+                let cause = "refused on account of a file or an upload that is not there";
+                Fault::new(Category::Conflict, cause).transient()
+            }),
+        }
+    }
+
+    /// `None`: undecided, start over.
+    async fn put_once(&self, path: &str, bytes: Bytes, mode: Mode) -> Result<Option<Put>, Fault> {
         crash_point("sink::before-upload");
         let put = if bytes.len() <= SINGLE_PUT {
             crash_point("sink::before-publish");
-            put_once(&self.objects.0, path, bytes, mode).await
+            put_object(&self.objects.0, path, bytes, mode).await
         } else {
             self.put_in_parts(path, bytes, mode).await
         };
         crash_point("sink::after-publish");
         match put {
-            Ok(()) => Ok(Put::Created),
+            Ok(()) => Ok(Some(Put::Created)),
             Err(error) => self.look(path, mode, error).await,
         }
     }
@@ -104,20 +117,14 @@ impl S3 {
     }
 
     /// Decides what a failed put means: see "When a reply is lost".
-    async fn look(&self, path: &str, mode: Mode, error: opendal::Error) -> Result<Put, Fault> {
-        let undecided = match error.kind() {
-            ErrorKind::ConditionNotMatch => true,
-            // Not of the bucket, which is ConfigInvalid: of the upload.
-            ErrorKind::NotFound => true,
-            _ => false,
-        };
-        if !undecided {
-            return Err(error.into());
+    async fn look(&self, path: &str, mode: Mode, error: opendal::Error) -> Result<Option<Put>, Fault> {
+        match error.kind() {
+            // NotFound is the upload; a bucket that is not there is ConfigInvalid.
+            ErrorKind::ConditionNotMatch | ErrorKind::NotFound => {}
+            _ => return Err(error.into()),
         }
-        match mode {
-            Mode::IfAbsent if self.objects.stat(path).await?.is_some() => Ok(Put::Exists),
-            _ => Err(Fault::new(Category::Conflict, error.message()).transient()),
-        }
+        let is_there = mode == Mode::IfAbsent && self.objects.stat(path).await?.is_some();
+        Ok(is_there.then_some(Put::Exists))
     }
 
     pub(super) async fn sweep(&self, older_than: Duration) -> Result<Swept, Fault> {
@@ -128,7 +135,7 @@ impl S3 {
     }
 }
 
-async fn put_once(op: &Operator, path: &str, bytes: Bytes, mode: Mode) -> opendal::Result<()> {
+async fn put_object(op: &Operator, path: &str, bytes: Bytes, mode: Mode) -> opendal::Result<()> {
     let options =
         opendal::options::WriteOptions { if_not_exists: mode == Mode::IfAbsent, ..Default::default() };
     op.write_options(path, bytes, options).await?;
@@ -152,8 +159,8 @@ async fn write_parts(writer: &mut Writer, bytes: Bytes) -> opendal::Result<()> {
 /// Proves that the bucket can be written and that the store honours the condition.
 async fn probe(op: &Operator) -> Result<(), Fault> {
     let path = name::temporary();
-    put_once(op, &path, Bytes::from_static(b"probe"), Mode::IfAbsent).await?;
-    let again = put_once(op, &path, Bytes::from_static(b"again"), Mode::IfAbsent).await;
+    put_object(op, &path, Bytes::from_static(b"probe"), Mode::IfAbsent).await?;
+    let again = put_object(op, &path, Bytes::from_static(b"again"), Mode::IfAbsent).await;
     op.delete(&path).await?;
     match again {
         Err(error) if error.kind() == ErrorKind::ConditionNotMatch => Ok(()),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::{Assigned, Change, Read, Record, Source, SourceError};
+use super::{Assigned, Change, Done, Read, Record, Source, SourceError};
 use crate::core::shard::{Partition, PartitionCounts, Topic};
 
 const BUFFER: usize = 256 << 10;
@@ -79,14 +79,15 @@ impl FileSource {
 }
 
 impl Source for FileSource {
-    fn poll(&mut self, _wait: Duration) -> Result<Vec<Change>, SourceError> {
+    fn poll(&mut self, wait: Duration) -> Result<Vec<Change>, SourceError> {
         if std::mem::replace(&mut self.announced, true) {
+            std::thread::sleep(wait);
             return Ok(Vec::new());
         }
         let all = self.known().partitions().map(|partition| Assigned {
             partition,
             low: 0,
-            high: i64::MAX,
+            high: self.target(partition),
             committed: None,
             start: 0,
         });
@@ -113,7 +114,7 @@ impl Source for FileSource {
         Ok(Read::Records(max))
     }
 
-    fn commit(&mut self, _partition: Partition, _offset: i64) {}
+    fn commit(&mut self, _partition: Partition, _offset: i64, _done: Done) {}
 
     fn known(&self) -> PartitionCounts {
         PartitionCounts { rides: self.rides.len() as i32, fares: self.fares.len() as i32 }
@@ -121,6 +122,15 @@ impl Source for FileSource {
 
     fn high(&self, _partition: Partition) -> Option<i64> {
         None
+    }
+
+    fn is_published(&mut self, partitions: &[Partition]) -> Result<bool, SourceError> {
+        Ok(partitions.is_empty())
+    }
+
+    /// The end of a file is known when it is reached.
+    fn target(&self, _partition: Partition) -> i64 {
+        i64::MAX
     }
 
     fn topic(&self, topic: Topic) -> &str {

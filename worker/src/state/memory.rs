@@ -47,6 +47,7 @@ impl MemoryState {
             known: shard.known(),
             watermark: shard.watermark(),
             books: *shard.books(),
+            waiting: shard.waiting() as u64,
         }
     }
 

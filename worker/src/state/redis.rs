@@ -12,11 +12,12 @@
 //! …:books             hash: topic and outcome → records
 //! ```
 //!
-//! An ACL user needs no more than this (a Cluster's also `+cluster|slots`):
+//! An ACL user needs no more than this (a Cluster's also `+cluster|slots`; where the URL names a database,
+//! `+select`):
 //!
 //! ```text
 //! ~tipstream:{<pipeline>/* -@all +info +evalsha +script|load
-//! +hget +hmget +hgetall +hkeys +hset +hdel +hincrby +zadd +zrem +zrangebyscore
+//! +hget +hmget +hgetall +hkeys +hlen +hset +hdel +hincrby +zadd +zrem +zrangebyscore
 //! +append +strlen +getrange +del
 //! ```
 
@@ -28,16 +29,19 @@ use std::sync::Arc;
 use redis::{FromRedisValue, Script, Value};
 
 use self::link::Link;
-pub use self::link::{RedisConfig, RedisMode};
+pub use self::link::{ClientPem, RedisConfig, RedisMode};
 use super::{Frozen, Reply, StateError, View};
 use crate::core::delta::Delta;
 use crate::core::fold::Refused;
 use crate::core::time::EventTime;
 use crate::core::window::Rules;
 
-/// Several values of one moment. Not by MULTI, which a full server refuses, even for reads.
-const VIEW: &str =
-    "local all = {} for i, key in ipairs(KEYS) do all[i] = redis.call('HGETALL', key) end return all";
+/// Several values of one moment. Not by MULTI, which a full server refuses, even for reads. What is pending has a
+/// field of no id that keeps it a table (`apply.lua`).
+const VIEW: &str = "local meta, progress, books, pending = unpack(KEYS) \
+    local all = function(key) return redis.call('HGETALL', key) end \
+    local waiting = math.max(0, redis.call('HLEN', pending) - 1) \
+    return {all(meta), all(progress), all(books), waiting}";
 const FROZEN: &str =
     "return {redis.call('HGET', KEYS[1], 'watermark'), redis.call('HGET', KEYS[2], ARGV[1])}";
 
@@ -154,10 +158,11 @@ impl RedisState {
 
     pub(super) async fn view(&self, shard: u16) -> Result<View, StateError> {
         let mut call = self.scripts.view.prepare_invoke();
-        for part in ["meta", "progress", "books"] {
+        for part in ["meta", "progress", "books", "pending"] {
             call.key(self.key(shard, part));
         }
-        let (meta, progress, books) = call.invoke_async(&mut self.link.clone()).await.map_err(link::error)?;
+        let (meta, progress, books, waiting) =
+            call.invoke_async(&mut self.link.clone()).await.map_err(link::error)?;
         let view = wire::Meta::read(meta)?;
         if let Some(held) = view.fingerprint.filter(|held| *held != self.fingerprint) {
             return Err(self.other(held));
@@ -167,6 +172,7 @@ impl RedisState {
             known: view.known,
             watermark: view.watermark,
             books: wire::books(books)?,
+            waiting,
         })
     }
 

@@ -12,7 +12,7 @@ use crate::twins::Twins;
 
 /// The rules of state/redis.rs.
 const LEAST_RULES: &str = "~tipstream:{default.access/* -@all +info +evalsha +script|load \
-    +hget +hmget +hgetall +hkeys +hset +hdel +hincrby +zadd +zrem +zrangebyscore \
+    +hget +hmget +hgetall +hkeys +hlen +hset +hdel +hincrby +zadd +zrem +zrangebyscore \
     +append +strlen +getrange +del";
 
 fn with_password(folder: &Folder) -> Result<Redis> {

@@ -24,7 +24,14 @@ pub(crate) fn start(folder: &Folder) -> Result<Redis> {
 
 pub(crate) fn config(redis: &Redis) -> RedisConfig {
     let ca = redis.certificates().map(|certificates| std::fs::read(certificates.ca()).unwrap());
-    RedisConfig { mode: RedisMode::Standalone, urls: vec![redis.url()], username: None, password: None, ca }
+    RedisConfig {
+        mode: RedisMode::Standalone,
+        urls: vec![redis.url()],
+        username: None,
+        password: None,
+        ca,
+        client: None,
+    }
 }
 
 pub(crate) fn identity(pipeline: &str) -> Identity {

@@ -1,5 +1,7 @@
 //! A grid that answers for most points without a look at a polygon.
 
+use std::collections::HashMap;
+
 use geo::{BoundingRect, Coord, Intersects, Line, LinesIter, Rect};
 
 use super::{Neighbourhood, Place};
@@ -11,12 +13,32 @@ const SIDE: usize = 512;
 /// rounding of the division that finds the cell of a point.
 const MARGIN: f64 = 1e-6;
 
+/// What is known of a cell in four bytes, so that the cells of a city stay in the processor's cache.
 #[derive(Clone, Copy)]
-enum Cell {
-    /// All of it is here.
+struct Cell(u32);
+
+impl Cell {
+    const TEST: u32 = 1 << 31;
+
+    /// All of it is at `place`.
+    const fn all(place: Place) -> Self {
+        Cell(place.index() as u32)
+    }
+
+    /// Polygons have to be tested: those of this list of [`Grid::candidates`], in the order of the file.
+    const fn test(list: usize) -> Self {
+        Cell(Self::TEST | list as u32)
+    }
+
+    const fn list(self) -> Option<usize> {
+        if self.0 & Self::TEST == 0 { None } else { Some((self.0 ^ Self::TEST) as usize) }
+    }
+}
+
+/// What is found out of a cell.
+enum Class {
     All(Place),
-    /// Polygons to test, in the order of the file: a range of `Grid::candidates`.
-    Test { start: u32, len: u32 },
+    Test(Vec<Place>),
 }
 
 pub(super) struct Grid {
@@ -24,7 +46,8 @@ pub(super) struct Grid {
     cells_per_lon: f64,
     cells_per_lat: f64,
     cells: Vec<Cell>,
-    candidates: Vec<Place>,
+    /// Each list once: few borders meet anywhere.
+    candidates: Vec<Vec<Place>>,
 }
 
 impl Grid {
@@ -34,13 +57,23 @@ impl Grid {
             bounds,
             cells_per_lon: SIDE as f64 / bounds.width(),
             cells_per_lat: SIDE as f64 / bounds.height(),
-            cells: vec![Cell::All(Place::OTHER); SIDE * SIDE],
+            cells: vec![Cell::all(Place::OTHER); SIDE * SIDE],
             candidates: Vec::new(),
         };
         let crossed: Vec<Vec<bool>> = all.iter().map(|n| grid.crossed_by(n)).collect();
+        let mut lists = HashMap::new();
         for index in 0..grid.cells.len() {
-            grid.cells[index] = grid.classify(all, &crossed, index);
+            grid.cells[index] = match grid.classify(all, &crossed, index) {
+                Class::All(place) => Cell::all(place),
+                Class::Test(tests) => {
+                    let next = lists.len();
+                    Cell::test(*lists.entry(tests).or_insert(next))
+                }
+            };
         }
+        let mut candidates: Vec<(Vec<Place>, usize)> = lists.into_iter().collect();
+        candidates.sort_unstable_by_key(|(_, list)| *list);
+        grid.candidates = candidates.into_iter().map(|(tests, _)| tests).collect();
         grid
     }
 
@@ -49,14 +82,10 @@ impl Grid {
         if !self.bounds.intersects(&at) {
             return Place::OTHER;
         }
-        match self.cells[self.row(at.y) * SIDE + self.column(at.x)] {
-            Cell::All(place) => place,
-            Cell::Test { start, len } => self.candidates[start as usize..(start + len) as usize]
-                .iter()
-                .copied()
-                .find(|place| contains(&all[usize::from(place.index())], at))
-                .unwrap_or(Place::OTHER),
-        }
+        let cell = self.cells[self.row(at.y) * SIDE + self.column(at.x)];
+        let Some(list) = cell.list() else { return Place::new(cell.0 as u16) };
+        let mut candidates = self.candidates[list].iter().copied();
+        candidates.find(|place| contains(&all[usize::from(place.index())], at)).unwrap_or(Place::OTHER)
     }
 
     fn column(&self, lon: f64) -> usize {
@@ -96,26 +125,24 @@ impl Grid {
 
     /// A polygon whose border does not cross a cell holds all of it or nothing, so its centre tells. The first
     /// polygon in the order of the file that holds all of the cell ends the search.
-    fn classify(&mut self, all: &[Neighbourhood], crossed: &[Vec<bool>], index: usize) -> Cell {
+    fn classify(&self, all: &[Neighbourhood], crossed: &[Vec<bool>], index: usize) -> Class {
         let centre = self.cell(index).center();
-        let start = self.candidates.len();
-        let mut whole = Place::OTHER;
+        let mut tests = Vec::new();
+        let mut whole = None;
         for (number, neighbourhood) in all.iter().enumerate() {
             let place = Place::new(number as u16);
             if crossed[number][index] {
-                self.candidates.push(place);
+                tests.push(place);
             } else if contains(neighbourhood, centre) {
-                whole = place;
+                whole = Some(place);
                 break;
             }
         }
-        if self.candidates.len() == start {
-            return Cell::All(whole);
+        if tests.is_empty() {
+            return Class::All(whole.unwrap_or(Place::OTHER));
         }
-        if whole != Place::OTHER {
-            self.candidates.push(whole);
-        }
-        Cell::Test { start: start as u32, len: (self.candidates.len() - start) as u32 }
+        tests.extend(whole);
+        Class::Test(tests)
     }
 }
 

@@ -31,6 +31,10 @@ pub(super) struct Lane {
     pub(super) chunk_since: Option<Instant>,
     pub(super) end_since: Option<Instant>,
     first_event_time: Option<EventTime>,
+    /// Kafka's timestamp of the last record read.
+    timestamp: Option<i64>,
+    /// Where the group stands by what the shards have applied.
+    applied: i64,
 }
 
 impl Lane {
@@ -45,6 +49,8 @@ impl Lane {
             chunk_since: None,
             end_since: None,
             first_event_time: None,
+            timestamp: None,
+            applied: 0,
         }
     }
 
@@ -76,6 +82,7 @@ impl Lane {
     /// Parses a record once, for the state and for the raw rows, each if it has not had it before.
     pub(super) fn take(&mut self, batcher: &mut Batcher, metrics: &Metrics, record: &Record<'_>) {
         let Record { offset, timestamp, value } = *record;
+        self.timestamp = timestamp;
         let cursor = self.cursor.as_mut().filter(|cursor| offset >= cursor.position());
         let chunk = self.chunk.as_mut().filter(|chunk| offset >= chunk.to);
         if chunk.is_some() && self.chunk_since.is_none() {
@@ -139,8 +146,17 @@ impl Lane {
         Some(std::mem::replace(chunk, next))
     }
 
+    /// Whether it is news that the shards have applied all below `offset`.
+    pub(super) fn moves_group_to(&mut self, offset: i64) -> bool {
+        offset > std::mem::replace(&mut self.applied, offset)
+    }
+
     pub(super) fn event_time(&self) -> Option<EventTime> {
         self.cursor.as_ref().and_then(Cursor::max_event_time)
+    }
+
+    pub(super) fn timestamp(&self) -> Option<i64> {
+        self.timestamp
     }
 
     pub(super) fn position(&self) -> Option<i64> {

@@ -1,5 +1,6 @@
 //! The connection: one server, a Sentinel's master, or a Cluster.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
-    Client, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline, RedisError, RedisFuture,
-    ServerErrorKind, TlsCertificates, TlsMode, Value,
+    Client, ClientTlsConfig, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline, RedisError,
+    RedisFuture, ServerErrorKind, TlsCertificates, TlsMode, Value,
 };
 use tokio::sync::Mutex;
 
@@ -33,6 +34,23 @@ pub struct RedisConfig {
     pub password: Option<String>,
     /// PEM of the CA that signed the servers' certificates; `None`: the public ones.
     pub ca: Option<Vec<u8>>,
+    /// What is shown to servers that want to see a certificate.
+    pub client: Option<ClientPem>,
+}
+
+/// A certificate and its private key, in PEM.
+#[derive(Clone)]
+pub struct ClientPem {
+    /// The certificate.
+    pub certificate: Vec<u8>,
+    /// The key.
+    pub key: Vec<u8>,
+}
+
+impl fmt::Debug for ClientPem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientPem")
+    }
 }
 
 /// The shape of a Redis installation.
@@ -125,7 +143,11 @@ fn nodes(config: &RedisConfig) -> Result<Vec<ConnectionInfo>, StateError> {
 }
 
 fn certificates(config: &RedisConfig) -> TlsCertificates {
-    TlsCertificates { client_tls: None, root_cert: config.ca.clone() }
+    let client_tls = config
+        .client
+        .clone()
+        .map(|ClientPem { certificate, key }| ClientTlsConfig { client_cert: certificate, client_key: key });
+    TlsCertificates { client_tls, root_cert: config.ca.clone() }
 }
 
 fn uses_tls(config: &RedisConfig) -> bool {

@@ -1,0 +1,108 @@
+"""A reader beside the writers: lists the directory again and again, and holds it to what every reader relies on.
+
+What is under a data path is whole Parquet, stays as it is, and no row is there twice.
+"""
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import tree as output
+
+ORIGIN = {
+    "rides": ["kafka_partition", "kafka_offset"],
+    "fares": ["kafka_partition", "kafka_offset"],
+    "invalid": ["topic", "partition", "offset"],
+    "tips": ["window_start", "stop_nbhd"],
+}
+
+
+@dataclass
+class File:
+    kind: str
+    state: tuple
+    digest: bytes
+    rows: list
+
+
+class Watcher:
+    def __init__(self, root, may_merge=False):
+        self.root, self.may_merge = root, may_merge
+        self.files = {}
+        self.owners = {}  # (kind, row) → path
+        self.looks = 0
+
+    def look(self):
+        """The faults of one look at the directory."""
+        self.looks += 1
+        if not os.path.isdir(self.root):
+            return []
+        tree = output.scan(self.root)
+        faults = [f"{path} is not a data file" for path in tree.strangers]
+        listed = {path: kind for kind, paths in tree.files.items() for path in paths}
+        faults += self._gone(listed)
+        for path, kind in listed.items():
+            faults += self._seen(path, kind)
+        return faults
+
+    def _gone(self, listed):
+        gone = [path for path in self.files if path not in listed]
+        for path in gone:
+            file = self.files.pop(path)
+            for row in file.rows:
+                self.owners.pop((file.kind, row), None)
+        return [] if self.may_merge else [f"{path} has disappeared" for path in gone]
+
+    def _seen(self, path, kind):
+        full = os.path.join(self.root, path)
+        known = self.files.get(path)
+        try:
+            status = os.stat(full)
+            state = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if known and known.state == state:
+                return []
+            with open(full, "rb") as file:
+                data = file.read()
+        except FileNotFoundError:
+            return [] if self.may_merge else [f"{path} has disappeared"]
+        digest = hashlib.sha256(data).digest()
+        if known:
+            # Written again with the same bytes is no change.
+            known.state = state
+            return [] if known.digest == digest else [f"{path} has changed"]
+        return self._read(path, kind, state, digest, data)
+
+    def _read(self, path, kind, state, digest, data):
+        try:
+            table = pq.read_table(pa.BufferReader(data))
+            rows = list(zip(*(table[name].to_pylist() for name in ORIGIN[kind])))
+        except (pa.ArrowException, KeyError, OSError) as error:
+            return [f"{path} ({len(data)} bytes) is not whole: {error}"]
+        self.files[path] = File(kind, state, digest, rows)
+        twice = []
+        for row in rows:
+            owner = self.owners.setdefault((kind, row), path)
+            if owner != path:
+                twice.append(f"{kind} row {row} is in {owner} and in {path}")
+        if len(set(rows)) != len(rows):
+            twice.append(f"{path} has a row twice")
+        return twice[:3]
+
+
+def run(arguments):
+    watcher = Watcher(arguments.output, arguments.may_merge)
+    while True:
+        # One more look after the end.
+        last = os.path.exists(arguments.until)
+        faults = watcher.look()
+        if faults:
+            print("\n".join(faults))
+            return 1
+        if last:
+            print(f"{watcher.looks} looks, {len(watcher.files)} files, {len(watcher.owners)} rows")
+            return 0
+        time.sleep(arguments.interval)

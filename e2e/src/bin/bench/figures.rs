@@ -1,0 +1,172 @@
+//! How each figure is measured.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tips_e2e::kafka::{Kafka, KafkaOptions};
+use tips_e2e::ports::Port;
+use tips_e2e::process::run;
+use tips_e2e::redis::{Redis, RedisOptions};
+use tips_e2e::worker::{Pipeline, Settings, Target, binary};
+use tips_e2e::{Folder, Process};
+
+use super::usage::{self, Usage};
+use super::{Figure, Limit};
+
+const PATIENCE: Duration = Duration::from_secs(600);
+/// 8 partitions of each topic, both keyed by the ride.
+const PARTITIONS: &str = "8";
+
+/// The whole job on uncompressed files.
+pub(super) fn local(folder: &Folder) -> Result<Vec<Figure>> {
+    let input = folder.path().join("local-input");
+    let generate =
+        ["generate", "--seed", "1", "--rate", "100", "--span", "5h", "--partitions", "4", "--output"];
+    run(Command::new(binary()?).args(generate).arg(&input))?;
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/demo.yaml");
+    let mut command = Command::new(binary()?);
+    command.args(["local", "--quiet", "-f", manifest]);
+    for kind in ["rides", "fares"] {
+        command.arg(format!("--{kind}"));
+        command.args((0..4).map(|i| input.join(format!("{kind}-{i}.csv"))));
+    }
+    command.arg("--output").arg(folder.path().join("local-output"));
+    let mut worker = Process::start("local", command, &folder.path().join("local.log"))?;
+    let used = usage::until_end(&mut worker, PATIENCE)?;
+    Ok(vec![Figure {
+        name: "local_records_per_cpu_second",
+        value: lines(&input)? / used.cpu_seconds,
+        unit: "records/s",
+        limit: Limit::AtLeast(2_000_000.0),
+    }])
+}
+
+fn lines(input: &std::path::Path) -> Result<f64> {
+    let books: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(input.join("expected/books.json"))?)?;
+    consumed(&books)
+}
+
+fn consumed(books: &serde_json::Value) -> Result<f64> {
+    let of = |topic: &str| books[topic]["consumed"].as_f64().context("books without a count");
+    Ok(of("rides")? + of("fares")?)
+}
+
+struct Servers {
+    kafka: Kafka,
+    redis: Redis,
+}
+
+impl Servers {
+    fn start(folder: &Folder) -> Result<Self> {
+        let options = KafkaOptions { heap: 1024, ..KafkaOptions::default() };
+        Ok(Servers {
+            kafka: Kafka::start_with(folder, &options)?,
+            redis: Redis::start(folder, RedisOptions { appendonly: false, ..RedisOptions::default() })?,
+        })
+    }
+
+    fn pipeline<'a>(&self, folder: &'a Folder, name: &str) -> Result<Pipeline<'a>> {
+        let settings = Settings {
+            kafka: self.kafka.bootstrap(),
+            redis: format!("{{urls: [\"{}\"]}}", self.redis.url()),
+            more: Vec::new(),
+        };
+        Pipeline::new(folder, name, &settings, Target::Fs(folder.path().join(name)))
+    }
+
+    fn generate(&self, folder: &Folder, name: &str, more: &[&str]) -> Result<Command> {
+        let mut command = Command::new(binary()?);
+        command.args(["generate", "--partitions", PARTITIONS, "--kafka", &self.kafka.bootstrap()]);
+        command.args(["--rides-topic", &format!("{name}-rides"), "--fares-topic", &format!("{name}-fares")]);
+        command.arg("--expected").arg(folder.path().join(format!("{name}-expected"))).args(more);
+        Ok(command)
+    }
+}
+
+/// One worker and a backlog of ten million records.
+pub(super) fn backlog(folder: &Folder) -> Result<Vec<Figure>> {
+    let servers = Servers::start(folder)?;
+    let ten_million = ["--seed", "2", "--rate", "200", "--rides", "3334000", "--disorder", "1m"];
+    run(&mut servers.generate(folder, "backlog", &ten_million)?)?;
+    let books = std::fs::read(folder.path().join("backlog-expected/books.json"))?;
+    let records = consumed(&serde_json::from_slice(&books)?)?;
+    let before = servers.redis.cpu_seconds()?;
+    let mut worker = servers.pipeline(folder, "backlog")?.start(&["--until-caught-up"])?;
+    let Usage { cpu_seconds, peak_mib } = usage::until_end(&mut worker, PATIENCE)?;
+    let redis = servers.redis.cpu_seconds()?.process - before.process;
+    Ok(vec![
+        Figure {
+            name: "stream_records_per_cpu_second",
+            value: records / cpu_seconds,
+            unit: "records/s",
+            limit: Limit::AtLeast(1_000_000.0),
+        },
+        Figure {
+            name: "redis_cpu_per_record_keyed_alike",
+            value: redis / records * 1e6,
+            unit: "us",
+            limit: Limit::AtMost(0.2),
+        },
+        Figure { name: "worker_peak_memory", value: peak_mib, unit: "MiB", limit: Limit::AtMost(256.0) },
+    ])
+}
+
+/// Two workers at 50,000 records a second, of which one is killed.
+pub(super) fn live(folder: &Folder) -> Result<Vec<Figure>> {
+    let live = folder.dir("live")?;
+    let servers = Servers::start(folder)?;
+    let data = ["--seed", "3", "--rate", "500", "--rides", "1000000", "--pace", "50000"];
+    let mut pipeline = servers.pipeline(folder, "live")?;
+    let sender = servers.generate(folder, "live", &data)?;
+    let mut sender = Process::start("generate", sender, &live.join("generate.log"))?;
+    std::thread::sleep(Duration::from_secs(3));
+    let ports = [Port::reserve()?, Port::reserve()?];
+    let mut start = |port: &Port| pipeline.start(&["--listen", &port.address()]);
+    let (mut one, _two) = (start(&ports[0])?, start(&ports[1])?);
+    std::thread::sleep(Duration::from_secs(20));
+    let latency = latency_p99(&ports[1].address())?;
+    one.kill9()?;
+    let killed = Instant::now();
+    let caught_up = loop {
+        std::thread::sleep(Duration::from_millis(200));
+        if has_all(&ports[1].address())? {
+            break killed.elapsed().as_secs_f64();
+        }
+        if killed.elapsed() > Duration::from_secs(60) {
+            bail!("the other worker has not caught up within a minute");
+        }
+    };
+    sender.end()?;
+    Ok(vec![
+        Figure {
+            name: "latency_p99_at_50000_records_per_second",
+            value: latency,
+            unit: "s",
+            limit: Limit::AtMost(1.0),
+        },
+        Figure { name: "takeover_after_kill_9", value: caught_up, unit: "s", limit: Limit::AtMost(15.0) },
+    ])
+}
+
+/// The upper bound of the bucket that holds the 99th percentile.
+fn latency_p99(address: &str) -> Result<f64> {
+    let metrics = String::from_utf8(tips_e2e::http::get(address, "/metrics")?)?;
+    let mut buckets = Vec::new();
+    for line in metrics.lines() {
+        let Some(rest) = line.strip_prefix("tipstream_record_latency_seconds_bucket{le=\"") else { continue };
+        let (bound, count) = rest.split_once("\"} ").context("a bucket without a count")?;
+        buckets.push((bound.parse::<f64>().unwrap_or(f64::INFINITY), count.parse::<f64>()?));
+    }
+    let all = buckets.last().context("no latencies in /metrics")?.1;
+    buckets.iter().find(|(_, count)| *count >= 0.99 * all).map(|(bound, _)| *bound).context("no bucket")
+}
+
+/// Whether the worker has all partitions and is less than a second of records behind.
+fn has_all(address: &str) -> Result<bool> {
+    let status: serde_json::Value = serde_json::from_slice(&tips_e2e::http::get(address, "/status")?)?;
+    let partitions = status["partitions"].as_array().context("no partitions in /status")?;
+    let reading = partitions.iter().filter(|partition| partition["position"].is_number()).count();
+    Ok(reading == 16 && status["lagRecords"].as_i64().is_some_and(|lag| lag < 50_000))
+}

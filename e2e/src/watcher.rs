@@ -1,0 +1,48 @@
+//! A reader beside the writers: it looks at an output directory again and again while a test runs, and fails if it
+//! ever sees a file that is not whole, a row twice, or a file that changes or disappears.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::oracle::python;
+use crate::{Folder, Process};
+
+/// The last look reads all that is new since the one before.
+const LAST_LOOK: Duration = Duration::from_secs(120);
+
+/// A running watcher.
+#[derive(Debug)]
+pub struct Watcher {
+    process: Process,
+    until: PathBuf,
+}
+
+impl Watcher {
+    /// Watches `output`, a local folder that need not be there yet. With `may_merge` files may disappear (by
+    /// compaction) as long as no row is ever seen twice.
+    pub fn start(folder: &Folder, output: &Path, may_merge: bool) -> Result<Self> {
+        let dir = folder.dir("watcher")?;
+        let until = dir.join("until");
+        let mut command = python("watch")?;
+        command.arg("--output").arg(output).arg("--until").arg(&until);
+        if may_merge {
+            command.arg("--may-merge");
+        }
+        let process = Process::start("watcher", command, &dir.join("watcher.log"))?;
+        Ok(Self { process, until })
+    }
+
+    /// Has one more look, ends, and fails with what was seen amiss at any time; else says how much was seen.
+    pub fn finish(mut self) -> Result<String> {
+        fs::write(&self.until, "").context("telling the watcher to end")?;
+        let status = self.process.wait(LAST_LOOK)?.context("the watcher does not end")?;
+        if !status.success() {
+            bail!("the watcher saw something amiss; {}", self.process.last_lines());
+        }
+        let log = fs::read_to_string(self.process.log()).context("reading the watcher's log")?;
+        Ok(log.trim().to_owned())
+    }
+}

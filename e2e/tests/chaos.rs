@@ -1,0 +1,165 @@
+//! Fifty faults at random, and then the oracle (I6): workers are killed, stopped past their session and woken,
+//! added and taken away; Redis loses its last second or everything; the broker restarts; the sink refuses. A
+//! reader looks on all the time.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use tips_e2e::kafka::Kafka;
+use tips_e2e::redis::{Redis, RedisOptions};
+use tips_e2e::s3::S3;
+use tips_e2e::sender::send;
+use tips_e2e::watcher::Watcher;
+use tips_e2e::worker::{Bucket, Data, Pipeline, Settings, Target, watermark};
+use tips_e2e::{Process, scenario};
+
+const FAULTS: usize = 50;
+const MOST_WORKERS: usize = 4;
+/// Longer than a session of the group.
+const PAST_SESSION: Duration = Duration::from_secs(7);
+const PATIENCE: Duration = Duration::from_secs(240);
+const DATA: [&str; 14] = [
+    "--seed",
+    "13",
+    "--rate",
+    "30",
+    "--span",
+    "3h",
+    "--disorder",
+    "10m",
+    "--invalid",
+    "0.01",
+    "--unmatched",
+    "0.02",
+    "--out-of-area",
+    "0.03",
+];
+/// Records a second of wall time: the data lasts for the faults.
+const PACE: usize = 7000;
+
+/// Numbers without a pattern from a seed that is told, so that a run can be had again.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides as u64) as usize
+    }
+}
+
+struct Chaos<'a> {
+    dice: Dice,
+    pipeline: Pipeline<'a>,
+    workers: Vec<Process>,
+    kafka: Kafka,
+    redis: Redis,
+}
+
+impl Chaos<'_> {
+    fn strike(&mut self, s3: &mut S3) -> Result<()> {
+        match self.dice.roll(12) {
+            0..=3 => self.kill_one(),
+            4 | 5 => self.stop_one_past_its_session(),
+            6 => self.scale_up(),
+            7 => self.scale_down(),
+            8 => self.redis_loses_its_last_second(),
+            9 => self.redis_loses_everything(),
+            10 => self.kafka.restart(),
+            _ => sink_refuses(s3),
+        }
+    }
+
+    fn one(&mut self) -> usize {
+        self.dice.roll(self.workers.len())
+    }
+
+    fn kill_one(&mut self) -> Result<()> {
+        let one = self.one();
+        self.workers[one].kill9()?;
+        self.workers[one] = self.pipeline.start(&[])?;
+        Ok(())
+    }
+
+    fn stop_one_past_its_session(&mut self) -> Result<()> {
+        let one = self.one();
+        self.workers[one].stop()?;
+        std::thread::sleep(PAST_SESSION);
+        self.workers[one].cont()
+    }
+
+    fn scale_up(&mut self) -> Result<()> {
+        if self.workers.len() < MOST_WORKERS {
+            self.workers.push(self.pipeline.start(&[])?);
+        }
+        Ok(())
+    }
+
+    fn scale_down(&mut self) -> Result<()> {
+        if self.workers.len() > 1 {
+            let one = self.one();
+            self.workers.swap_remove(one).end()?;
+        }
+        Ok(())
+    }
+
+    fn redis_loses_its_last_second(&mut self) -> Result<()> {
+        let copy = self.redis.copy()?;
+        std::thread::sleep(Duration::from_secs(1));
+        self.redis.kill9()?;
+        self.redis.restart_from(&copy)
+    }
+
+    fn redis_loses_everything(&mut self) -> Result<()> {
+        self.redis.flushall()
+    }
+}
+
+fn sink_refuses(s3: &mut S3) -> Result<()> {
+    s3.kill9()?;
+    std::thread::sleep(Duration::from_secs(3));
+    s3.up()
+}
+
+#[test]
+fn fifty_faults_change_nothing() {
+    scenario("chaos", |folder| {
+        let mut s3 = S3::start(folder)?;
+        let bucket = Bucket::of(&s3);
+        let kafka = Kafka::start(folder)?;
+        let redis = Redis::start(folder, RedisOptions::default())?;
+        let data = Data::generate(folder, &DATA)?;
+        let settings = Settings {
+            kafka: kafka.bootstrap(),
+            redis: format!("{{urls: [\"{}\"]}}", redis.url()),
+            more: vec!["raw: {flushInterval: 3s}".into(), "job: {idleTimeout: 1h}".into()],
+        };
+        let (client, topics) = (kafka.client(), data.topics(&kafka, "chaos")?);
+        let sender = std::thread::spawn(move || send(&client, &topics, Some(PACE)));
+
+        let seed = std::process::id().into();
+        let log = folder.path().join("faults.log");
+        std::fs::write(&log, format!("seed {seed}\n"))?;
+        let pipeline = Pipeline::new(folder, "chaos", &settings, Target::S3(bucket))?;
+        let watcher = Watcher::start(folder, &pipeline.output()?, false)?;
+        let mut chaos = Chaos { dice: Dice(seed), pipeline, workers: Vec::new(), kafka, redis };
+        for _ in 0..2 {
+            chaos.workers.push(chaos.pipeline.start(&[])?);
+        }
+        for _ in 0..FAULTS {
+            std::thread::sleep(Duration::from_millis(500 + 100 * chaos.dice.roll(15) as u64));
+            chaos.strike(&mut s3)?;
+        }
+        sender.join().map_err(|_| anyhow!("the sender panicked"))??;
+        for worker in std::mem::take(&mut chaos.workers) {
+            drop(worker);
+        }
+        chaos.pipeline.catch_up(1, PATIENCE)?;
+        watcher.finish()?;
+        let closed = watermark(&mut chaos.redis.connection()?, "chaos")?;
+        data.oracle("chaos", Some(closed)).check(&chaos.pipeline.output()?)?;
+        chaos.pipeline.verify()?;
+        Ok(())
+    });
+}

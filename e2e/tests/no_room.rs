@@ -1,0 +1,142 @@
+//! No room in Redis or on the disk: a worker says so, keeps what it has, and goes on when there is room again.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tips_e2e::kafka::{Kafka, KafkaOptions};
+use tips_e2e::process::run;
+use tips_e2e::redis::{Redis, RedisOptions};
+use tips_e2e::sender::send;
+use tips_e2e::worker::{Data, PARTITIONS, Pipeline, Settings, Target, metric, until_metric, watermark};
+use tips_e2e::{Folder, scenario};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+const SESSION: Duration = Duration::from_secs(2);
+const DATA: [&str; 10] =
+    ["--seed", "23", "--rate", "3", "--span", "2h", "--disorder", "10m", "--invalid", "0.01"];
+
+struct Servers {
+    kafka: Kafka,
+    redis: Redis,
+}
+
+impl Servers {
+    fn start(folder: &Folder) -> Result<Self> {
+        let options = KafkaOptions { session_timeout: SESSION, ..KafkaOptions::default() };
+        Ok(Servers {
+            kafka: Kafka::start_with(folder, &options)?,
+            redis: Redis::start(folder, RedisOptions::default())?,
+        })
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            kafka: self.kafka.bootstrap(),
+            redis: format!("{{urls: [\"{}\"]}}", self.redis.url()),
+            more: vec!["raw: {flushInterval: 1s}".into()],
+        }
+    }
+
+    fn set_maxmemory(&self, limit: &str) -> Result<()> {
+        let mut command = redis::cmd("CONFIG");
+        Ok(command.arg("SET").arg("maxmemory").arg(limit).exec(&mut self.redis.connection()?)?)
+    }
+
+    fn check(&self, data: &Data, pipeline: &Pipeline<'_>, name: &str) -> Result<()> {
+        let closed = watermark(&mut self.redis.connection()?, name)?;
+        data.oracle(name, Some(closed)).check(&pipeline.output()?)?;
+        pipeline.verify()?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_full_redis_is_waited_for() {
+    scenario("full-redis", |folder| {
+        let servers = Servers::start(folder)?;
+        let data = Data::generate(folder, &DATA)?;
+        let topics = data.topics(&servers.kafka, "redis")?;
+        let output = Target::Fs(folder.path().join("output"));
+        let mut pipeline = Pipeline::new(folder, "redis", &servers.settings(), output)?;
+        let mut worker = pipeline.start(&[])?;
+        until_metric(&mut worker, "tipstream_assigned_partitions", 2.0 * PARTITIONS as f64, PATIENCE)?;
+        let changes = metric(&worker, "tipstream_rebalances_total")?;
+        // Less than an empty server has.
+        servers.set_maxmemory("500kb")?;
+        send(&servers.kafka.client(), &topics, None)?;
+        worker.until_said("Redis is out of memory: raise `maxmemory`", PATIENCE)?;
+        std::thread::sleep(2 * SESSION);
+        ensure!(metric(&worker, "tipstream_rebalances_total")? == changes, "it has not kept its partitions");
+        servers.set_maxmemory("0")?;
+        pipeline.catch_up(1, PATIENCE)?;
+        worker.end()?;
+        servers.check(&data, &pipeline, "redis")
+    });
+}
+
+/// A file system of 16 MiB.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(dir: PathBuf) -> Result<Self> {
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(&dir))?;
+        Ok(SmallDisk(dir))
+    }
+
+    /// Takes all the room there is; removing the file gives it back.
+    fn fill(&self) -> Result<PathBuf> {
+        let path = self.0.join("filler");
+        let mut file = File::create(&path).context("making a filler")?;
+        let zeros = vec![0; 4096];
+        while file.write_all(&zeros).is_ok() {}
+        Ok(path)
+    }
+}
+
+impl Drop for SmallDisk {
+    #[expect(clippy::print_stderr, reason = "a drop has nobody else to tell")]
+    fn drop(&mut self) {
+        if let Err(error) = run(Command::new("umount").arg("--lazy").arg(&self.0)) {
+            eprintln!("{} is still mounted: {error:#}", self.0.display());
+        }
+    }
+}
+
+fn may_mount() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0)
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that is not made says so")]
+fn a_full_disk_is_waited_for() {
+    if !may_mount() {
+        return eprintln!("not made: only root may mount a small disk");
+    }
+    scenario("full-disk", |folder| {
+        let disk = SmallDisk::mount(folder.dir("disk")?)?;
+        let servers = Servers::start(folder)?;
+        let data = Data::generate(folder, &DATA)?;
+        let topics = data.topics(&servers.kafka, "disk")?;
+        let mut pipeline = Pipeline::new(folder, "disk", &servers.settings(), Target::Fs(disk.0.clone()))?;
+        let filler = disk.fill()?;
+        pipeline
+            .refused(1, &["cannot open", "free space or enlarge the volume; nothing is lost meanwhile"])?;
+        std::fs::remove_file(&filler)?;
+
+        let mut worker = pipeline.start(&[])?;
+        worker.until_said("\"started\"", PATIENCE)?;
+        disk.fill()?;
+        send(&servers.kafka.client(), &topics, None)?;
+        worker.until_said("free space or enlarge the volume; nothing is lost meanwhile", PATIENCE)?;
+        std::thread::sleep(2 * SESSION);
+        ensure!(worker.is_running(), "a full disk is no reason to end; {}", worker.last_lines());
+        std::fs::remove_file(&filler)?;
+        pipeline.catch_up(1, PATIENCE)?;
+        worker.end()?;
+        servers.check(&data, &pipeline, "disk")
+    });
+}

@@ -1,0 +1,159 @@
+//! `stream` and `local` give the oracle's answer, wherever they write and however many workers there are.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tips_e2e::data::RealData;
+use tips_e2e::hdfs::Hdfs;
+use tips_e2e::kafka::Kafka;
+use tips_e2e::oracle::Oracle;
+use tips_e2e::redis::{Redis, RedisCluster, RedisOptions, Sentinel};
+use tips_e2e::s3::S3;
+use tips_e2e::worker::{Bucket, Data, Pipeline, Settings, Target, binary, watermark};
+use tips_e2e::{Folder, scenario};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Everything that may be in real data but lateness, which depends on the order of reading.
+const MIXED: [&str; 14] = [
+    "--seed",
+    "11",
+    "--rate",
+    "12",
+    "--span",
+    "2h",
+    "--disorder",
+    "10m",
+    "--invalid",
+    "0.01",
+    "--unmatched",
+    "0.02",
+    "--out-of-area",
+    "0.03",
+];
+
+struct Servers {
+    kafka: Kafka,
+    redis: Redis,
+}
+
+impl Servers {
+    fn start(folder: &Folder) -> Result<Self> {
+        Ok(Servers { kafka: Kafka::start(folder)?, redis: Redis::start(folder, RedisOptions::default())? })
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            kafka: self.kafka.bootstrap(),
+            redis: format!("{{urls: [\"{}\"]}}", self.redis.url()),
+            more: Vec::new(),
+        }
+    }
+}
+
+/// Both: one worker from the beginning, and three beside each other on another pipeline.
+fn one_worker_and_three<'a>(folder: &Folder, target: impl Fn(&str) -> Target<'a>) -> Result<()> {
+    let servers = Servers::start(folder)?;
+    let data = Data::generate(folder, &MIXED)?;
+    for (name, workers) in [("one", 1), ("three", 3)] {
+        data.produce(&servers.kafka, name)?;
+        let mut pipeline = Pipeline::new(folder, name, &servers.settings(), target(name))?;
+        pipeline.catch_up(workers, PATIENCE)?;
+        let closed = watermark(&mut servers.redis.connection()?, name)?;
+        data.oracle(name, Some(closed)).check(&pipeline.output()?)?;
+        pipeline.verify()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn one_and_three_workers_to_a_file_system() {
+    scenario("stream-fs", |folder| {
+        one_worker_and_three(folder, |name| Target::Fs(folder.path().join("output").join(name)))
+    });
+}
+
+#[test]
+fn one_and_three_workers_to_s3() {
+    scenario("stream-s3", |folder| {
+        let s3 = S3::start(folder)?;
+        one_worker_and_three(folder, |_| Target::S3(Bucket::of(&s3)))
+    });
+}
+
+#[test]
+fn one_and_three_workers_to_hdfs() {
+    scenario("stream-hdfs", |folder| {
+        let hdfs = Hdfs::start(folder)?;
+        one_worker_and_three(folder, |_| Target::Hdfs(&hdfs))
+    });
+}
+
+#[test]
+fn the_state_may_be_a_cluster_or_a_sentinels_master() {
+    scenario("stream-redis", |folder| {
+        let kafka = Kafka::start(folder)?;
+        let data = Data::generate(folder, &MIXED)?;
+        let cluster = RedisCluster::start(folder, 3)?;
+        let sentinel = Sentinel::start(folder)?;
+        let quoted: Vec<String> = cluster.urls().iter().map(|url| format!("\"{url}\"")).collect();
+        let redis = [
+            ("cluster", format!("{{mode: Cluster, urls: [{}]}}", quoted.join(", "))),
+            (
+                "sentinel",
+                format!(
+                    "{{mode: Sentinel, urls: [\"{}\"], sentinel: {{masterName: {}}}}}",
+                    sentinel.url(),
+                    sentinel.master_name()
+                ),
+            ),
+        ];
+        for (name, redis) in redis {
+            data.produce(&kafka, name)?;
+            let settings = Settings { kafka: kafka.bootstrap(), redis, more: Vec::new() };
+            let output = folder.path().join("output").join(name);
+            let mut pipeline = Pipeline::new(folder, name, &settings, Target::Fs(output))?;
+            pipeline.catch_up(1, PATIENCE)?;
+            // The same data as on one server, of which other tests know that it is right: here it is enough
+            // that raw rows and books are whole.
+            pipeline.verify()?;
+        }
+        Ok(())
+    });
+}
+
+fn local(folder: &Folder, data: &Oracle, coordinates: bool) -> Result<()> {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/demo.yaml");
+    let output = folder.path().join("output");
+    let mut command = Command::new(binary()?);
+    command.args(["local", "--quiet", "-f", manifest, "--rides"]).args(&data.rides);
+    command.arg("--fares").args(&data.fares).arg("--output").arg(&output);
+    command.arg("--neighbourhoods").arg(&data.neighbourhoods);
+    let ran = command.output()?;
+    ensure!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let oracle = Oracle { coordinates, settings: Vec::new(), ..data.clone() };
+    oracle.check(&output)?;
+    Ok(())
+}
+
+#[test]
+fn local_gives_the_oracles_answer_on_generated_data() {
+    scenario("local-generated", |folder| {
+        let data = Data::generate(folder, &MIXED)?;
+        local(folder, &data.oracle("any", None), true)
+    });
+}
+
+#[test]
+fn local_gives_the_oracles_answer_on_real_data() {
+    let Some(real) = RealData::find() else { return };
+    scenario("local-real", |folder| {
+        let data = Oracle {
+            rides: vec![real.rides],
+            fares: vec![real.fares],
+            neighbourhoods: real.neighbourhoods,
+            ..Oracle::default()
+        };
+        local(folder, &data, true)
+    });
+}

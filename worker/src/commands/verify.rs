@@ -1,0 +1,292 @@
+//! `tips-worker verify`: proves the books and the files of a pipeline.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use tipstream_crds::{ByteSize, Duration};
+use tokio_util::sync::CancellationToken;
+
+use crate::core::shard::PartitionCounts;
+use crate::core::time::EventTime;
+use crate::failure::Failure;
+use crate::manifest::Manifest;
+use crate::settings::{self, Setup};
+use crate::sink::{Sink, SinkConfig};
+use crate::source::kafka::{GroupOffsets, OpenError, group_offsets};
+use crate::state::{RedisState, State, View};
+use crate::verify::collect::archive::{Archive, archive};
+use crate::verify::collect::{views, windows};
+use crate::verify::progress::Progress;
+use crate::verify::ranges::{Published, Source, by_lane};
+use crate::verify::report::{Check, Report, State as Outcome};
+use crate::verify::rows::Missed;
+use crate::verify::window_files::Form;
+use crate::verify::window_sums::Windows;
+use crate::verify::{Lane, Names, books, group, ranges, raw_files, rows, shards, strays, window_sums};
+
+const OFFLINE: &str = "--offline";
+const LOCAL: &str = "--local: a run over files has no state and no group";
+const NO_RAW: &str = "raw rows are not kept (spec.raw.enabled)";
+
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Flags of `verify`.
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// Manifest: the YAML of a TipsPipeline, `-` for standard input.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// Check the output of `local` in this directory, in place of what the manifest names.
+    #[arg(long, value_name = "DIR")]
+    pub local: Option<PathBuf>,
+    /// Leave Kafka out: the group's offsets are not checked, and a range that may be unfinished counts as open.
+    #[arg(long, conflicts_with = "local")]
+    pub offline: bool,
+    /// GeoJSON of the neighbourhoods [default: the file that TIPS_NEIGHBOURHOODS names, or Manhattan, built in].
+    #[arg(long, value_name = "FILE")]
+    pub neighbourhoods: Option<PathBuf>,
+    /// How long a closed window may be without its file, and shards may differ. Where workers die, make it longer
+    /// than the group's session timeout: until then nobody has the part of the one that published.
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    pub grace: Duration,
+    /// Read raw files of at most this size together, newest days first. A footer costs the reading of its whole
+    /// file; of files that are not read only the names are checked, and rows are not compared [default: all].
+    #[arg(long, value_name = "SIZE")]
+    pub read_at_most: Option<ByteSize>,
+    /// Print the findings as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Show no progress line.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Makes all checks and prints what they found.
+///
+/// # Errors
+/// [`Failure::Verification`] where a check failed; others where one could not be made.
+pub async fn run(args: VerifyArgs, stop: CancellationToken, out: &mut impl Write) -> Result<(), Failure> {
+    let report = tokio::select! {
+        report = examine(&args) => report?,
+        () = stop.cancelled() => return Err(Failure::Interrupted),
+    };
+    if args.json {
+        report.print_json(out)?
+    } else {
+        report.print(out)?
+    }
+    match report.failed() {
+        0 => Ok(()),
+        failed => Err(Failure::Verification { failed, checks: report.checks.len() }),
+    }
+}
+
+/// Makes all checks.
+///
+/// # Errors
+/// Where the manifest cannot be used, or the sink or the state cannot be read.
+pub async fn examine(args: &VerifyArgs) -> Result<Report, Failure> {
+    let manifest = Manifest::read(&args.file)?;
+    let setup = Setup::new(&manifest, args.neighbourhoods.as_deref())?;
+    let sink = open_sink(args, &manifest).await?;
+    let subject = Subject { args, manifest: &manifest, setup: &setup, sink: &sink };
+    let checks = match &args.local {
+        Some(_) => subject.local().await?,
+        None => subject.pipeline().await?,
+    };
+    let (pipeline, epoch) = (setup.identity.pipeline.clone(), setup.identity.epoch);
+    Ok(Report { pipeline, epoch, sink: sink.location().to_owned(), checks })
+}
+
+/// Opening makes a directory that is not there: a misspelt one is no empty archive.
+async fn open_sink(args: &VerifyArgs, manifest: &Manifest) -> Result<Sink, Failure> {
+    let Some(dir) = &args.local else { return Ok(Sink::open(&settings::sink(manifest)?).await?) };
+    if !dir.join("_tips/local").is_file() {
+        return Err(Failure::Usage(format!("{} is not an output of `local`", dir.display())));
+    }
+    Ok(Sink::open(&SinkConfig::Fs { root: dir.clone() }).await?)
+}
+
+/// The group's offsets; `None` where Kafka is left out, a text where it cannot be reached.
+type Asked = Option<Result<GroupOffsets, String>>;
+
+struct Subject<'a> {
+    args: &'a VerifyArgs,
+    manifest: &'a Manifest,
+    setup: &'a Setup,
+    sink: &'a Sink,
+}
+
+/// What the files came to.
+struct Files {
+    checks: Vec<Check>,
+    published: BTreeMap<Lane, Published>,
+    windows: Vec<(String, EventTime)>,
+}
+
+impl Subject<'_> {
+    async fn local(&self) -> Result<Vec<Check>, Failure> {
+        let progress = self.progress();
+        let files = self.files(&Names::of_files(), &Source::Files, &progress).await?;
+        let (window_files, _) = windows::files(self.sink, &files.windows, self.form(), &progress).await?;
+        let mut checks = files.checks;
+        checks.extend([
+            group::not_made(LOCAL),
+            rows::not_made(LOCAL),
+            shards::not_made(LOCAL),
+            books::not_made(LOCAL),
+            window_files,
+            window_sums::not_made(LOCAL),
+        ]);
+        Ok(checks)
+    }
+
+    /// The group's offsets first, then the range log, then the files, then the state: see [`crate::verify`].
+    async fn pipeline(&self) -> Result<Vec<Check>, Failure> {
+        let (progress, names) = (self.progress(), Names::of_kafka(self.manifest));
+        let state = self.state().await?;
+        let offsets = self.offsets().await?;
+        let committed = match &offsets {
+            Some(Ok(offsets)) => group::committed(offsets, &names),
+            _ => BTreeMap::new(),
+        };
+        let files = self.files(&names, &Source::Kafka(committed), &progress).await?;
+        let offsets = self.offsets_around(offsets).await?;
+        let (window_files, with_file) =
+            windows::files(self.sink, &files.windows, self.form(), &progress).await?;
+        let kept = windows::kept(&state, &self.setup.job).await?;
+        let seen = views(&state).await?;
+        let (wrong, agree) = self.settled(&state, &kept, &seen).await?;
+        let mut checks = files.checks;
+        checks.extend([
+            self.group(&offsets, &names, &files.published, &seen),
+            self.rows(&offsets, &names, &files.published, &seen),
+            agree,
+            books::check(&seen),
+            window_files,
+            window_sums::check(&kept, &wrong, &with_file, self.setup.job.rules.window),
+        ]);
+        Ok(checks)
+    }
+
+    /// What is wrong with windows and shards, and still is after the grace: a window that has just closed is about
+    /// to be published, and a batch comes to one shard before it comes to the next.
+    async fn settled(
+        &self,
+        state: &State,
+        kept: &Windows,
+        seen: &[View],
+    ) -> Result<(BTreeMap<EventTime, String>, Check), Failure> {
+        let deadline = Instant::now() + self.args.grace.into();
+        let mut wrong = self.compare(state, kept.closed.iter().copied()).await?;
+        let mut agree = shards::check(seen);
+        while !wrong.is_empty() || agree.state() == Outcome::Failed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+            wrong = self.compare(state, wrong.into_keys()).await?;
+            agree = shards::check(&views(state).await?);
+        }
+        Ok((wrong, agree))
+    }
+
+    fn progress(&self) -> Progress {
+        Progress::new(self.args.quiet)
+    }
+
+    fn form(&self) -> Form {
+        let identity = &self.setup.identity;
+        Form::new(&self.setup.job, identity.epoch, &identity.fingerprint)
+    }
+
+    async fn state(&self) -> Result<State, Failure> {
+        let config = settings::redis(self.manifest)?;
+        let (rules, shards) = (self.setup.job.rules, self.manifest.redis.shards.get());
+        Ok(State::Redis(RedisState::open(&config, &self.setup.identity, rules, shards).await?))
+    }
+
+    async fn offsets(&self) -> Result<Asked, Failure> {
+        if self.args.offline {
+            return Ok(None);
+        }
+        let manifest = self.manifest.clone();
+        match tokio::task::spawn_blocking(move || group_offsets(&manifest)).await? {
+            Ok(offsets) => Ok(Some(Ok(offsets))),
+            Err(OpenError::Source(error)) => Ok(Some(Err(error.to_string()))),
+            Err(OpenError::Settings(error)) => Err(error.into()),
+        }
+    }
+
+    async fn offsets_around(&self, before: Asked) -> Result<Asked, Failure> {
+        let Some(Ok(before)) = before else { return Ok(before) };
+        Ok(self.offsets().await?.map(|after| Ok(group::around(&before, after?))))
+    }
+
+    async fn files(&self, names: &Names, source: &Source, progress: &Progress) -> Result<Files, Failure> {
+        let limit = self.args.read_at_most.map(ByteSize::as_bytes);
+        let Archive { data, aside, files, logs, windows } = archive(self.sink, limit, progress).await?;
+        let (ranges, published) = ranges::check(&by_lane(&files), &logs, source);
+        let checks = vec![strays::check(&data, &aside), raw_files::check(&files, names), ranges];
+        Ok(Files { checks, published, windows })
+    }
+
+    async fn compare(
+        &self,
+        state: &State,
+        starts: impl IntoIterator<Item = EventTime>,
+    ) -> Result<BTreeMap<EventTime, String>, Failure> {
+        let Setup { job, identity } = self.setup;
+        match windows::compare(state, self.sink, job, identity.epoch, starts).await {
+            Ok(wrong) => Ok(wrong),
+            Err(windows::WindowsError::State(error)) => Err(error.into()),
+            Err(windows::WindowsError::Sink(error)) => Err(error.into()),
+        }
+    }
+
+    fn group(
+        &self,
+        offsets: &Asked,
+        names: &Names,
+        published: &BTreeMap<Lane, Published>,
+        views: &[View],
+    ) -> Check {
+        match offsets {
+            _ if self.manifest.raw.is_none() => group::not_made(NO_RAW),
+            None => group::not_made(OFFLINE),
+            Some(Err(error)) => group::unreachable(error),
+            Some(Ok(offsets)) => {
+                let known =
+                    views.iter().fold(PartitionCounts::default(), |all, view| all.grown_to(view.known));
+                group::check(offsets, names, published, known)
+            }
+        }
+    }
+
+    fn rows(
+        &self,
+        offsets: &Asked,
+        names: &Names,
+        published: &BTreeMap<Lane, Published>,
+        views: &[View],
+    ) -> Check {
+        if self.manifest.raw.is_none() {
+            return rows::not_made(NO_RAW);
+        }
+        let missed = match offsets {
+            _ if self.setup.identity.epoch == 0 => Missed::None,
+            Some(Ok(offsets)) => Missed::Below(
+                offsets.iter().map(|(partition, at)| (names.lane(*partition), at.low)).collect(),
+            ),
+            _ => Missed::Unknown,
+        };
+        rows::check(names, published, views, &missed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

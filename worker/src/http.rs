@@ -1,0 +1,206 @@
+//! `/metrics`, `/healthz`, `/readyz` and `/status`.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use futures::future::try_join_all;
+use serde::Serialize;
+use tokio::task::JoinHandle;
+
+use crate::core::books::{Account, Books, Outcome};
+use crate::core::shard::{Partition, Topic};
+use crate::core::time::EventTime;
+use crate::metrics::Metrics;
+use crate::state::redis::Identity;
+use crate::state::{State, StateError};
+
+/// The reader passes by several times a second whatever happens around it; when it has not for so long it is
+/// stuck, and the worker is better started anew.
+const STUCK_AFTER: Duration = Duration::from_secs(120);
+const STATE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the running job shows: written by the reader, read by whoever asks.
+#[derive(Clone)]
+pub struct Board(Arc<Inner>);
+
+struct Inner {
+    identity: Identity,
+    state: State,
+    metrics: Metrics,
+    started: Instant,
+    beat_millis: AtomicU64,
+    lanes: Mutex<Vec<LaneStatus>>,
+}
+
+/// A partition of this worker, as `/status` shows it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LaneStatus {
+    topic: &'static str,
+    partition: i32,
+    position: Option<i64>,
+    lag: Option<i64>,
+    event_time: Option<String>,
+    idle: bool,
+}
+
+impl LaneStatus {
+    /// A partition that is read up to `position` of `high`.
+    pub fn new(
+        partition: Partition,
+        position: Option<i64>,
+        high: Option<i64>,
+        event_time: Option<EventTime>,
+        idle: bool,
+    ) -> Self {
+        LaneStatus {
+            topic: partition.topic.name(),
+            partition: partition.index,
+            position,
+            lag: position.zip(high).map(|(position, high)| (high - position).max(0)),
+            event_time: event_time.map(|time| time.to_string()),
+            idle,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    pipeline: String,
+    epoch: u64,
+    fingerprint: String,
+    watermark: Option<String>,
+    last_window_end: Option<String>,
+    lag_records: i64,
+    partitions: Vec<LaneStatus>,
+    books: Option<BooksStatus>,
+    /// Why there are no books, where there are none.
+    state_error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct BooksStatus {
+    rides: AccountStatus,
+    fares: AccountStatus,
+    balance: bool,
+}
+
+#[derive(Serialize)]
+struct AccountStatus {
+    consumed: i64,
+    #[serde(flatten)]
+    outcomes: std::collections::BTreeMap<&'static str, i64>,
+}
+
+impl From<&Account> for AccountStatus {
+    fn from(account: &Account) -> Self {
+        let outcomes = Outcome::ALL.map(|outcome| (outcome.name(), account.get(outcome)));
+        AccountStatus { consumed: account.consumed, outcomes: outcomes.into_iter().collect() }
+    }
+}
+
+impl Board {
+    /// An empty board.
+    pub fn new(identity: Identity, state: State, metrics: Metrics) -> Self {
+        Board(Arc::new(Inner {
+            identity,
+            state,
+            metrics,
+            started: Instant::now(),
+            beat_millis: AtomicU64::new(0),
+            lanes: Mutex::default(),
+        }))
+    }
+
+    /// Says that the reader has passed by.
+    pub fn beat(&self) {
+        self.0.beat_millis.store(self.0.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Shows the partitions of this worker.
+    pub fn show(&self, lanes: Vec<LaneStatus>) {
+        *self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner) = lanes;
+    }
+
+    fn silent_for(&self) -> Duration {
+        let beat = Duration::from_millis(self.0.beat_millis.load(Ordering::Relaxed));
+        self.0.started.elapsed().saturating_sub(beat)
+    }
+
+    async fn status(&self) -> Status {
+        let Inner { identity, metrics, lanes, .. } = &*self.0;
+        let partitions = lanes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let time = |seconds: i64| (seconds > 0).then(|| EventTime::from_seconds(seconds).to_string());
+        let books = match tokio::time::timeout(STATE_TIMEOUT, self.books()).await {
+            Ok(books) => books,
+            Err(_) => Err(StateError::Unreachable("no answer in time".into())),
+        };
+        let (books, watermark, state_error) = match books {
+            Ok((books, watermark)) => (Some(books), watermark, None),
+            Err(error) => (None, None, Some(error.to_string())),
+        };
+        Status {
+            pipeline: identity.pipeline.clone(),
+            epoch: identity.epoch,
+            fingerprint: identity.fingerprint.clone(),
+            watermark: watermark.map(|watermark| watermark.to_string()),
+            last_window_end: time(metrics.last_window_seconds.get()),
+            lag_records: partitions.iter().filter_map(|lane| lane.lag).sum(),
+            partitions,
+            books: books.map(|books| BooksStatus {
+                rides: books.of(Topic::Rides).into(),
+                fares: books.of(Topic::Fares).into(),
+                balance: books.balance(),
+            }),
+            state_error,
+        }
+    }
+
+    async fn books(&self) -> Result<(Books, Option<EventTime>), StateError> {
+        let state = &self.0.state;
+        let views = try_join_all((0..state.shards()).map(|shard| state.view(shard))).await?;
+        let mut books = Books::default();
+        views.iter().for_each(|view| books += view.books);
+        self.0.metrics.set_books(&books);
+        Ok((books, views.iter().map(|view| view.watermark).min().flatten()))
+    }
+}
+
+/// Serves until the task is aborted.
+///
+/// # Errors
+/// Where the address cannot be listened on.
+pub async fn serve(address: SocketAddr, board: Board) -> std::io::Result<JoinHandle<std::io::Result<()>>> {
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    tracing::info!(address = %listener.local_addr()?, "serving /metrics, /healthz, /readyz and /status");
+    let routes = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(|| async { "ready\n" }))
+        .route("/status", get(status))
+        .with_state(board);
+    Ok(tokio::spawn(async move { axum::serve(listener, routes).await }))
+}
+
+async fn metrics(Shared(board): Shared<Board>) -> Result<String, (StatusCode, String)> {
+    board.0.metrics.render().map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+}
+
+async fn healthz(Shared(board): Shared<Board>) -> (StatusCode, String) {
+    let silent = board.silent_for();
+    if silent > STUCK_AFTER {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("the reader has not moved for {silent:?}\n"));
+    }
+    (StatusCode::OK, "ok\n".into())
+}
+
+async fn status(Shared(board): Shared<Board>) -> Json<Status> {
+    Json(board.status().await)
+}

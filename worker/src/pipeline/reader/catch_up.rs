@@ -1,0 +1,60 @@
+//! When a worker that is to end once it has caught up may do so: when others have, too.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::lane::Lane;
+use super::{Out, Reader};
+use crate::core::shard::Partition;
+use crate::pipeline::applier::ToApplier;
+use crate::raw::writer::ToWriter;
+use crate::source::{Source, SourceError};
+
+/// How often a worker that has caught up looks whether the others have.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What is known of partitions that other workers have.
+#[derive(Default)]
+pub(super) struct Elsewhere {
+    pub(super) checked: Option<Instant>,
+    /// Offsets that all shards have applied.
+    pub(super) applied: BTreeMap<Partition, i64>,
+}
+
+impl<S: Source> Reader<S> {
+    /// Whether all is processed that there was, by this worker or by others. Partitions of a worker that has
+    /// died come here once the group has noticed.
+    pub(super) fn is_caught_up(&mut self) -> Result<bool, SourceError> {
+        let own = self.out.is_empty() && self.lanes.values().all(Lane::is_caught_up);
+        if !own {
+            self.elsewhere.checked = None;
+            return Ok(false);
+        }
+        let mut others: Vec<Partition> = self.source.known().partitions().collect();
+        others.retain(|partition| !self.lanes.contains_key(partition));
+        if others.is_empty() {
+            return Ok(true);
+        }
+        if self.elsewhere.checked.is_some_and(|checked| checked.elapsed() < CHECK_INTERVAL) {
+            return Ok(false);
+        }
+        self.elsewhere.checked = Some(Instant::now());
+        let applied = |partition: &Partition| {
+            self.elsewhere
+                .applied
+                .get(partition)
+                .is_some_and(|offset| *offset >= self.source.target(*partition))
+        };
+        if others.iter().all(applied) && (!self.settings.raw || self.source.is_published(&others)?) {
+            return Ok(true);
+        }
+        // Others wait for us just so: what is read is published now, not when its time comes.
+        self.cut_batch();
+        self.cut_chunks(|_| true);
+        self.out.push_back(Out::Writer(ToWriter::Drain(oneshot::channel().0)));
+        self.out.push_back(Out::Applier(ToApplier::AskApplied));
+        Ok(false)
+    }
+}

@@ -1,0 +1,432 @@
+//! Kafka as the source.
+//!
+//! The group uses the consumer protocol of KIP-848 with the broker's `range` assignor: partition *i* of both
+//! topics comes to one worker, so that both sides of a ride meet in its batches where the topics are keyed
+//! alike, and a change of the group moves only what has to move. Of the two alternatives, `cooperative-sticky`
+//! moves as little but does not keep partitions of two topics together, and the classic `range` stops every
+//! worker at every change. For brokers before 4.0 write `group.protocol: classic` in `spec.kafka.properties`.
+//!
+//! Offsets that are committed fence nothing, and nothing here relies on it: a worker that has lost its
+//! partitions and does not know can neither apply (I1) nor write another range (I4). What is committed is a hint.
+//!
+//! Each partition has a queue of its own, so the reader chooses what to read next, and what it does not read
+//! waits in librdkafka, which stops fetching when the queue is full (I7).
+
+mod config;
+mod context;
+mod group;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset, Timestamp, TopicPartitionList};
+use tipstream_crds::StartFrom;
+
+pub use self::config::client_config;
+use self::context::{Context, Rebalance};
+pub use self::group::{GroupOffsets, Offsets, group_offsets};
+use super::{Assigned, Change, Done, Read, Record, Source, SourceError};
+use crate::core::shard::{Partition, PartitionCounts, Topic};
+use crate::manifest::Manifest;
+use crate::settings::SettingsError;
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the number of partitions is asked for.
+const METADATA_INTERVAL: Duration = Duration::from_secs(30);
+/// Marks an offset below which nothing is published: raw rows were not kept. Where they are kept later, such an
+/// offset must not pass for a range that is finished (I4).
+const APPLIED: &str = "applied";
+/// A partition that has just been assigned may refuse to seek for a moment.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
+const SEEK_TRIES: u32 = 20;
+const SEEK_PAUSE: Duration = Duration::from_millis(100);
+/// The controller, the broker and this client hear of a new partition one after the other.
+const NEW_PARTITION_TRIES: u32 = 20;
+const NEW_PARTITION_PAUSE: Duration = Duration::from_millis(250);
+
+/// Why there is no consumer.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The environment.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The brokers.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+/// The partitions of the two topics that the group gives to this worker.
+pub struct KafkaSource {
+    // Before the consumer, so that its queues are closed before it.
+    lanes: HashMap<Partition, Lane>,
+    consumer: Arc<BaseConsumer<Context>>,
+    brokers: String,
+    names: [String; 2],
+    start_from: StartFrom,
+    opened: PartitionCounts,
+    known: PartitionCounts,
+    targets: HashMap<Partition, i64>,
+    /// Changes of the assignment that are not told yet.
+    rebalances: VecDeque<Rebalance>,
+    asked: Instant,
+}
+
+struct Lane {
+    queue: PartitionQueue<Context>,
+    next: i64,
+    at_end: bool,
+}
+
+impl KafkaSource {
+    /// Connects, finds the topics, and joins the group.
+    ///
+    /// # Errors
+    /// Where the brokers cannot be reached or refuse, or a topic is not there; the message says what to do.
+    pub fn open(manifest: &Manifest) -> Result<Self, OpenError> {
+        let kafka = &manifest.kafka;
+        let names = [kafka.rides_topic.clone(), kafka.fares_topic.clone()];
+        let config = client_config(manifest)?;
+        let known = known(&config, &kafka.bootstrap_servers, &names)?;
+        let consumer = config::consumer(config, known);
+        let consumer: BaseConsumer<Context> =
+            consumer.create_with_context(Context::default()).map_err(|error| unusable(&error))?;
+        let topics: Vec<&str> = names.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics).map_err(|error| unusable(&error))?;
+        let mut source = KafkaSource {
+            lanes: HashMap::new(),
+            consumer: Arc::new(consumer),
+            brokers: kafka.bootstrap_servers.clone(),
+            names,
+            start_from: kafka.start_from,
+            opened: known,
+            known,
+            targets: HashMap::new(),
+            rebalances: VecDeque::new(),
+            asked: Instant::now(),
+        };
+        for partition in known.partitions() {
+            let (_, high) = source.ends(partition)?;
+            source.targets.insert(partition, high);
+        }
+        Ok(source)
+    }
+
+    /// The first offset that is still there, and the one after the last. The group may give us a partition that
+    /// was just added before this client has heard of it.
+    fn ends(&self, partition: Partition) -> Result<(i64, i64), SourceError> {
+        let name = self.topic(partition.topic);
+        let mut tries = 0;
+        loop {
+            let error = match self.consumer.fetch_watermarks(name, partition.index, REQUEST_TIMEOUT) {
+                Ok(ends) => return Ok(ends),
+                Err(error) => error,
+            };
+            tries += 1;
+            if tries == NEW_PARTITION_TRIES || !is_unknown(&error) {
+                return Err(self.failed("look up the ends of a partition", &error));
+            }
+            std::thread::sleep(NEW_PARTITION_PAUSE);
+            if let Err(error) = self.consumer.fetch_metadata(Some(name), REQUEST_TIMEOUT) {
+                tracing::warn!(%error, %partition, "cannot look up a partition that was added; trying again");
+            }
+        }
+    }
+
+    /// What the group has committed of each as published.
+    fn committed(&self, partitions: &[Partition]) -> Result<HashMap<Partition, i64>, SourceError> {
+        let list = self.consumer.committed_offsets(self.list(partitions), REQUEST_TIMEOUT);
+        let list = list.map_err(|error| self.failed("look up the group's offsets", &error))?;
+        let elements = list.elements();
+        let named = elements.iter().filter_map(|element| {
+            let offset = published(element)?;
+            let partition = Partition { topic: self.topic_of(element.topic())?, index: element.partition() };
+            Some((partition, offset))
+        });
+        Ok(named.collect())
+    }
+
+    fn topic_of(&self, name: &str) -> Option<Topic> {
+        Topic::ALL.into_iter().find(|topic| self.topic(*topic) == name)
+    }
+
+    fn partitions(&self, list: &TopicPartitionList) -> Vec<Partition> {
+        let elements = list.elements();
+        let named = elements.iter().filter_map(|e| Some((self.topic_of(e.topic())?, e.partition())));
+        named.map(|(topic, index)| Partition { topic, index }).collect()
+    }
+
+    fn list(&self, partitions: &[Partition]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for Partition { topic, index } in partitions {
+            list.add_partition(self.topic(*topic), *index);
+        }
+        list
+    }
+
+    fn assigned(&mut self, list: &TopicPartitionList) -> Result<Vec<Assigned>, SourceError> {
+        let partitions = self.partitions(list);
+        let committed = self.committed(&partitions)?;
+        let mut all = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let (low, high) = self.ends(partition)?;
+            // All records of a partition that was added since are written "from now on".
+            let start = match self.start_from {
+                StartFrom::Latest if self.opened.contains(partition) => high,
+                StartFrom::Latest | StartFrom::Earliest => low,
+            };
+            let committed = committed.get(&partition).copied();
+            let name = self.topic(partition.topic);
+            self.consumer.client().context().set_high(name, partition.index, high);
+            self.targets.entry(partition).or_insert(high);
+            let high = self.target(partition);
+            self.split(partition)?;
+            all.push(Assigned { partition, low, high, committed, start });
+        }
+        Ok(all)
+    }
+
+    fn split(&mut self, partition: Partition) -> Result<(), SourceError> {
+        let name = self.topic(partition.topic);
+        let queue = self
+            .consumer
+            .split_partition_queue(name, partition.index)
+            .ok_or_else(|| SourceError::Kafka(format!("librdkafka has no queue for {partition}")))?;
+        self.lanes.insert(partition, Lane { queue, next: 0, at_end: false });
+        let Partition { topic, index } = partition;
+        let known = &mut self.known;
+        match topic {
+            Topic::Rides => known.rides = known.rides.max(index + 1),
+            Topic::Fares => known.fares = known.fares.max(index + 1),
+        }
+        Ok(())
+    }
+
+    /// Partitions may be added while we run. A broker that does not answer now is asked again later.
+    fn refresh_known(&mut self) {
+        if self.asked.elapsed() < METADATA_INTERVAL {
+            return;
+        }
+        self.asked = Instant::now();
+        match counts(&self.consumer, &self.names, Duration::from_secs(1)) {
+            Ok(counts) => self.known = self.known.grown_to(counts),
+            Err(error) => tracing::warn!(%error, "cannot look up the partitions of the topics"),
+        }
+    }
+
+    fn failed(&self, action: &str, error: &KafkaError) -> SourceError {
+        let reason = self.consumer.client().context().reason(error);
+        SourceError::Kafka(format!("Kafka at {}: cannot {action}: {reason}", self.brokers))
+    }
+}
+
+impl Source for KafkaSource {
+    fn poll(&mut self, wait: Duration) -> Result<Vec<Change>, SourceError> {
+        if let Some(Err(error)) = self.consumer.poll(wait) {
+            match error {
+                KafkaError::MessageConsumptionFatal(_) => return Err(self.failed("consume", &error)),
+                KafkaError::PartitionEOF(_) => {}
+                error => tracing::warn!(reason = self.consumer.client().context().reason(&error), "Kafka"),
+            }
+        }
+        self.refresh_known();
+        self.rebalances.extend(self.consumer.client().context().take_rebalances());
+        let mut changes = Vec::new();
+        while let Some(rebalance) = self.rebalances.pop_front() {
+            match rebalance {
+                Rebalance::Assigned(list) => match self.assigned(&list) {
+                    Ok(assigned) => changes.push(Change::Assigned(assigned)),
+                    // The brokers may be away for a moment; what is assigned stays so, and is not read yet.
+                    Err(error) => {
+                        tracing::warn!(%error, "trying again");
+                        self.rebalances.push_front(Rebalance::Assigned(list));
+                        break;
+                    }
+                },
+                Rebalance::Revoked(list) => {
+                    let partitions = self.partitions(&list);
+                    partitions.iter().for_each(|partition| _ = self.lanes.remove(partition));
+                    changes.push(Change::Revoked(partitions));
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    fn start(&mut self, partition: Partition, offset: i64) -> Result<(), SourceError> {
+        let name = self.topic(partition.topic).to_owned();
+        if let Some(end) = self.high(partition).filter(|end| offset > *end) {
+            return Err(SourceError::Kafka(format!(
+                "partition {} of {name} ends at offset {end}, and this pipeline has read it up to {offset}: the \
+                 topic was deleted and made again; give the new one another name, or the pipeline another name \
+                 and sink path",
+                partition.index
+            )));
+        }
+        let mut tries = 0;
+        while let Err(error) =
+            self.consumer.seek(&name, partition.index, Offset::Offset(offset), SEEK_TIMEOUT)
+        {
+            tries += 1;
+            if tries == SEEK_TRIES {
+                return Err(self.failed(&format!("go to offset {offset} of {partition}"), &error));
+            }
+            std::thread::sleep(SEEK_PAUSE);
+        }
+        if let Some(lane) = self.lanes.get_mut(&partition) {
+            lane.next = offset;
+            lane.at_end = false;
+        }
+        let list = self.list(&[partition]);
+        self.consumer.resume(&list).map_err(|error| self.failed("resume a partition", &error))
+    }
+
+    fn read(
+        &mut self,
+        partition: Partition,
+        max: usize,
+        mut take: impl FnMut(Record<'_>),
+    ) -> Result<Read, SourceError> {
+        let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(Read::Nothing) };
+        let mut records = 0;
+        while records < max {
+            match lane.queue.poll(Duration::ZERO) {
+                Some(Ok(message)) => {
+                    let offset = message.offset();
+                    let timestamp = match message.timestamp() {
+                        Timestamp::NotAvailable => None,
+                        Timestamp::CreateTime(millis) | Timestamp::LogAppendTime(millis) => Some(millis),
+                    };
+                    take(Record { offset, timestamp, value: message.payload() });
+                    lane.next = offset + 1;
+                    lane.at_end = false;
+                    records += 1;
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    lane.at_end = true;
+                    break;
+                }
+                Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
+                    return Err(self.failed("consume", &error));
+                }
+                // librdkafka tries again by itself.
+                Some(Err(error)) => {
+                    tracing::warn!(%partition, reason = self.consumer.client().context().reason(&error), "Kafka");
+                    break;
+                }
+                None => break,
+            }
+        }
+        Ok(match (records, lane.at_end) {
+            (0, true) => Read::End,
+            (0, false) => Read::Nothing,
+            (records, _) => Read::Records(records),
+        })
+    }
+
+    fn commit(&mut self, partition: Partition, offset: i64, done: Done) {
+        let mut list = TopicPartitionList::new();
+        let mut element = list.add_partition(self.topic(partition.topic), partition.index);
+        if done == Done::Applied {
+            element.set_metadata(APPLIED);
+        }
+        let set = element.set_offset(Offset::Offset(offset));
+        if let Err(error) = set.and_then(|()| self.consumer.commit(&list, CommitMode::Async)) {
+            tracing::warn!(%partition, offset, %error, "cannot commit; the range log tells as much");
+        }
+    }
+
+    fn known(&self) -> PartitionCounts {
+        self.known
+    }
+
+    fn high(&self, partition: Partition) -> Option<i64> {
+        let next = self.lanes.get(&partition).map(|lane| lane.next);
+        let heard = self.consumer.client().context().high(self.topic(partition.topic), partition.index);
+        heard.max(next)
+    }
+
+    fn is_published(&mut self, partitions: &[Partition]) -> Result<bool, SourceError> {
+        let committed = self.committed(partitions)?;
+        let reached =
+            |partition: &Partition| committed.get(partition).copied().unwrap_or(0) >= self.target(*partition);
+        Ok(partitions.iter().all(reached))
+    }
+
+    fn target(&self, partition: Partition) -> i64 {
+        self.targets.get(&partition).copied().unwrap_or(0)
+    }
+
+    fn topic(&self, topic: Topic) -> &str {
+        &self.names[topic as usize]
+    }
+}
+
+/// Whether the partition is not known here, or not known there, perhaps only not yet.
+fn is_unknown(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
+    matches!(error.rdkafka_error_code(), Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition))
+}
+
+/// The committed offset, where it tells that all below is published.
+fn published(element: &TopicPartitionListElem<'_>) -> Option<i64> {
+    match element.offset() {
+        Offset::Offset(offset) if element.metadata() != APPLIED => Some(offset),
+        _ => None,
+    }
+}
+
+fn unusable(error: &KafkaError) -> SourceError {
+    SourceError::Kafka(format!("spec.kafka.properties: {error}"))
+}
+
+/// How many partitions the topics have, asked by a client of its own, which knows why it cannot connect.
+fn known(
+    config: &rdkafka::ClientConfig,
+    brokers: &str,
+    names: &[String; 2],
+) -> Result<PartitionCounts, SourceError> {
+    let client: BaseConsumer<Context> =
+        config.create_with_context(Context::default()).map_err(|error| unusable(&error))?;
+    counts(&client, names, REQUEST_TIMEOUT).map_err(|error| match error {
+        CountError::Missing(topic) => SourceError::Kafka(format!(
+            "Kafka at {brokers} has no topic {topic}: create it, or name another in spec.kafka"
+        )),
+        CountError::Kafka(error) => {
+            // The reason of a failed connection is told only to those who poll.
+            _ = client.poll(Duration::ZERO);
+            let reason = client.client().context().reason(&error);
+            SourceError::Kafka(format!("cannot reach Kafka at {brokers}: {reason}"))
+        }
+    })
+}
+
+#[derive(Debug, thiserror::Error)]
+enum CountError {
+    #[error("there is no topic {0}")]
+    Missing(String),
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+}
+
+fn counts(
+    client: &BaseConsumer<Context>,
+    names: &[String; 2],
+    timeout: Duration,
+) -> Result<PartitionCounts, CountError> {
+    let count = |name: &String| -> Result<i32, CountError> {
+        let metadata = client.fetch_metadata(Some(name), timeout)?;
+        let partitions = metadata.topics().iter().find(|topic| topic.name() == name);
+        match partitions.map_or(0, |topic| topic.partitions().len()) {
+            0 => Err(CountError::Missing(name.clone())),
+            partitions => Ok(partitions as i32),
+        }
+    };
+    Ok(PartitionCounts { rides: count(&names[0])?, fares: count(&names[1])? })
+}

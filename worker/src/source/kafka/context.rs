@@ -1,0 +1,107 @@
+//! What librdkafka tells by callbacks: the assignment, the ends of partitions, and why something fails.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance as Rebalanced};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::statistics::Statistics;
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientContext, TopicPartitionList};
+
+/// A change of the assignment that the reader has not heard of yet.
+pub(super) enum Rebalance {
+    Assigned(TopicPartitionList),
+    Revoked(TopicPartitionList),
+}
+
+#[derive(Default)]
+pub(super) struct Context {
+    rebalances: Mutex<Vec<Rebalance>>,
+    highs: Mutex<HashMap<(String, i32), i64>>,
+    last_error: Mutex<Option<String>>,
+}
+
+impl Context {
+    pub(super) fn take_rebalances(&self) -> Vec<Rebalance> {
+        std::mem::take(&mut lock(&self.rebalances))
+    }
+
+    pub(super) fn high(&self, topic: &str, partition: i32) -> Option<i64> {
+        lock(&self.highs).get(&(topic.to_owned(), partition)).copied()
+    }
+
+    pub(super) fn set_high(&self, topic: &str, partition: i32, offset: i64) {
+        lock(&self.highs).insert((topic.to_owned(), partition), offset);
+    }
+
+    /// An error with the reason that the connection gave: a wrong password and an untrusted certificate both
+    /// come as a broken transport.
+    pub(super) fn reason(&self, error: &KafkaError) -> String {
+        match &*lock(&self.last_error) {
+            Some(reason) => format!("{error} ({reason})"),
+            None => error.to_string(),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        use RDKafkaLogLevel::{Alert, Critical, Emerg, Error, Warning};
+        match level {
+            Emerg | Alert | Critical | Error | Warning => tracing::warn!(facility, message, "librdkafka"),
+            _ => tracing::debug!(facility, message, "librdkafka"),
+        }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let mut highs = lock(&self.highs);
+        for (name, topic) in statistics.topics {
+            for (index, partition) in topic.partitions {
+                if index >= 0 && partition.hi_offset >= 0 {
+                    highs.insert((name.clone(), index), partition.hi_offset);
+                }
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // The end of a partition comes this way too, and to the reader by the partition's queue.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
+        tracing::warn!(%error, reason, "Kafka");
+        *lock(&self.last_error) = Some(reason.to_owned());
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalanced<'_>) {
+        match rebalance {
+            Rebalanced::Revoke(list) => lock(&self.rebalances).push(Rebalance::Revoked((*list).clone())),
+            Rebalanced::Error(error) => tracing::warn!(%error, "the group could not be balanced"),
+            Rebalanced::Assign(_) => {}
+        }
+    }
+
+    /// Nothing is fetched before it is known from where.
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalanced<'_>) {
+        if let Rebalanced::Assign(list) = rebalance {
+            if let Err(error) = consumer.pause(list) {
+                tracing::warn!(%error, "cannot pause what was assigned; it is started at its offset all the same");
+            }
+            lock(&self.rebalances).push(Rebalance::Assigned((*list).clone()));
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::warn!(%error, "an offset was not committed; the range log tells as much");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The facts, read where they are: the sink ([`archive`], [`windows`]) and the state.
+
+pub mod archive;
+pub mod windows;
+
+use futures::future::try_join_all;
+
+use crate::state::{State, StateError, View};
+
+/// Reads that wait for an answer at once.
+const AT_ONCE: usize = 16;
+
+/// What every shard knows.
+///
+/// # Errors
+/// Where the state cannot be reached.
+pub async fn views(state: &State) -> Result<Vec<View>, StateError> {
+    try_join_all((0..state.shards()).map(|shard| state.view(shard))).await
+}
