@@ -112,6 +112,9 @@ pub trait Source {
     /// The partitions that the topics have now, as far as is known.
     fn known(&self) -> PartitionCounts;
 
+    /// The offset after the last record of `partition` at this moment; `None` where that cannot be found out.
+    fn end(&self, partition: Partition) -> Option<i64>;
+
     /// The offset after the last record of `partition`, as last heard.
     fn high(&self, partition: Partition) -> Option<i64>;
 

@@ -141,8 +141,8 @@ impl<S: Source> Reader<S> {
         }
     }
 
-    /// Reads until `stop`, or until all is read where the settings say so. The last batch and the last rows are
-    /// handed on before it returns.
+    /// Reads until `stop`, or until all is read where the settings say so. The last batch and the last rows
+    /// are handed on by [`Reader::drain`].
     ///
     /// # Errors
     /// Where the source cannot be read any more.
@@ -162,9 +162,6 @@ impl<S: Source> Reader<S> {
         };
         self.cut_batch();
         self.cut_chunks(|_| true);
-        while !self.hand_on() && !self.is_cut_off() {
-            self.serve(REST)?;
-        }
         Ok(ended)
     }
 
@@ -411,7 +408,7 @@ impl<S: Source> Reader<S> {
                     .with_label_values(&[partition.topic.name()])
                     .inc_by(records as u64);
                 self.batch_since.get_or_insert_with(Instant::now);
-                lane.end_since = None;
+                lane.leave_end();
                 if lane.chunk_is_full() {
                     self.cut_chunks(|lane| lane.chunk_is_full());
                 }
@@ -426,12 +423,7 @@ impl<S: Source> Reader<S> {
     }
 
     fn cut_what_is_due(&mut self, has_more: bool) {
-        let idle_timeout = self.settings.idle_timeout;
-        for lane in self.lanes.values_mut() {
-            if lane.falls_idle(idle_timeout) {
-                self.batch_since.get_or_insert_with(Instant::now);
-            }
-        }
+        self.call_idle();
         if !self.settings.raw && self.committed.elapsed() >= COMMIT_INTERVAL {
             self.committed = Instant::now();
             self.out.push_back(Out::Applier(ToApplier::AskApplied));
@@ -445,6 +437,23 @@ impl<S: Source> Reader<S> {
         }
         if let Some(linger) = self.settings.chunk_linger {
             self.cut_chunks(|lane| lane.chunk_since.is_some_and(|since| since.elapsed() >= linger));
+        }
+    }
+
+    /// Says which partitions have fallen idle. Whoever was stopped or cut off for a while has not stood at an end
+    /// all that time, though it looks so: the source is asked again first (I2).
+    fn call_idle(&mut self) {
+        for (partition, lane) in &mut self.lanes {
+            if !lane.is_due_to_be_idle(self.settings.idle_timeout) {
+                continue;
+            }
+            let end = self.source.end(*partition);
+            if lane.stands_at(end) {
+                lane.call_idle();
+                self.batch_since.get_or_insert_with(Instant::now);
+            } else {
+                lane.look_again(end);
+            }
         }
     }
 

@@ -129,15 +129,25 @@ impl Pipeline {
         let read = self.read(reader, stop.clone()).await;
         stop.cancel();
 
+        // What has not ended by the deadline waits for a server that does not answer.
+        let gives_up = read.as_ref().is_ok_and(|(finished, _)| !finished.drained);
+        if gives_up {
+            applier.abort();
+            writer.abort();
+            publisher.abort();
+        }
         // Whoever failed first is the reason; the reader only noticed.
-        let mut publisher = joined(publisher).await?;
+        let publisher = joined(publisher).await?;
         joined(applier).await?;
         joined(writer).await?;
         let (finished, was_publisher) = read?;
         if let (State::Memory(state), Ended::CaughtUp) = (&self.state, finished.ended) {
             state.finish();
         }
-        if finished.drained && (was_publisher || finished.ended == Ended::CaughtUp) {
+        if finished.drained
+            && (was_publisher || finished.ended == Ended::CaughtUp)
+            && let Some(mut publisher) = publisher
+        {
             publisher.publish_closed().await?;
         }
         Ok(finished)
@@ -198,13 +208,14 @@ async fn publish_until(
     }
 }
 
-/// The result of a task; its panic is ours.
-async fn joined<T, E>(task: JoinHandle<Result<T, E>>) -> Result<T, PipelineError>
+/// The result of a task; its panic is ours. `None`: it was aborted.
+async fn joined<T, E>(task: JoinHandle<Result<T, E>>) -> Result<Option<T>, PipelineError>
 where
     PipelineError: From<E>,
 {
     match task.await {
-        Ok(result) => Ok(result?),
+        Ok(result) => Ok(Some(result?)),
+        Err(error) if error.is_cancelled() => Ok(None),
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

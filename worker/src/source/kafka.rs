@@ -346,6 +346,13 @@ impl Source for KafkaSource {
         self.known
     }
 
+    fn end(&self, partition: Partition) -> Option<i64> {
+        let ends = self.ends(partition);
+        ends.inspect_err(|error| tracing::warn!(%error, "cannot tell whether a partition is idle"))
+            .ok()
+            .map(|(_, high)| high)
+    }
+
     fn high(&self, partition: Partition) -> Option<i64> {
         let next = self.lanes.get(&partition).map(|lane| lane.next);
         let heard = self.consumer.client().context().high(self.topic(partition.topic), partition.index);

@@ -36,12 +36,10 @@ use crate::core::fold::Refused;
 use crate::core::time::EventTime;
 use crate::core::window::Rules;
 
-/// Several values of one moment. Not by MULTI, which a full server refuses, even for reads. What is pending has a
-/// field of no id that keeps it a table (`apply.lua`).
+/// Several values of one moment. Not by MULTI, which a full server refuses, even for reads.
 const VIEW: &str = "local meta, progress, books, pending = unpack(KEYS) \
     local all = function(key) return redis.call('HGETALL', key) end \
-    local waiting = math.max(0, redis.call('HLEN', pending) - 1) \
-    return {all(meta), all(progress), all(books), waiting}";
+    return {all(meta), all(progress), all(books), redis.call('HLEN', pending)}";
 const FROZEN: &str =
     "return {redis.call('HGET', KEYS[1], 'watermark'), redis.call('HGET', KEYS[2], ARGV[1])}";
 
@@ -161,7 +159,7 @@ impl RedisState {
         for part in ["meta", "progress", "books", "pending"] {
             call.key(self.key(shard, part));
         }
-        let (meta, progress, books, waiting) =
+        let (meta, progress, books, fields): (_, _, _, u64) =
             call.invoke_async(&mut self.link.clone()).await.map_err(link::error)?;
         let view = wire::Meta::read(meta)?;
         if let Some(held) = view.fingerprint.filter(|held| *held != self.fingerprint) {
@@ -172,7 +170,8 @@ impl RedisState {
             known: view.known,
             watermark: view.watermark,
             books: wire::books(books)?,
-            waiting,
+            // One field is not an id: see the script.
+            waiting: fields.saturating_sub(1),
         })
     }
 

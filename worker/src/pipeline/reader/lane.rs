@@ -30,6 +30,8 @@ pub(super) struct Lane {
     pub(super) chunk: Option<Chunk>,
     pub(super) chunk_since: Option<Instant>,
     pub(super) end_since: Option<Instant>,
+    /// Where the partition ended when it was last looked at.
+    end_seen: Option<i64>,
     first_event_time: Option<EventTime>,
     /// Kafka's timestamp of the last record read.
     timestamp: Option<i64>,
@@ -48,6 +50,7 @@ impl Lane {
             chunk: None,
             chunk_since: None,
             end_since: None,
+            end_seen: None,
             first_event_time: None,
             timestamp: None,
             applied: 0,
@@ -171,14 +174,35 @@ impl Lane {
         }
     }
 
-    /// Whether it has stood at its end for `timeout`, and that is news.
-    pub(super) fn falls_idle(&mut self, timeout: Duration) -> bool {
-        let Some(cursor) = self.cursor.as_mut().filter(|cursor| !cursor.is_idle()) else { return false };
-        let idle = self.end_since.is_some_and(|since| since.elapsed() >= timeout);
-        if idle {
+    /// Whether it seems to have stood at its end for `timeout`, and that is news.
+    pub(super) fn is_due_to_be_idle(&self, timeout: Duration) -> bool {
+        self.cursor.as_ref().is_some_and(|cursor| !cursor.is_idle())
+            && self.end_since.is_some_and(|since| since.elapsed() >= timeout)
+    }
+
+    /// Whether all up to `end` is read. What a transaction leaves at the end of a log is never read: an end that
+    /// has not moved for a whole timeout, in which nothing came, is one too.
+    pub(super) fn stands_at(&self, end: Option<i64>) -> bool {
+        let reached = |end| self.position().is_some_and(|position| position >= end);
+        end.is_some_and(reached) || (end.is_some() && end == self.end_seen)
+    }
+
+    /// Waits for another timeout, since there was more to read.
+    pub(super) fn look_again(&mut self, end: Option<i64>) {
+        self.end_since = None;
+        self.end_seen = end;
+    }
+
+    /// A record has come.
+    pub(super) fn leave_end(&mut self) {
+        self.end_since = None;
+        self.end_seen = None;
+    }
+
+    pub(super) fn call_idle(&mut self) {
+        if let Some(cursor) = &mut self.cursor {
             cursor.set_idle();
         }
-        idle
     }
 
     /// Whether all is read that was there when the partition came.
