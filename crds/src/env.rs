@@ -21,9 +21,8 @@ pub const REDIS_PASSWORD: &str = "TIPS_REDIS_PASSWORD";
 /// Path of the PEM file of authorities trusted for Redis (`spec.redis.tls.caSecretRef`).
 pub const REDIS_CA: &str = "TIPS_REDIS_CA";
 /// Path of the PEM file of the certificate shown to Redis (`spec.redis.tls.clientCertificate`).
-/// The worker does not read it yet.
 pub const REDIS_CLIENT_CERT: &str = "TIPS_REDIS_CLIENT_CERT";
-/// Path of the PEM file of that certificate's private key. The worker does not read it yet.
+/// Path of the PEM file of that certificate's private key.
 pub const REDIS_CLIENT_KEY: &str = "TIPS_REDIS_CLIENT_KEY";
 
 /// Access key of S3 (`spec.sink.s3.credentials`), under the name that AWS tools use.

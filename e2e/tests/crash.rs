@@ -11,7 +11,7 @@ use tips_e2e::worker::{Data, Pipeline, Settings, Target, watermark};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const DATA: [&str; 10] =
-    ["--seed", "12", "--rate", "3", "--span", "2h", "--disorder", "5m", "--invalid", "0.01"];
+    ["--seed", "12", "--rate", "12", "--span", "2h", "--disorder", "5m", "--invalid", "0.01"];
 
 /// The points, and how often each is passed before the worker dies there: dying at the first pass finds nothing
 /// done before, dying later finds some of it.
