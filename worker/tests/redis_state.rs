@@ -13,5 +13,7 @@ mod faults;
 mod history;
 #[path = "redis_state/server.rs"]
 mod server;
+#[path = "redis_state/topology.rs"]
+mod topology;
 #[path = "redis_state/twins.rs"]
 mod twins;

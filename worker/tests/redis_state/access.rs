@@ -11,7 +11,7 @@ use crate::server::{self, RULES, block_on, identity, open_with, refusal};
 use crate::twins::Twins;
 
 /// The rules of state/redis.rs.
-const LEAST_RULES: &str = "~tipstream:{default.access/* -@all +info +evalsha +script|load \
+pub(crate) const LEAST_RULES: &str = "~tipstream:{default.access/* -@all +info +evalsha +script|load \
     +hget +hmget +hgetall +hkeys +hlen +hset +hdel +hincrby +zadd +zrem +zrangebyscore \
     +append +strlen +getrange +del";
 

@@ -27,56 +27,62 @@ const GREATEST_TIP: i64 = 999_999_999_999_999;
 pub(crate) struct Twins {
     pub(crate) memory: State,
     pub(crate) redis: State,
+    shard: u16,
 }
 
 impl Twins {
     pub(crate) async fn new(config: &RedisConfig, pipeline: &str, rules: Rules) -> Result<Self> {
         let redis = open_with(config, &identity(pipeline), rules).await?;
-        Ok(Twins { memory: State::Memory(MemoryState::new(rules, 1)), redis })
+        Ok(Twins::of(redis, 0, rules))
+    }
+
+    /// A shard of a state in Redis, and its twin.
+    pub(crate) fn of(redis: State, shard: u16, rules: Rules) -> Self {
+        Twins { memory: State::Memory(MemoryState::new(rules, redis.shards())), redis, shard }
     }
 
     /// Applies to both, and compares all that can be seen of them.
     pub(crate) async fn apply(&self, delta: &Delta) -> Reply {
-        let expected = self.memory.apply(0, delta).await.unwrap();
-        assert_eq!(self.redis.apply(0, delta).await.unwrap(), expected);
+        let expected = self.memory.apply(self.shard, delta).await.unwrap();
+        assert_eq!(self.redis.apply(self.shard, delta).await.unwrap(), expected);
         self.compare().await;
         expected
     }
 
     pub(crate) async fn compare(&self) {
-        let view = self.memory.view(0).await.unwrap();
+        let view = self.memory.view(self.shard).await.unwrap();
         assert!(view.books.balance(), "{:?}", view.books);
-        assert_eq!(self.redis.view(0).await.unwrap(), view);
+        assert_eq!(self.redis.view(self.shard).await.unwrap(), view);
         let closed = self.closed().await;
-        let of_redis = self.redis.closed(0).await.unwrap();
+        let of_redis = self.redis.closed(self.shard).await.unwrap();
         assert_eq!(BTreeSet::from_iter(of_redis), closed);
         let unknown = [EventTime::from_seconds(0), EventTime::END];
         for start in closed.into_iter().chain(unknown) {
-            let expected = self.memory.frozen(0, start).await.unwrap();
-            assert_eq!(self.redis.frozen(0, start).await.unwrap(), expected, "{start}");
+            let expected = self.memory.frozen(self.shard, start).await.unwrap();
+            assert_eq!(self.redis.frozen(self.shard, start).await.unwrap(), expected, "{start}");
         }
     }
 
     async fn forget(&self, starts: &[EventTime]) {
-        self.memory.forget(0, starts).await.unwrap();
-        self.redis.forget(0, starts).await.unwrap();
+        self.memory.forget(self.shard, starts).await.unwrap();
+        self.redis.forget(self.shard, starts).await.unwrap();
         self.compare().await;
     }
 
     async fn closed(&self) -> BTreeSet<EventTime> {
-        self.memory.closed(0).await.unwrap().into_iter().collect()
+        self.memory.closed(self.shard).await.unwrap().into_iter().collect()
     }
 
     async fn live(&self, history: &History) {
         for (step, clock) in history.steps() {
-            let view = self.memory.view(0).await.unwrap();
+            let view = self.memory.view(self.shard).await.unwrap();
             self.apply(&step.delta(&clock, &view)).await;
             if let Some(nth) = step.forget {
                 let starts: Vec<EventTime> = self.closed().await.into_iter().skip(nth).take(1).collect();
                 self.forget(&starts).await;
             }
         }
-        let view = self.memory.view(0).await.unwrap();
+        let view = self.memory.view(self.shard).await.unwrap();
         let reply = self.apply(&history.last(&view)).await;
         assert!(matches!(reply, Reply::Applied(Some(_))), "{reply:?}");
     }

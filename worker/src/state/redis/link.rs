@@ -295,7 +295,20 @@ pub(super) fn error(error: RedisError) -> StateError {
 
 #[cfg(test)]
 mod tests {
+    use redis::ConnectionAddr;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_master_that_refuses_writes_is_lost() {
+        let sentinels = vec![ConnectionAddr::Tcp("127.0.0.1".into(), 1)];
+        let builder = SentinelClientBuilder::new(sentinels, "tips", SentinelServerType::Master);
+        let client = builder.and_then(SentinelClientBuilder::build).expect("it does not connect yet");
+        let master = Master { client: Mutex::new(client), current: Mutex::new(None) };
+        let answer = redis::parse_redis_value(b"-READONLY You can't write against a read only replica.\r\n");
+        let told = master.forget_on(answer).await.expect_err("what is refused is no success");
+        assert!(is_lost(&told));
+    }
 
     #[test]
     fn a_policy_that_evicts_is_seen() {
