@@ -9,7 +9,6 @@ use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
-use futures::future::try_join_all;
 use serde::Serialize;
 use tokio::task::JoinHandle;
 
@@ -165,7 +164,7 @@ impl Board {
 
     async fn books(&self) -> Result<(Books, Option<EventTime>), StateError> {
         let state = &self.0.state;
-        let views = try_join_all((0..state.shards()).map(|shard| state.view(shard))).await?;
+        let views = state.views().await?;
         let mut books = Books::default();
         views.iter().for_each(|view| books += view.books);
         self.0.metrics.set_books(&books);

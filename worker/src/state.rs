@@ -8,6 +8,8 @@ pub mod redis;
 
 use std::collections::BTreeMap;
 
+use futures::future::try_join_all;
+
 use crate::core::books::Books;
 use crate::core::delta::Delta;
 use crate::core::fold::{Refused, Sums};
@@ -149,6 +151,14 @@ impl State {
             State::Memory(state) => Ok(state.view(shard)),
             State::Redis(state) => state.view(shard).await,
         }
+    }
+
+    /// What each shard knows, in their order.
+    ///
+    /// # Errors
+    /// Where the state cannot be reached or is of other settings.
+    pub async fn views(&self) -> Result<Vec<View>, StateError> {
+        try_join_all((0..self.shards()).map(|shard| self.view(shard))).await
     }
 
     /// The starts of the windows that `shard` has closed and not forgotten.

@@ -74,7 +74,7 @@ pub struct Question {
 /// # Errors
 /// Where the state or the sink fails.
 pub async fn locate(state: &State, sink: &Sink, questions: &[Question]) -> Result<Vec<Located>, LocateError> {
-    let views = try_join_all((0..state.shards()).map(|shard| state.view(shard))).await?;
+    let views = state.views().await?;
     try_join_all(questions.iter().map(|question| one(sink, &views, question))).await
 }
 
@@ -83,7 +83,7 @@ pub async fn locate(state: &State, sink: &Sink, questions: &[Question]) -> Resul
 /// # Errors
 /// Where the state fails.
 pub async fn applied(state: &State) -> Result<BTreeMap<Partition, i64>, LocateError> {
-    let views = try_join_all((0..state.shards()).map(|shard| state.view(shard))).await?;
+    let views = state.views().await?;
     let heard = views.first().map(|view| view.progress.keys().copied()).into_iter().flatten();
     let least = |partition: Partition| {
         let offsets = views.iter().map(|view| view.progress.get(&partition).map(|progress| progress.offset));

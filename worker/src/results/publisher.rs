@@ -75,7 +75,7 @@ impl Publisher {
     pub async fn publish_closed(&mut self) -> Result<usize, PublishError> {
         let shards = 0..self.state.shards();
         // The watermarks first: whatever has closed below them is in the lists that are read after.
-        let watermarks = try_join_all(shards.clone().map(|shard| self.state.view(shard))).await?;
+        let watermarks = self.state.views().await?;
         let closed = try_join_all(shards.map(|shard| self.state.closed(shard))).await?;
         let Some(watermark) = watermarks.iter().map(|view| view.watermark).min().flatten() else {
             return Ok(0);

@@ -3,8 +3,6 @@
 pub mod archive;
 pub mod windows;
 
-use futures::future::try_join_all;
-
 use crate::state::{State, StateError, View};
 
 /// Reads that wait for an answer at once.
@@ -15,5 +13,5 @@ const AT_ONCE: usize = 16;
 /// # Errors
 /// Where the state cannot be reached.
 pub async fn views(state: &State) -> Result<Vec<View>, StateError> {
-    try_join_all((0..state.shards()).map(|shard| state.view(shard))).await
+    state.views().await
 }
