@@ -109,7 +109,7 @@ async fn a_namenode_that_is_not_there_is_told_as_unreachable() {
 async fn a_lost_rename_is_told_from_a_lost_reply() {
     let Some(name_node) = name_node() else { return };
     for (lose, expected) in [(Lose::Request, Put::Created), (Lose::Reply, Put::Exists)] {
-        let (lossy, sink) = open_through(&name_node, lose).await;
+        let (lossy, sink) = open_through(&name_node, lose, "/lossy-put").await;
         let bytes = Bytes::from_static(b"whole");
         let put = sink.put_if_absent("rides/a", bytes.clone()).await.unwrap();
         assert!(lossy.has_lost());
@@ -124,7 +124,7 @@ async fn a_lost_rename_is_told_from_a_lost_reply() {
 async fn a_replacement_survives_a_lost_rename_and_a_lost_reply() {
     let Some(name_node) = name_node() else { return };
     for lose in [Lose::Request, Lose::Reply] {
-        let (lossy, sink) = open_through(&name_node, lose).await;
+        let (lossy, sink) = open_through(&name_node, lose, "/lossy-replace").await;
         let bytes = Bytes::from_static(b"whole");
         sink.replace("rides/b", bytes.clone()).await.unwrap();
         assert!(lossy.has_lost());
@@ -134,10 +134,10 @@ async fn a_replacement_survives_a_lost_rename_and_a_lost_reply() {
 }
 
 /// Every publication is a `rename2` to the namenode, and nothing else is.
-async fn open_through(name_node: &str, lose: Lose) -> (Lossy, Sink) {
+async fn open_through(name_node: &str, lose: Lose, path: &str) -> (Lossy, Sink) {
     let server = name_node.trim_start_matches("hdfs://");
     let lossy = Lossy::before(server, "rename2", lose).await;
-    let config = config(&format!("hdfs://{}", lossy.address), "/lossy");
+    let config = config(&format!("hdfs://{}", lossy.address), path);
     let sink = Sink::open(&config).await.unwrap();
     (lossy, sink)
 }
