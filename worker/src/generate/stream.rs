@@ -86,12 +86,14 @@ impl<'a, S: Sink> Stream<'a, S> {
         self.send_late()
     }
 
-    fn begin(&mut self, ride: Ride) -> Result<(), GenerateError> {
+    fn begin(&mut self, mut ride: Ride) -> Result<(), GenerateError> {
+        let ends = ride.end();
+        ride.start -= self.plan.behind(&ride);
         self.turn(Line::Start, ride)?;
         match ride.seconds {
             0 => self.end(ride),
             _ => {
-                self.calendar.schedule(ride.end(), Event::Ends(ride));
+                self.calendar.schedule(ends, Event::Ends(ride));
                 Ok(())
             }
         }

@@ -30,6 +30,8 @@ pub(super) struct Lane {
     pub(super) chunk: Option<Chunk>,
     pub(super) chunk_since: Option<Instant>,
     pub(super) end_since: Option<Instant>,
+    /// Since when it has had more, and nothing has come.
+    waiting_since: Option<Instant>,
     /// Where the partition ended when it was last looked at.
     end_seen: Option<i64>,
     first_event_time: Option<EventTime>,
@@ -50,6 +52,7 @@ impl Lane {
             chunk: None,
             chunk_since: None,
             end_since: None,
+            waiting_since: None,
             end_seen: None,
             first_event_time: None,
             timestamp: None,
@@ -194,9 +197,25 @@ impl Lane {
     }
 
     /// A record has come.
-    pub(super) fn leave_end(&mut self) {
+    pub(super) fn has_come(&mut self) {
         self.end_since = None;
         self.end_seen = None;
+        self.waiting_since = None;
+    }
+
+    /// There is no more for now.
+    pub(super) fn stand_at_end(&mut self) {
+        self.end_since.get_or_insert_with(Instant::now);
+        self.waiting_since = None;
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        self.end_since.is_some()
+    }
+
+    /// There is more, which has not come yet; whether it has been so for less than `patience`.
+    pub(super) fn waits_less_than(&mut self, patience: Duration) -> bool {
+        self.waiting_since.get_or_insert_with(Instant::now).elapsed() < patience
     }
 
     pub(super) fn call_idle(&mut self) {
