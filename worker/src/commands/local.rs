@@ -28,7 +28,7 @@ const SHARDS: u16 = 1;
 /// Large, so that nearly all pairs meet in a batch: no record waits for its effect.
 const BATCH_RECORDS: usize = 262_144;
 /// Files are as large as the manifest says; where raw rows are not kept, none are written.
-const DEFAULT_FILE_BYTES: usize = 64 << 20;
+const DEFAULT_FILE_BYTES: usize = 32 << 20;
 /// A sink that fails this often in a row, over about a minute, ends the run.
 const TRIES: u32 = 8;
 
