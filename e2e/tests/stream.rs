@@ -95,7 +95,7 @@ fn the_state_may_be_a_cluster_or_a_sentinels_master() {
         let kafka = Kafka::start(folder)?;
         let data = Data::generate(folder, &MIXED)?;
         let cluster = RedisCluster::start(folder, 3)?;
-        let sentinel = Sentinel::start(folder)?;
+        let sentinel = Sentinel::start(folder, None)?;
         let quoted: Vec<String> = cluster.urls().iter().map(|url| format!("\"{url}\"")).collect();
         let redis = [
             ("cluster", format!("{{mode: Cluster, urls: [{}]}}", quoted.join(", "))),
