@@ -25,6 +25,7 @@ mod fs;
 mod hdfs;
 mod name;
 mod objects;
+pub mod owner;
 mod retry;
 mod s3;
 mod uploads;

@@ -12,6 +12,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use self::progress::Progress;
+pub use self::guard::OWNER;
 use crate::failure::Failure;
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;

@@ -16,7 +16,7 @@ use crate::pipeline::reader::{Ended, ReaderSettings};
 use crate::pipeline::run::Pipeline;
 use crate::raw::writer::Limits;
 use crate::settings::{self, Setup};
-use crate::sink::Sink;
+use crate::sink::{Sink, owner};
 use crate::source::kafka::{KafkaSource, OpenError};
 use crate::state::{RedisState, State};
 
@@ -97,6 +97,23 @@ pub async fn run(args: StreamArgs, stop: CancellationToken) -> Result<(), Failur
     }
     tracing::info!(caught_up = finished.ended == Ended::CaughtUp, drained = finished.drained, "ended");
     Ok(())
+}
+
+/// What is wrong with the settings is said before: a manifest that cannot work takes no sink.
+async fn claim(sink: &Sink, manifest: &Manifest) -> Result<(), Failure> {
+    let pipeline = format!("pipeline {}/{}\n", manifest.namespace, manifest.name);
+    let Some(there) = owner::claim(sink, &pipeline).await? else { return Ok(()) };
+    let owner = match there.lines().next() {
+        Some(owner) if there.starts_with("pipeline ") => owner,
+        _ => "a run of `local`",
+    };
+    Err(Failure::Usage(format!(
+        "{} belongs to {owner}, and this is {}: give each a path of its own in spec.sink; or, where this one is to \
+         take over the files and {owner} never runs again, delete {} there",
+        sink.location(),
+        pipeline.trim_end(),
+        owner::PATH,
+    )))
 }
 
 /// Connecting waits for brokers.

@@ -9,12 +9,13 @@ use clap::Args;
 use tipstream_crds::{ByteSize, Duration};
 use tokio_util::sync::CancellationToken;
 
+use crate::commands::local;
 use crate::core::shard::PartitionCounts;
 use crate::core::time::EventTime;
 use crate::failure::Failure;
 use crate::manifest::Manifest;
 use crate::settings::{self, Setup};
-use crate::sink::{Sink, SinkConfig};
+use crate::sink::{Sink, SinkConfig, owner};
 use crate::source::kafka::{GroupOffsets, OpenError, group_offsets};
 use crate::state::{RedisState, State, View};
 use crate::verify::collect::archive::{Archive, archive};
@@ -104,7 +105,8 @@ pub async fn examine(args: &VerifyArgs) -> Result<Report, Failure> {
 /// Opening makes a directory that is not there: a misspelt one is no empty archive.
 async fn open_sink(args: &VerifyArgs, manifest: &Manifest) -> Result<Sink, Failure> {
     let Some(dir) = &args.local else { return Ok(Sink::open(&settings::sink(manifest)?).await?) };
-    if !dir.join("_tips/local").is_file() {
+    let owner = std::fs::read_to_string(dir.join(owner::PATH)).unwrap_or_default();
+    if !owner.starts_with(local::OWNER) {
         return Err(Failure::Usage(format!("{} is not an output of `local`", dir.display())));
     }
     Ok(Sink::open(&SinkConfig::Fs { root: dir.clone() }).await?)
