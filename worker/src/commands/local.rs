@@ -81,7 +81,7 @@ pub async fn run(args: LocalArgs, stop: CancellationToken, out: &mut impl Write)
         reader: reader_settings(&manifest, &setup),
         limits: limits(&manifest),
         drain_timeout: None,
-        metrics: metrics.clone(),
+        metrics,
         board: None,
     };
     let finished = pipeline.run(source, stop).await;
@@ -89,7 +89,7 @@ pub async fn run(args: LocalArgs, stop: CancellationToken, out: &mut impl Write)
     if finished?.ended == Ended::Stopped {
         return Err(Failure::Interrupted);
     }
-    summary::print(out, &sink, &state, &metrics, begun.elapsed()).await
+    summary::print(out, &sink, &state, begun.elapsed()).await
 }
 
 /// Nothing depends on the clock, so the same input makes the same files. No partition waits for another: the

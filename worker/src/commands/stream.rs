@@ -74,7 +74,7 @@ pub async fn run(args: StreamArgs, stop: CancellationToken) -> Result<(), Failur
         sink = sink.location(),
         "started"
     );
-    let board = Board::new(setup.identity.clone(), state.clone(), metrics.clone());
+    let board = Board::new(setup.identity.clone(), state.clone(), sink.clone(), metrics.clone());
     let server = http::serve(args.listen, board.clone()).await?;
     let sweeper = tokio::spawn(sweep(sink.clone()));
     let pipeline = Pipeline {

@@ -68,16 +68,37 @@ impl Publisher {
         Publisher { job, state, sink, provenance, metrics, published: BTreeSet::new() }
     }
 
-    /// Publishes every window that has closed on all shards. Returns how many files this call wrote.
+    /// Publishes every window that has closed on all shards, and shows the books. Returns how many files this call
+    /// wrote.
     ///
     /// # Errors
     /// Where the state or the sink fails; what was published stays so, and a later call goes on.
     pub async fn publish_closed(&mut self) -> Result<usize, PublishError> {
+        let published = self.publish_due().await;
+        if let Err(error) = &published {
+            match error {
+                PublishError::State(error) => {
+                    self.metrics.state_errors.with_label_values(&[error.category()]).inc();
+                }
+                PublishError::Sink(_) => self.metrics.sink_errors.inc(),
+                PublishError::Parquet { .. } => {}
+            }
+        }
+        published
+    }
+
+    /// Shows nothing of the pipeline any more: another worker does, and what this one saw grows old.
+    pub fn stand_by(&self) {
+        self.metrics.outcomes.reset();
+    }
+
+    async fn publish_due(&mut self) -> Result<usize, PublishError> {
         let shards = 0..self.state.shards();
         // The watermarks first: whatever has closed below them is in the lists that are read after.
-        let watermarks = self.state.views().await?;
+        let views = self.state.views().await?;
         let closed = try_join_all(shards.map(|shard| self.state.closed(shard))).await?;
-        let Some(watermark) = watermarks.iter().map(|view| view.watermark).min().flatten() else {
+        self.metrics.set_books(&views.iter().map(|view| view.books).sum());
+        let Some(watermark) = views.iter().map(|view| view.watermark).min().flatten() else {
             return Ok(0);
         };
         self.metrics.watermark_seconds.set(watermark.seconds());

@@ -125,10 +125,10 @@ mod tests {
             (2, Some((100, 102)), Some((micros, micros))), //
             (1, Some((101, 101)), None),
         ];
-        for ((path, bytes), (rows, offsets, event_times)) in plan.files.iter().zip(expected) {
-            let Kind::Raw(name) = kind(path) else { panic!("{path}") };
+        for (file, (rows, offsets, event_times)) in plan.files.iter().zip(expected) {
+            let Kind::Raw(name) = kind(&file.path) else { panic!("{}", file.path) };
             assert_eq!((&name.lane, name.range), (&lane, range));
-            let footer = read(bytes, name.folder).expect("a footer");
+            let footer = read(&file.bytes, name.folder).expect("a footer");
             assert_eq!(footer, Footer { lane: lane.clone(), range, rows, offsets, event_times });
         }
     }
