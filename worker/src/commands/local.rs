@@ -9,10 +9,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use indicatif::MultiProgress;
 use tokio_util::sync::CancellationToken;
 
-use self::progress::Progress;
 pub use self::guard::OWNER;
+use self::progress::Progress;
 use crate::failure::Failure;
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
@@ -61,7 +62,12 @@ pub struct LocalArgs {
 ///
 /// # Errors
 /// Where the manifest or the input cannot be used, or a file cannot be written.
-pub async fn run(args: LocalArgs, stop: CancellationToken, out: &mut impl Write) -> Result<(), Failure> {
+pub async fn run(
+    args: LocalArgs,
+    stop: CancellationToken,
+    terminal: &MultiProgress,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
     let manifest = Manifest::read(&args.file)?;
     let setup = Setup::new(&manifest, args.neighbourhoods.as_deref())?;
     let source = FileSource::open(&args.rides, &args.fares)?;
@@ -71,7 +77,7 @@ pub async fn run(args: LocalArgs, stop: CancellationToken, out: &mut impl Write)
 
     let state = MemoryState::new(setup.job.rules, SHARDS);
     let metrics = Metrics::new()?;
-    let progress = Progress::start(source.progress(), metrics.clone(), args.quiet);
+    let progress = Progress::start(terminal, source.progress(), metrics.clone(), args.quiet);
     let begun = Instant::now();
     let pipeline = Pipeline {
         job: setup.job.clone(),

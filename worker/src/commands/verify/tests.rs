@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use indicatif::MultiProgress;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +50,8 @@ impl Output {
         fs::write(path("pipeline.yaml"), MANIFEST).expect("written");
         let input = path("input");
         let flags = ["--output", &input].into_iter().chain(INPUT.split_whitespace());
-        generate::run(args::<GenerateArgs>(&flags.collect::<Vec<_>>())).expect("generated");
+        generate::run(args::<GenerateArgs>(&flags.collect::<Vec<_>>()), &CancellationToken::new())
+            .expect("generated");
         let part = |topic: &str, n: u32| path(&format!("input/{topic}-{n}.csv"));
         let (rides, fares) = ([part("rides", 0), part("rides", 1)], [part("fares", 0), part("fares", 1)]);
         let local: LocalArgs = args(&[
@@ -65,7 +67,9 @@ impl Output {
             &fares[0],
             &fares[1],
         ]);
-        local::run(local, CancellationToken::new(), &mut Vec::new()).await.expect("a whole run");
+        local::run(local, CancellationToken::new(), &MultiProgress::new(), &mut Vec::new())
+            .await
+            .expect("a whole run");
         Output { dir }
     }
 

@@ -67,7 +67,7 @@ impl Run {
         let flags = "generate --rides 4000 --rate 0.5 --partitions 2 --invalid 0.02 --duplicates 0.05 --unmatched 0.1 --output";
         let flags = flags.split_whitespace().chain(input.to_str());
         let args = Generate::try_parse_from(flags).expect("the test's flags are right").args;
-        generate::run(args).expect("generated");
+        generate::run(args, &CancellationToken::new()).expect("generated");
         let parts = |topic: &str| -> Vec<PathBuf> {
             (0..2).map(|part| input.join(format!("{topic}-{part}.csv"))).collect()
         };
