@@ -156,8 +156,7 @@ pub fn sink(manifest: &Manifest) -> Result<SinkConfig, SettingsError> {
         ManifestSink::Hdfs(hdfs) => SinkConfig::Hdfs {
             name_node: hdfs.name_node.clone(),
             path: hdfs.path.clone(),
-            config_dir: None,
-            user: None,
+            principal: hdfs.kerberos.as_ref().map(|kerberos| kerberos.principal.clone()),
         },
     })
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use tipstream_crds::{ByteSize, Duration};
+use tipstream_crds::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::local;
@@ -53,10 +53,6 @@ pub struct VerifyArgs {
     /// than the group's session timeout: until then nobody has the part of the one that published.
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     pub grace: Duration,
-    /// Read raw files of at most this size together, newest days first. A footer costs the reading of its whole
-    /// file; of files that are not read only the names are checked, and rows are not compared [default: all].
-    #[arg(long, value_name = "SIZE")]
-    pub read_at_most: Option<ByteSize>,
     /// Print the findings as JSON.
     #[arg(long)]
     pub json: bool,
@@ -230,8 +226,7 @@ impl Subject<'_> {
     }
 
     async fn files(&self, names: &Names, source: &Source, progress: &Progress) -> Result<Files, Failure> {
-        let limit = self.args.read_at_most.map(ByteSize::as_bytes);
-        let Archive { data, aside, files, logs, windows } = archive(self.sink, limit, progress).await?;
+        let Archive { data, aside, files, logs, windows } = archive(self.sink, progress).await?;
         let (ranges, published) = ranges::check(&by_lane(&files), &logs, source);
         let checks = vec![strays::check(&data, &aside), raw_files::check(&files, names), ranges];
         Ok(Files { checks, published, windows })

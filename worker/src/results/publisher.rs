@@ -143,14 +143,18 @@ impl Publisher {
     /// A file of an older epoch makes way for ours; the other way round a worker of the older epoch leaves ours
     /// alone, since its own is older.
     async fn replace_older(&self, path: &str, file: bytes::Bytes) -> Result<bool, PublishError> {
-        let Some(there) = self.sink.read(path).await? else { return Ok(false) };
-        let epoch = window_file::epoch_of(there)
-            .map_err(|error| PublishError::Parquet { path: path.to_owned(), error })?;
-        let older = epoch < self.provenance.epoch;
-        if older {
-            self.sink.replace(path, file).await?;
+        while let Some((there, version)) = self.sink.read_version(path).await? {
+            let epoch = window_file::epoch_of(there)
+                .map_err(|error| PublishError::Parquet { path: path.to_owned(), error })?;
+            if epoch >= self.provenance.epoch {
+                return Ok(false);
+            }
+            crash::point("tips::before-replace");
+            if self.sink.replace(path, version, file.clone()).await? {
+                return Ok(true);
+            }
         }
-        Ok(older)
+        Ok(false)
     }
 
     /// The sums of a window over all shards; `None` where a shard has not closed it: it has lost its last

@@ -173,13 +173,6 @@ async fn a_missing_range_is_told_from_a_missing_file() {
 }
 
 #[tokio::test]
-async fn a_limit_spares_files_and_says_so() {
-    let output = Output::make().await;
-    let (report, holds) = output.verify(&["--read-at-most", "1Mi"]).await;
-    assert!(holds && report.contains("because of --read-at-most"), "{report}");
-}
-
-#[tokio::test]
 async fn settings_and_directories_that_do_not_fit_are_told() {
     let output = Output::make().await;
     let manifest = output.dir.path().join("pipeline.yaml");

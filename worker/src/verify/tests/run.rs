@@ -108,7 +108,7 @@ impl Run {
 async fn state_and_files_of_a_run_agree() {
     let run = Run::make().await;
     let seen = views(&run.state).await.expect("the state");
-    let found = archive(&run.sink, None, &Progress::new(true)).await.expect("the sink");
+    let found = archive(&run.sink, &Progress::new(true)).await.expect("the sink");
     let (ranges, published) = ranges::check(&by_lane(&found.files), &found.logs, &Source::Files);
     holds(&ranges);
     holds(&books::check(&seen));
@@ -165,8 +165,9 @@ async fn a_closed_window_without_its_file_is_found_until_it_is_there() {
     let bytes = sink.read(&file).await.expect("the sink").expect("a file");
     sink.delete(&file).await.expect("deleted");
     assert_eq!(compare().await, BTreeMap::from([(start, "has no file".to_owned())]));
-    sink.replace(&file, bytes.slice(..100)).await.expect("written");
+    sink.put_if_absent(&file, bytes.slice(..100)).await.expect("written");
     assert!(compare().await[&start].starts_with("has a file that is not a whole Parquet file"));
-    sink.replace(&file, bytes).await.expect("written");
+    sink.delete(&file).await.expect("deleted");
+    sink.put_if_absent(&file, bytes).await.expect("written");
     assert_eq!(compare().await, BTreeMap::new());
 }
