@@ -4,6 +4,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
+
 use super::answer::{Books, Outcome, Topic, outcome};
 use super::dice::Dice;
 use super::error::GenerateError;
@@ -12,6 +14,9 @@ use super::plan::Plan;
 use super::sink::{Record, Sink};
 use super::text::push_int;
 use super::trip::{Line, Ride};
+
+/// How often it is looked whether to stop.
+const LINES_A_LOOK: u64 = 1024;
 
 pub(super) struct Lane<'a, S> {
     plan: &'a Plan,
@@ -25,11 +30,12 @@ pub(super) struct Lane<'a, S> {
     invalid: u64,
     newest: Newest,
     pace: Option<Pace>,
+    stop: &'a CancellationToken,
     books: Books,
 }
 
 impl<'a, S: Sink> Lane<'a, S> {
-    pub(super) fn new(plan: &'a Plan, sink: S) -> Self {
+    pub(super) fn new(plan: &'a Plan, sink: S, stop: &'a CancellationToken) -> Self {
         Self {
             plan,
             sink,
@@ -41,6 +47,7 @@ impl<'a, S: Sink> Lane<'a, S> {
             invalid: 0,
             newest: Newest::new(plan.partitions),
             pace: plan.pace.map(Pace::new),
+            stop,
             books: Books::default(),
         }
     }
@@ -103,6 +110,9 @@ impl<'a, S: Sink> Lane<'a, S> {
         self.books.count(topic, outcome);
         if let Some(pace) = &mut self.pace {
             pace.wait();
+        }
+        if (self.pace.is_some() || turn.is_multiple_of(LINES_A_LOOK)) && self.stop.is_cancelled() {
+            return Err(GenerateError::Interrupted { left: S::LEFT });
         }
         Ok(partition)
     }

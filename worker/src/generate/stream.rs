@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use indicatif::ProgressBar;
+use tokio_util::sync::CancellationToken;
 
 use super::answer::{Books, Tips};
 use super::calendar::Calendar;
@@ -40,11 +41,11 @@ pub(super) struct Stream<'a, S> {
 }
 
 impl<'a, S: Sink> Stream<'a, S> {
-    pub(super) fn new(plan: &'a Plan, trips: &'a Trips, sink: S) -> Self {
+    pub(super) fn new(plan: &'a Plan, trips: &'a Trips, sink: S, stop: &'a CancellationToken) -> Self {
         Self {
             plan,
             trips,
-            lane: Lane::new(plan, sink),
+            lane: Lane::new(plan, sink, stop),
             calendar: Calendar::new(plan.start - 1, plan.horizon()),
             late: VecDeque::new(),
             tips: Tips::new(plan.job, trips.areas()),

@@ -129,6 +129,7 @@ pub struct Reader<S> {
     tickets: u64,
     elsewhere: Elsewhere,
     committed: Instant,
+    shown: Option<Instant>,
 }
 
 impl<S: Source> Reader<S> {
@@ -151,6 +152,7 @@ impl<S: Source> Reader<S> {
             tickets: 0,
             elsewhere: Elsewhere::default(),
             committed: Instant::now(),
+            shown: None,
         }
     }
 
@@ -188,6 +190,9 @@ impl<S: Source> Reader<S> {
     /// # Errors
     /// Where the source cannot be read any more.
     pub fn drain(&mut self, deadline: Option<Instant>) -> Result<bool, SourceError> {
+        if let Some(board) = &self.links.board {
+            board.drains();
+        }
         let (applied, mut is_applied) = oneshot::channel();
         let (published, mut is_published) = oneshot::channel();
         if !self.settings.raw {
@@ -215,6 +220,7 @@ impl<S: Source> Reader<S> {
         if let Some(board) = &self.links.board {
             board.beat();
         }
+        self.show_now_and_then();
         for change in self.source.poll(wait)? {
             match change {
                 Change::Assigned(assigned) => self.assigned(assigned),
@@ -283,6 +289,7 @@ impl<S: Source> Reader<S> {
         self.cut_batch();
         for partition in partitions {
             self.lanes.remove(partition);
+            self.links.metrics.forget_lag(*partition);
             self.out.push_back(Out::Writer(ToWriter::Close(*partition)));
         }
         self.tell_assignment();
@@ -351,14 +358,16 @@ impl<S: Source> Reader<S> {
             let (incarnation, start, end) = (lane.incarnation, raw.start, raw.end);
             self.out.push_back(Out::Writer(ToWriter::Open { origin, incarnation, start, end }));
         }
-        let position = lane.begin(located);
+        let begun = lane.begin(located);
         let low = lane.assigned.low;
-        if position < low {
-            let lost = (low - position) as u64;
-            tracing::error!(%partition, from = position, to = low, "Kafka has deleted records that were not read; raise the topic's retention");
-            self.links.metrics.lost_records.with_label_values(&[partition.topic.name()]).inc_by(lost);
+        if let Some(unread) = begun.unread.filter(|unread| *unread < low) {
+            tracing::error!(%partition, from = unread, to = low, "Kafka has deleted records that were not read; raise the topic's retention");
+            let lost = self.links.metrics.lost_records.with_label_values(&[partition.topic.name()]);
+            lost.inc_by((low - unread) as u64);
+        } else if begun.position < low {
+            tracing::warn!(%partition, from = begun.position, to = low, "Kafka does not hold these records any more: the state is built anew without them");
         }
-        self.source.start(partition, position.max(low))
+        self.source.start(partition, begun.position.max(low))
     }
 
     /// Hands on what waits. Returns whether nothing waits any more.
@@ -495,7 +504,6 @@ impl<S: Source> Reader<S> {
         let batch = self.batcher.cut(cursors, self.source.known());
         let (generation, oldest) = (self.generation, self.oldest.take());
         self.out.push_back(Out::Applier(ToApplier::Batch { generation, batch, oldest }));
-        self.observe_lag();
     }
 
     fn cut_chunks(&mut self, due: impl Fn(&Lane) -> bool) {

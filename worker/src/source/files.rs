@@ -113,6 +113,10 @@ impl Source for FileSource {
 
     fn commit(&mut self, _partition: Partition, _offset: i64, _done: Done) {}
 
+    fn reaches_group(&self) -> bool {
+        true
+    }
+
     fn known(&self) -> PartitionCounts {
         PartitionCounts { rides: self.rides.len() as i32, fares: self.fares.len() as i32 }
     }
