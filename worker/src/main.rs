@@ -1,16 +1,14 @@
 //! `tips-worker`: see `--help`.
 
+mod allocator;
+
 use std::process::ExitCode;
 
 use clap::Parser;
 use tips_worker::cli::Cli;
 
-/// Rows are allocated on one thread and freed on another, and the C libraries allocate much of the rest. The system's
-/// allocator keeps twice as much of what was freed (`make bench`: `worker_peak_memory`).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::map_large_blocks();
     let cli = Cli::parse();
     let _crash_points = fail::FailScenario::setup();
     // Both providers are compiled in through libraries, so none is the default.

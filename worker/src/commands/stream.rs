@@ -25,7 +25,7 @@ use crate::source::kafka::{KafkaSource, OpenError};
 use crate::state::{RedisState, State};
 
 /// A full batch: large enough that most pairs meet in one and a call to a shard is worth its while.
-const BATCH_RECORDS: usize = 65_536;
+const BATCH_RECORDS: usize = 131_072;
 /// How long a record waits for its batch.
 const LINGER: Duration = Duration::from_millis(100);
 /// How long a row waits for its chunk, before it counts for the flush interval.
