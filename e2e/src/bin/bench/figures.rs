@@ -1,5 +1,6 @@
 //! How each figure is measured.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -7,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use tips_e2e::kafka::{Kafka, KafkaOptions};
 use tips_e2e::process::run;
 use tips_e2e::redis::{Redis, RedisOptions};
-use tips_e2e::worker::{Pipeline, Settings, Target, binary, page};
-use tips_e2e::{Folder, Process};
+use tips_e2e::worker::{binary, page};
+use tips_e2e::{Folder, Process, Servers};
 
 use super::usage::{self, Usage};
 use super::{Figure, Limit};
@@ -35,19 +36,15 @@ pub(super) fn local(folder: &Folder) -> Result<Vec<Figure>> {
     let used = usage::until_end(&mut worker, PATIENCE)?;
     Ok(vec![Figure {
         name: "local_records_per_cpu_second",
-        value: lines(&input)? / used.cpu_seconds,
+        value: records(&input.join("expected"))? / used.cpu_seconds,
         unit: "records/s",
         limit: Limit::AtLeast(2_000_000.0),
     }])
 }
 
-fn lines(input: &std::path::Path) -> Result<f64> {
-    let books: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(input.join("expected/books.json"))?)?;
-    consumed(&books)
-}
-
-fn consumed(books: &serde_json::Value) -> Result<f64> {
+/// How many records were generated, by the answer that was written into `expected`.
+fn records(expected: &Path) -> Result<f64> {
+    let books: serde_json::Value = serde_json::from_slice(&std::fs::read(expected.join("books.json"))?)?;
     let of = |topic: &str| books[topic]["consumed"].as_f64().context("books without a count");
     Ok(of("rides")? + of("fares")?)
 }
@@ -59,61 +56,46 @@ struct WorkedOff {
     redis_cpu_seconds: f64,
 }
 
-struct Servers {
-    kafka: Kafka,
-    redis: Redis,
+/// A broker with room for a backlog, and a Redis that writes no log.
+fn servers(folder: &Folder) -> Result<Servers<'_>> {
+    let kafka = Kafka::start_with(folder, &KafkaOptions { heap: 1024, ..KafkaOptions::default() })?;
+    let redis = Redis::start(folder, RedisOptions { appendonly: false, ..RedisOptions::default() })?;
+    Ok(Servers { folder, kafka, redis })
 }
 
-impl Servers {
-    fn start(folder: &Folder) -> Result<Self> {
-        let options = KafkaOptions { heap: 1024, ..KafkaOptions::default() };
-        Ok(Servers {
-            kafka: Kafka::start_with(folder, &options)?,
-            redis: Redis::start(folder, RedisOptions { appendonly: false, ..RedisOptions::default() })?,
-        })
-    }
+fn expected(servers: &Servers<'_>, name: &str) -> PathBuf {
+    servers.folder.path().join(format!("{name}-expected"))
+}
 
-    fn pipeline<'a>(&self, folder: &'a Folder, name: &str) -> Result<Pipeline<'a>> {
-        let settings = Settings {
-            kafka: self.kafka.bootstrap(),
-            redis: format!("{{urls: [\"{}\"]}}", self.redis.url()),
-            more: Vec::new(),
-        };
-        Pipeline::new(folder, name, &settings, Target::Fs(folder.path().join(name)))
-    }
+/// Has one worker process all that is in the topics, once.
+fn work_off(servers: &Servers<'_>, name: &str) -> Result<WorkedOff> {
+    let records = records(&expected(servers, name))?;
+    let before = servers.redis.cpu_seconds()?;
+    let mut worker = servers.pipeline(name, &[])?.start(&["--until-caught-up"])?;
+    let worker = usage::until_end(&mut worker, PATIENCE)?;
+    let redis_cpu_seconds = servers.redis.cpu_seconds()?.process - before.process;
+    Ok(WorkedOff { records, worker, redis_cpu_seconds })
+}
 
-    /// Has one worker process all that is in the topics, once.
-    fn work_off(&self, folder: &Folder, name: &str) -> Result<WorkedOff> {
-        let books = std::fs::read(folder.path().join(format!("{name}-expected/books.json")))?;
-        let records = consumed(&serde_json::from_slice(&books)?)?;
-        let before = self.redis.cpu_seconds()?;
-        let mut worker = self.pipeline(folder, name)?.start(&["--until-caught-up"])?;
-        let worker = usage::until_end(&mut worker, PATIENCE)?;
-        let redis_cpu_seconds = self.redis.cpu_seconds()?.process - before.process;
-        Ok(WorkedOff { records, worker, redis_cpu_seconds })
-    }
+fn generate(servers: &Servers<'_>, name: &str, more: &[&str]) -> Result<Command> {
+    generate_to(servers, name, [&format!("{name}-rides"), &format!("{name}-fares")], more)
+}
 
-    fn generate(&self, folder: &Folder, name: &str, more: &[&str]) -> Result<Command> {
-        self.generate_to(folder, name, [&format!("{name}-rides"), &format!("{name}-fares")], more)
-    }
-
-    fn generate_to(&self, folder: &Folder, name: &str, topics: [&str; 2], more: &[&str]) -> Result<Command> {
-        let mut command = Command::new(binary()?);
-        command.args(["generate", "--partitions", PARTITIONS, "--kafka", &self.kafka.bootstrap()]);
-        command.args(["--rides-topic", topics[0], "--fares-topic", topics[1]]);
-        let expected = folder.path().join(format!("{name}-expected"));
-        command.arg("--force").arg("--expected").arg(expected).args(more);
-        Ok(command)
-    }
+fn generate_to(servers: &Servers<'_>, name: &str, topics: [&str; 2], more: &[&str]) -> Result<Command> {
+    let mut command = Command::new(binary()?);
+    command.args(["generate", "--partitions", PARTITIONS, "--kafka", &servers.kafka.bootstrap()]);
+    command.args(["--rides-topic", topics[0], "--fares-topic", topics[1]]);
+    command.arg("--force").arg("--expected").arg(expected(servers, name)).args(more);
+    Ok(command)
 }
 
 /// One worker and a backlog of ten million records, one of the 8 partitions of each topic three hours behind.
 pub(super) fn backlog(folder: &Folder) -> Result<Vec<Figure>> {
-    let servers = Servers::start(folder)?;
+    let servers = servers(folder)?;
     let ten_million =
         ["--seed", "2", "--rate", "200", "--rides", "3334000", "--disorder", "1m", "--behind", "3h"];
-    run(&mut servers.generate(folder, "backlog", &ten_million)?)?;
-    let worked = servers.work_off(folder, "backlog")?;
+    run(&mut generate(&servers, "backlog", &ten_million)?)?;
+    let worked = work_off(&servers, "backlog")?;
     Ok(vec![
         Figure {
             name: "stream_records_per_cpu_second",
@@ -152,12 +134,12 @@ fn shares(worker: &Usage) -> impl Iterator<Item = Figure> {
 
 /// Each fare comes to Kafka only after all the rides, so no pair meets in a batch.
 pub(super) fn nothing_joins(folder: &Folder) -> Result<Vec<Figure>> {
-    let servers = Servers::start(folder)?;
+    let servers = servers(folder)?;
     let data = ["--seed", "4", "--rate", "200", "--rides", "500000"];
     for topics in [["apart-rides", "unused-fares"], ["unused-rides", "apart-fares"]] {
-        run(&mut servers.generate_to(folder, "apart", topics, &data)?)?;
+        run(&mut generate_to(&servers, "apart", topics, &data)?)?;
     }
-    let worked = servers.work_off(folder, "apart")?;
+    let worked = work_off(&servers, "apart")?;
     Ok(vec![Figure {
         name: "redis_cpu_per_record_nothing_joins",
         value: worked.redis_cpu_seconds / worked.records * 1e6,
@@ -169,10 +151,10 @@ pub(super) fn nothing_joins(folder: &Folder) -> Result<Vec<Figure>> {
 /// Two workers at 50,000 records a second, of which one is killed.
 pub(super) fn live(folder: &Folder) -> Result<Vec<Figure>> {
     let live = folder.dir("live")?;
-    let servers = Servers::start(folder)?;
+    let servers = servers(folder)?;
     let data = ["--seed", "3", "--rate", "500", "--rides", "2000000", "--pace", "50000"];
-    let mut pipeline = servers.pipeline(folder, "live")?;
-    let sender = servers.generate(folder, "live", &data)?;
+    let mut pipeline = servers.pipeline("live", &[])?;
+    let sender = generate(&servers, "live", &data)?;
     let mut sender = Process::start("generate", sender, &live.join("generate.log"))?;
     std::thread::sleep(Duration::from_secs(3));
     let (mut one, two) = (pipeline.start(&[])?, pipeline.start(&[])?);
