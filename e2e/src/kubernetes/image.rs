@@ -10,8 +10,8 @@ use super::node::ctr;
 use crate::process::run;
 use crate::{Folder, cache};
 
-/// What holds a pod's namespaces.
-pub(super) const PAUSE: &str = "tipstream.test/pause:1";
+/// What holds a pod's namespaces: every [`Node`](super::Node) has it, and its program does nothing until it is told to end.
+pub const PAUSE: &str = "tipstream.test/pause:1";
 
 /// An image in a file.
 #[derive(Debug)]
