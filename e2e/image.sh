@@ -13,11 +13,14 @@ pack() { tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$1" 
 digest() { sha256sum "$1" | cut -d' ' -f1; }
 
 title=$(basename "$program")
-# Of the target in the Dockerfile, as members of a JSON object.
-labels() {
-  sed -n "/^FROM .* AS $title\$/,/^COPY/p" "$images/Dockerfile" | grep -oE '[a-z.]+="[^"]*"' |
-    sed -E -e 's/^([a-z.]+)=/"\1":/' -e "s/\\\$VERSION/${name##*:}/" -e "s/\\\$REVISION/${REVISION:-unknown}/" | paste -sd, || true
+# What the Dockerfile says of its target; a program that is none of its targets has no labels.
+target() { sed -n "/^FROM scratch AS $title\$/,/^ENTRYPOINT/p" "$images/Dockerfile"; }
+labels() { # As members of a JSON object.
+  target | { grep -oE '[a-z.]+="[^"]*"' || true; } |
+    sed -E -e 's/^([a-z.]+)=/"\1":/' -e "s/\\\$VERSION/${name##*:}/" -e "s/\\\$REVISION/${REVISION:-unknown}/" | paste -sd,
 }
+user=$(target | sed -n 's/^USER //p')
+entrypoint=$(target | sed -n 's/^ENTRYPOINT //p')
 
 "$images/rootfs.sh" "$program" "$work/root"
 mkdir "$work/image"
@@ -27,7 +30,7 @@ mv "$work/layer.tar" "$work/image/$layer.tar"
 architecture=$(uname -m | sed -e 's/x86_64/amd64/' -e 's/aarch64/arm64/')
 cat >"$work/config.json" <<JSON
 {"architecture":"$architecture","os":"linux",
-"config":{"User":"65532:65532","Entrypoint":["/usr/bin/$title"],"Labels":{$(labels)}},
+"config":{"User":"${user:-65532:65532}","Entrypoint":${entrypoint:-[\"/usr/bin/$title\"]},"Labels":{$(labels)}},
 "rootfs":{"type":"layers","diff_ids":["sha256:$layer"]},"history":[{"created_by":"e2e/image.sh"}]}
 JSON
 config=$(digest "$work/config.json")

@@ -73,7 +73,7 @@ fn the_chart_renders_what_is_recorded() {
 #[test]
 fn the_crd_of_the_chart_is_the_one_that_the_types_give() {
     scenario("chart-crd", |_| {
-        let [of_chart, of_types] = ["charts/tipstream/crd/tipspipelines.yaml", "crds/tipspipelines.yaml"]
+        let [of_chart, of_types] = ["charts/tipstream/files/crd.yaml", "crds/tipspipelines.yaml"]
             .map(|file| fs::read_to_string(path(file)));
         ensure!(of_chart? == of_types?, "the chart has another CRD: run `make crds`");
         Ok(())
@@ -151,7 +151,7 @@ spec:
 fn older_chart(folder: &Folder) -> Result<String> {
     run(Command::new("cp").arg("-r").arg(chart()).arg(folder.path()))?;
     let older = folder.path().join("tipstream");
-    let crd = older.join("crd/tipspipelines.yaml");
+    let crd = older.join("files/crd.yaml");
     let text = fs::read_to_string(&crd).context("reading the CRD")?;
     let without = text.replace("    categories:\n    - streaming\n", "");
     ensure!(without != text, "the CRD has no categories to be taken away");

@@ -39,3 +39,18 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "tipstream.serviceAccount" -}}
 {{- default (ternary (include "tipstream.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name }}
 {{- end }}
+
+{{/* What the Pod Security level `restricted` asks of a pod, and of a container. */}}
+{{- define "tipstream.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+{{- define "tipstream.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
