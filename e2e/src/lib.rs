@@ -12,6 +12,7 @@ pub mod hdfs;
 pub mod http;
 pub mod kafka;
 pub mod kubernetes;
+pub mod operator;
 pub mod oracle;
 pub mod ports;
 pub mod process;

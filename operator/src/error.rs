@@ -52,7 +52,7 @@ pub enum Error {
         ours: String,
     },
     /// What a reference names could not be read.
-    #[error("cannot read the {} {}: {source}", .reference.source, .reference.name)]
+    #[error("cannot read the {} {}: {}", .reference.source, .reference.name, said(source))]
     Read {
         /// Which.
         reference: Reference,
@@ -68,7 +68,7 @@ pub enum Error {
         name: String,
     },
     /// An object could not be written.
-    #[error("cannot apply the {kind} {name}: {source}")]
+    #[error("cannot apply the {kind} {name}: {}", said(source))]
     Apply {
         /// Its kind.
         kind: Kind,
@@ -78,7 +78,7 @@ pub enum Error {
         source: kube::Error,
     },
     /// An object that is not wanted could not be deleted.
-    #[error("cannot delete the {kind} {name}: {source}")]
+    #[error("cannot delete the {kind} {name}: {}", said(source))]
     Delete {
         /// Its kind.
         kind: Kind,
@@ -88,10 +88,10 @@ pub enum Error {
         source: kube::Error,
     },
     /// The status could not be written.
-    #[error("cannot write the status: {0}")]
+    #[error("cannot write the status: {}", said(.0))]
     Status(#[source] kube::Error),
     /// The finalizer could not be set or taken away.
-    #[error("cannot change the finalizers: {0}")]
+    #[error("cannot change the finalizers: {}", said(.0))]
     Finalizer(#[source] kube::Error),
 }
 
@@ -152,4 +152,12 @@ impl Error {
 
 fn listed(violations: &[Violation]) -> String {
     violations.iter().map(Violation::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// The API server's own words, where they are.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
 }

@@ -72,3 +72,17 @@ fn register<M: prometheus::core::Collector + Clone + 'static>(
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_documented() {
+        const DOC: &str = include_str!("../../docs/operator.md");
+        let text = Metrics::new().and_then(|metrics| metrics.render()).expect("metrics");
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        let missing: Vec<_> = names.filter(|name| !DOC.contains(&format!("| `{name}` |"))).collect();
+        assert!(missing.is_empty(), "docs/operator.md lacks {missing:?}");
+    }
+}

@@ -9,6 +9,7 @@ mod deletion;
 mod dereference;
 mod memo;
 mod observe;
+mod ownership;
 mod status;
 mod validate;
 
@@ -39,6 +40,9 @@ use crate::reference::{Reference, references};
 
 /// How often workers are asked how they are doing.
 const OBSERVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often workers are asked of whom the last time none answered: one who waits for an answer keeps others waiting.
+/// That they become ready is told by a watch.
+const SILENT_INTERVAL: Duration = Duration::from_secs(60);
 /// A pipeline without workers changes by itself only with what is watched; this is for peace of mind.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(600);
 /// While data flows, watermark and books change with every look. They are written only so often, so that a thousand
@@ -150,7 +154,11 @@ async fn pass_over(
     });
     let told = tell(pipeline, before, status, memo, context).await;
     brought_about.and(told)?;
-    Ok(Action::requeue(if wanted == 0 { RESYNC_INTERVAL } else { OBSERVE_INTERVAL }))
+    Ok(Action::requeue(match (wanted, figures) {
+        (0, _) => RESYNC_INTERVAL,
+        (_, None) => SILENT_INTERVAL,
+        (_, Some(_)) => OBSERVE_INTERVAL,
+    }))
 }
 
 /// What there is of a pipeline.

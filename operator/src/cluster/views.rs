@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use k8s_openapi::api::apps::v1::DeploymentStatus;
 use k8s_openapi::api::batch::v1::JobStatus;
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt as _;
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -17,6 +18,9 @@ use crate::kind::Kind;
 /// Longest message of a pod that is passed on.
 const MESSAGE_LIMIT: usize = 500;
 
+/// What the Deployment's controller writes with every roll.
+const REVISION: &str = "deployment.kubernetes.io/revision";
+
 /// An object that the operator made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChildView {
@@ -26,6 +30,8 @@ pub struct ChildView {
     pub controller: Option<String>,
     /// Hash of all of it but its status and bookkeeping: changes with whatever anybody changes.
     pub hash: u64,
+    /// Whether somebody has edited it with kubectl.
+    pub hand_edited: bool,
     /// Whether it is on its way out.
     pub terminating: bool,
     /// Where it stands, for the kinds that go through something.
@@ -137,6 +143,7 @@ pub fn child(kind: Kind, object: &DynamicObject) -> (Key, ChildView) {
         pipeline: object.labels().get(INSTANCE).cloned(),
         controller,
         hash: content_hash(object),
+        hand_edited: object.managed_fields().iter().any(is_by_hand),
         terminating: object.metadata.deletion_timestamp.is_some(),
         progress,
     };
@@ -148,7 +155,9 @@ pub fn content_hash(object: &DynamicObject) -> u64 {
     let mut hash = DefaultHasher::new();
     let metadata = &object.metadata;
     metadata.labels.hash(&mut hash);
-    metadata.annotations.hash(&mut hash);
+    for annotation in metadata.annotations.iter().flatten().filter(|(name, _)| *name != REVISION) {
+        annotation.hash(&mut hash);
+    }
     metadata.finalizers.hash(&mut hash);
     metadata.uid.hash(&mut hash);
     for owner in metadata.owner_references.iter().flatten() {
@@ -160,6 +169,12 @@ pub fn content_hash(object: &DynamicObject) -> u64 {
         (field, value.to_string()).hash(&mut hash);
     }
     hash.finish()
+}
+
+/// Whether the fields of an entry were set with kubectl: `kubectl-edit`, `kubectl-patch`, `kubectl`, ….
+pub fn is_by_hand(entry: &ManagedFieldsEntry) -> bool {
+    entry.manager.as_deref().is_some_and(|manager| manager.starts_with("kubectl"))
+        && entry.subresource.is_none()
 }
 
 /// The namespaced name of an object.

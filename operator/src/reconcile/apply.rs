@@ -12,6 +12,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt as _};
 
+use super::ownership;
 use crate::build::Object;
 use crate::build::names::MANAGER;
 use crate::cluster::Key;
@@ -63,11 +64,28 @@ pub(super) async fn run(
         if applied.get(&id).filter(unchanged).is_some() {
             continue;
         }
-        let ours = view.is_some_and(|view| view.controller.as_deref() == Some(uid));
-        let stored = apply(client, uid, object, &json, ours).await?;
+        let presence = match view {
+            Some(view) if view.controller.as_deref() == Some(uid) && view.hand_edited => {
+                Presence::EditedByHand
+            }
+            Some(view) if view.controller.as_deref() == Some(uid) => Presence::Ours,
+            _ => Presence::Unknown,
+        };
+        let stored = apply(client, uid, object, &json, presence).await?;
         applied.insert(id, Hashes { sent, stored });
     }
     delete_unwanted(client, uid, objects, present, applied).await
+}
+
+/// What is known of an object before it is applied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    /// It is there and is the pipeline's.
+    Ours,
+    /// So it is, and somebody has edited it with kubectl.
+    EditedByHand,
+    /// It is not there, or is somebody else's.
+    Unknown,
 }
 
 async fn apply(
@@ -75,15 +93,18 @@ async fn apply(
     uid: &str,
     object: &Object,
     json: &serde_json::Value,
-    ours: bool,
+    presence: Presence,
 ) -> Result<u64, Error> {
     let (kind, name) = (object.kind(), object.name());
     let failed = |source| Error::Apply { kind, name: name.to_owned(), source };
     let api = api(client, kind, object.metadata().namespace.as_deref());
     let params = PatchParams::apply(MANAGER);
     let patch = Patch::Apply(json);
-    if !ours {
-        // It is not there, or it is somebody else's: that is not taken over by force.
+    if presence == Presence::EditedByHand {
+        ownership::take_back(&api, name).await.map_err(failed)?;
+    }
+    if presence == Presence::Unknown {
+        // What is somebody else's is not taken over by force.
         match api.patch(name, &params, &patch).await {
             Ok(stored) => return Ok(content_hash(&stored)),
             Err(kube::Error::Api(status)) if status.code == 409 || status.code == 422 => {
@@ -143,7 +164,7 @@ pub(super) async fn delete(client: &Client, kind: Kind, key: &Key) -> Result<(),
 /// # Errors
 /// Where it could not be written.
 pub(super) async fn create(client: &Client, object: &Object) -> Result<(), Error> {
-    apply(client, "", object, &object.to_json(), true).await.map(|_| ())
+    apply(client, "", object, &object.to_json(), Presence::Ours).await.map(|_| ())
 }
 
 fn api(client: &Client, kind: Kind, namespace: Option<&str>) -> Api<DynamicObject> {

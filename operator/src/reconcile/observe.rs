@@ -15,7 +15,7 @@ use crate::build::PORT;
 use crate::cluster::views::PodView;
 
 /// More than a busy worker takes.
-const TIMEOUT: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// Workers of one pipeline that are asked; of more, the lag is not told.
 const MOST_WORKERS: usize = 128;
 /// Requests at once, of one pipeline and of all.
@@ -41,6 +41,8 @@ pub struct Figures {
     pub books: Option<Books>,
     /// Whether they balance.
     pub balance: Option<bool>,
+    /// Why a worker cannot read the state, where it cannot.
+    pub state_error: Option<String>,
 }
 
 /// Asks workers.
@@ -110,6 +112,7 @@ struct Report {
     last_window_end: Option<String>,
     partitions: Vec<Partition>,
     books: Option<ReportedBooks>,
+    state_error: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -182,6 +185,7 @@ fn together(reports: &[Report], epoch: i64, complete: bool) -> Option<Figures> {
         lag: complete.then_some(lag),
         books: books.map(|books| Books { rides: books.rides.into(), fares: books.fares.into() }),
         balance: books.map(|books| books.balance),
+        state_error: reports.iter().find_map(|report| report.state_error.clone()),
     })
 }
 

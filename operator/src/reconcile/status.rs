@@ -202,6 +202,9 @@ fn degraded(seen: &Seen<'_>) -> Verdict {
     if let Some((pod, trouble)) = first_trouble(seen.pods) {
         return verdict("True", &trouble_reason(trouble), quoted(pod, trouble));
     }
+    if let Some(error) = seen.figures.and_then(|figures| figures.state_error.as_ref()) {
+        return verdict("True", "StateUnreadable", error.as_str());
+    }
     if seen.figures.and_then(|figures| figures.balance) == Some(false) {
         let message = "records consumed and the sum of their outcomes differ; run tips-worker verify";
         return verdict("True", "BooksDoNotBalance", message);
