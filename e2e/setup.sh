@@ -63,6 +63,7 @@ missing_packages() {
   has_cni || echo containernetworking-plugins
   command -v nft >/dev/null || echo nftables
   command -v ip >/dev/null || echo iproute2
+  [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
 }
 
 # A package's server must not start: the tests use ports of their own, and 6379 may be somebody's.

@@ -10,7 +10,11 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
-use tips_e2e::kubernetes::{Cluster, Namespace, Node, PAUSE, Pods};
+use tips_e2e::kafka::{Kafka, KafkaOptions};
+use tips_e2e::kubernetes::{Cluster, Image, Namespace, Node, PAUSE, Pods};
+use tips_e2e::redis::{Redis, RedisOptions};
+use tips_e2e::s3::S3;
+use tips_e2e::worker::{Bucket, Data, Pipeline, Settings, Target, watermark};
 use tips_e2e::{Folder, Process, scenario, worker};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -52,15 +56,26 @@ fn phase(cluster: &Cluster, namespace: &Namespace, pod: &str, wanted: &str) -> R
     cluster.until(&query, SOON, |phase| phase == wanted).map(drop)
 }
 
+/// The worker, under the name that it has in its image.
+fn program(folder: &Folder) -> Result<PathBuf> {
+    let program = folder.path().join("tips-worker");
+    fs::copy(worker::binary()?, &program).context("copying the worker")?;
+    Ok(program)
+}
+
+fn worker_image(folder: &Folder, node: &Node) -> Result<String> {
+    let image = Image::make(folder, "tipstream.test/tips-worker:e2e", &program(folder)?)?;
+    node.load(&image)?;
+    Ok(image.name().to_owned())
+}
+
 #[test]
 fn a_pod_of_the_worker_runs_without_rights() {
     scenario("node-worker", |folder| {
         let Some(pods) = Pods::start(folder)? else {
             return Ok(());
         };
-        let program = folder.path().join("tips-worker");
-        fs::copy(worker::binary()?, &program).context("copying the worker")?;
-        let image = pods.image(folder, &program)?;
+        let image = pods.image(folder, &program(folder)?)?;
         let cluster = pods.cluster();
         let namespace = Namespace::create(cluster, "tips-worker")?;
         cluster.apply(&pod(&namespace, "version", &image, "[--version]"))?;
@@ -71,6 +86,49 @@ fn a_pod_of_the_worker_runs_without_rights() {
         let refused = cluster.apply(&with_rights).map_err(|error| error.to_string());
         ensure!(refused.as_ref().is_err_and(|error| error.contains("violates PodSecurity")), "{refused:?}");
         Ok(())
+    });
+}
+
+#[test]
+fn workers_in_pods_do_the_job_on_servers_of_the_host() {
+    on_a_node("node-job", |folder, node| {
+        let host = node.host();
+        let kafka = Kafka::start_with(folder, &KafkaOptions { host, ..KafkaOptions::default() })?;
+        let redis = Redis::start(folder, RedisOptions { host, ..RedisOptions::default() })?;
+        let s3 = S3::start_at(folder, host)?;
+        let data =
+            Data::generate(folder, &["--seed", "5", "--rate", "12", "--span", "2h", "--disorder", "10m"])?;
+        data.produce(&kafka, "pods")?;
+        let settings = Settings {
+            kafka: kafka.bootstrap(),
+            redis: format!("{{urls: [\"{}\"]}}", redis.url()),
+            more: Vec::new(),
+        };
+        let pipeline = Pipeline::new(folder, "pods", &settings, Target::S3(Bucket::of(&s3)))?;
+
+        let image = worker_image(folder, node)?;
+        let namespace = Namespace::create(node.cluster(), "tips-job")?;
+        let manifest = format!("--from-file=pipeline.yaml={}", pipeline.manifest().display());
+        namespace.kubectl(&["create", "configmap", "pipeline", &manifest])?;
+        let variables =
+            pipeline.environment().iter().map(|(name, value)| format!("{{name: {name}, value: {value}}}"));
+        let variables = variables.collect::<Vec<_>>().join(", ");
+        let arguments = "[stream, -f, /etc/tips/pipeline.yaml, --until-caught-up]";
+        let workers = ["first", "second"];
+        for name in workers {
+            let pod = pod(&namespace, name, &image, arguments)
+                + &format!("      env: [{variables}]\n")
+                + "      volumeMounts: [{name: pipeline, mountPath: /etc/tips}]\n"
+                + "  volumes: [{name: pipeline, configMap: {name: pipeline}}]\n";
+            node.cluster().apply(&pod)?;
+        }
+        for name in workers {
+            phase(node.cluster(), &namespace, name, "Succeeded").with_context(|| {
+                namespace.kubectl(&["logs", name]).unwrap_or_else(|error| format!("{error:#}"))
+            })?;
+        }
+        let closed = watermark(&mut redis.connection()?, "pods")?;
+        data.oracle("pods", Some(closed)).check(&pipeline.output()?).map(drop)
     });
 }
 

@@ -46,9 +46,9 @@ impl Node {
         // Not by a macro: the test runner would keep that to itself.
         writeln!(
             io::stderr(),
-            "SKIPPED, {}: only root can start a node. Run the tests as root, or name a cluster for those \
+            "SKIPPED, {:?}: only root can start a node. Run the tests as root, or name a cluster for those \
              that do not stop its servers: {KUBECONFIG}=~/.kube/config",
-            folder.path().display()
+            folder.path().file_name().unwrap_or_default()
         )
         .context("writing to stderr")?;
         Ok(None)
