@@ -54,6 +54,6 @@ pub struct RunArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
     /// Address of /metrics, /healthz and /readyz.
-    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
 }

@@ -11,7 +11,6 @@ pub mod watches;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use kube::runtime::reflector::{ObjectRef, Store};
 use tipstream_crds::TipsPipeline;
@@ -67,7 +66,6 @@ struct Inner {
     pods: Mirror<PodView>,
     secrets: Mirror<Arc<str>>,
     config_maps: Mirror<Arc<str>>,
-    pod_monitors: AtomicBool,
 }
 
 impl Cluster {
@@ -79,7 +77,6 @@ impl Cluster {
             pods: Mirror::default(),
             secrets: Mirror::default(),
             config_maps: Mirror::default(),
-            pod_monitors: AtomicBool::new(false),
         }))
     }
 
@@ -118,8 +115,8 @@ impl Cluster {
         mirror.get(&Key::new(namespace, &reference.name))
     }
 
-    /// Whether the cluster has PodMonitors.
+    /// Whether the cluster has PodMonitors, and all that there are are known.
     pub fn has_pod_monitors(&self) -> bool {
-        self.0.pod_monitors.load(Ordering::Relaxed)
+        self.0.children[&Kind::PodMonitor].is_synced()
     }
 }

@@ -67,7 +67,8 @@ fn told(condition: &Condition) -> Option<Event> {
     match (&**type_, &**status, &**reason) {
         ("Ready", "True", _) => Some(normal("Ready", "Observe", message)),
         ("Ready", "False", "Suspended" | "NoReplicas") => Some(normal(reason, "Scale", message)),
-        ("Progressing", "True", "Starting") => None,
+        ("StateCompatible", "Unknown", "NewEpoch") => Some(normal(reason, "Apply", message)),
+        ("Progressing", "True", "Starting" | "NewEpoch") => None,
         ("Progressing", "True", _) => Some(normal(reason, "Apply", message)),
         ("Progressing", "False", "DeadlineExceeded") => Some(warning(reason, "Apply", message)),
         ("Degraded", "True", _) => Some(warning(reason, "Observe", message)),

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use tips_e2e::kubernetes::ControlPlane;
 use tips_e2e::operator::{self, Operator};
 use tips_e2e::scenario;

@@ -28,7 +28,7 @@ fn wrong() -> Vec<(&'static str, Value, &'static str)> {
         ("/spec/raw", json!({"maxFileBytes": "1Ki"}), "must be from 1Mi to 4Gi"),
         ("/spec/workload/labels", json!({"app.kubernetes.io/name": "x"}), "write a label of your own"),
         ("/spec/workload/env", json!([{"name": "TIPS_REDIS_PASSWORD", "value": "x"}]), "use kafka.sasl"),
-        ("/spec/job/windw", json!("30m"), "unknown field \"spec.job.windw\""),
+        ("/spec/job/windw", json!("30m"), ".spec.job.windw: field not declared in schema"),
     ]
 }
 

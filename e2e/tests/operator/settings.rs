@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 
-use crate::pipeline::{becomes, condition, field, manifest, patch, with_operator};
+use crate::pipeline::{SOON, becomes, condition, field, manifest, patch, with_operator};
 
 #[test]
 fn a_deciding_setting_changes_with_the_epoch_and_all_workers_at_once() {
@@ -18,12 +18,12 @@ fn a_deciding_setting_changes_with_the_epoch_and_all_workers_at_once() {
             "{refused:?}"
         );
         patch(cluster, "nyc", r#"{"spec": {"epoch": 1, "job": {"window": "1h"}}}"#)?;
-        // There is no kubelet to end the old pods, so the Recreate stays under way until they are taken away.
-        becomes(cluster, "deployment/nyc-worker", strategy, "Recreate")?;
-        condition(cluster, "nyc", "Progressing", "True/NewEpoch")?;
         condition(cluster, "nyc", "StateCompatible", "Unknown/NewEpoch")?;
+        // All old workers end before a new one begins; then the next roll is a rolling one again.
+        let reasons = ["get", "events", "--output=jsonpath={.items[*].reason}"];
+        cluster.until(&reasons, SOON, |reasons| reasons.contains("NewEpoch"))?;
         becomes(cluster, "deployment/nyc-worker", strategy, "RollingUpdate")?;
-        becomes(cluster, "deployment/nyc-worker", "{.spec.template.spec.containers[0].args[0]}", "stream")?;
+        becomes(cluster, "deployment/nyc-worker", r"{.metadata.annotations.tipstream\.dev/epoch}", "1")?;
         let lower = patch(cluster, "nyc", r#"{"spec": {"epoch": 0}}"#).map_err(|e| e.to_string());
         ensure!(lower.as_ref().is_err_and(|e| e.contains("must not go down")), "{lower:?}");
         Ok(())

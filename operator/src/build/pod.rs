@@ -92,13 +92,13 @@ fn container(plan: &Plan<'_>) -> Container {
         "stream".to_owned(),
         format!("--file={}/{}", files::MOUNT_PATH, files::MANIFEST),
         format!("--drain-timeout={DRAIN_SECONDS}s"),
-        format!("--listen=[::]:{PORT}"),
+        format!("--listen=0.0.0.0:{PORT}"),
     ];
     Container {
         name: CONTAINER.to_owned(),
         image: Some(workload.image.clone().unwrap_or_else(|| plan.default_image.to_owned())),
         args: Some(args.into()),
-        env: Some(environment::worker(&plan.pipeline.spec, plan.sink)),
+        env: given(environment::worker(&plan.pipeline.spec, plan.sink)),
         ports: Some(vec![ContainerPort {
             name: Some(PORT_NAME.to_owned()),
             container_port: PORT,
@@ -186,6 +186,11 @@ fn scratch() -> Volume {
         ..EmptyDirVolumeSource::default()
     };
     Volume { name: SCRATCH.to_owned(), empty_dir: Some(empty), ..Volume::default() }
+}
+
+/// A list, where there is anything in it.
+pub(super) fn given<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
 }
 
 pub(super) fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {

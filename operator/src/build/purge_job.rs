@@ -56,7 +56,7 @@ fn spec(pipeline: &TipsPipeline, default_image: &str) -> PodSpec {
             name: Component::Purge.as_str().to_owned(),
             image: Some(workload.image.clone().unwrap_or_else(|| default_image.to_owned())),
             args: Some(vec!["purge".to_owned(), format!("--file={}/{}", files::MOUNT_PATH, files::MANIFEST)]),
-            env: Some(environment::redis(&pipeline.spec)),
+            env: pod::given(environment::redis(&pipeline.spec)),
             resources: Some(pod::resources("50m", "64Mi", "128Mi")),
             security_context: Some(pod::container_security()),
             termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
@@ -64,7 +64,7 @@ fn spec(pipeline: &TipsPipeline, default_image: &str) -> PodSpec {
             ..Container::default()
         }],
         node_selector: (!workload.node_selector.is_empty()).then(|| workload.node_selector.clone()),
-        tolerations: (!workload.tolerations.is_empty()).then(|| workload.tolerations.clone()),
+        tolerations: pod::given(workload.tolerations.clone()),
         volumes: Some(vec![files::purge(&pipeline.spec)]),
         ..PodSpec::default()
     }

@@ -78,6 +78,7 @@ impl<V: View> Mirror<V> {
         let mut inner = self.write();
         inner.views = HashMap::new();
         inner.by_pipeline = HashMap::new();
+        self.synced.store(false, Ordering::Release);
     }
 
     /// What is known of the object `key`.

@@ -3,7 +3,6 @@
 
 use std::fmt::Debug;
 use std::future::Future;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -219,18 +218,22 @@ fn touch_referrers(cluster: &Cluster, queue: &Queue, source: Source, key: &Key) 
 
 /// PodMonitors belong to the Prometheus operator and may come and go with it.
 async fn watch_pod_monitors(scope: Scope, cluster: Cluster, queue: Queue) {
-    let installed = &cluster.0.pod_monitors;
+    let mirror = &cluster.0.children[&Kind::PodMonitor];
     loop {
         until(&scope.client, true).await;
-        installed.store(true, Ordering::Relaxed);
-        tracing::info!("PodMonitors are installed: each pipeline gets one");
-        touch_all(&cluster, &queue);
         tokio::select! {
             () = watch_children(scope.clone(), cluster.clone(), Kind::PodMonitor, queue.clone()) => {}
             () = until(&scope.client, false) => {}
+            () = async {
+                while !mirror.is_synced() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                tracing::info!("PodMonitors are installed: each pipeline gets one");
+                touch_all(&cluster, &queue);
+                std::future::pending().await
+            } => {}
         }
-        installed.store(false, Ordering::Relaxed);
-        cluster.0.children[&Kind::PodMonitor].clear();
+        mirror.clear();
         tracing::info!("PodMonitors are no longer installed");
         touch_all(&cluster, &queue);
     }
