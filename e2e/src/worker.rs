@@ -117,6 +117,11 @@ impl<'a> Pipeline<'a> {
         self.environment.insert(name.to_owned(), value.to_owned());
     }
 
+    /// The variables of its workers.
+    pub fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
+
     /// The manifest.
     pub fn manifest(&self) -> &Path {
         &self.manifest
