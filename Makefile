@@ -37,10 +37,11 @@ bench: setup ## Measure what the project promises: a line a figure, exit status 
 	cargo build --locked --release -p tips-worker
 	cargo run --locked -q -p tips-e2e --bin bench
 
-crds: ## Write the CRD from the types, and its copy in the chart
+crds: ## Write the CRD from the types, and what the chart has of it and of the operator
 	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml.new
 	@mv crds/tipspipelines.yaml.new crds/tipspipelines.yaml
 	cp crds/tipspipelines.yaml charts/tipstream/files/crd.yaml
+	cp operator/rbac.yaml charts/tipstream/files/rbac.yaml
 
 docs: ## Write the reference of the manifest from the types
 	cargo run --locked -q -p tipstream-crds --bin manifestdoc > docs/manifest.md.new
