@@ -30,6 +30,7 @@ test: export TIPS_WORKER = $(CARGO_TARGET_DIR)/tips-worker-failpoints
 test: setup check ## All tests
 	cargo build --locked -p tips-worker --features failpoints
 	cp $(WORKER) $(TIPS_WORKER)
+	cargo build --locked -p tips-operator
 	cargo test --locked --workspace
 
 bench: export TIPS_WORKER = $(CARGO_TARGET_DIR)/release/tips-worker
