@@ -19,14 +19,23 @@ use crate::{Folder, Process, http};
 /// How long a worker may take to see that it cannot work: longer than its longest try to connect.
 const REFUSAL: Duration = Duration::from_secs(60);
 
-/// The binary: `TIPS_WORKER`, or the one that was built last.
+/// The worker's binary: `TIPS_WORKER`, or the one that was built last.
 pub fn binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("TIPS_WORKER") {
+    built("TIPS_WORKER", "tips-worker")
+}
+
+/// The operator's binary: `TIPS_OPERATOR`, or the one that was built last.
+pub fn operator_binary() -> Result<PathBuf> {
+    built("TIPS_OPERATOR", "tips-operator")
+}
+
+fn built(variable: &str, name: &str) -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
         return Ok(path.into());
     }
     let test = std::env::current_exe().context("finding this test")?;
-    let built = test.ancestors().nth(2).map(|dir| dir.join("tips-worker")).filter(|path| path.exists());
-    built.context("no tips-worker beside the tests: run `make test`, or set TIPS_WORKER")
+    let built = test.ancestors().nth(2).map(|dir| dir.join(name)).filter(|path| path.exists());
+    built.with_context(|| format!("no {name} beside the tests: run `make test`, or set {variable}"))
 }
 
 /// Where a pipeline under test writes.

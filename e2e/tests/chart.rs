@@ -71,11 +71,14 @@ fn the_chart_renders_what_is_recorded() {
 }
 
 #[test]
-fn the_crd_of_the_chart_is_the_one_that_the_types_give() {
-    scenario("chart-crd", |_| {
-        let [of_chart, of_types] = ["charts/tipstream/files/crd.yaml", "crds/tipspipelines.yaml"]
-            .map(|file| fs::read_to_string(path(file)));
-        ensure!(of_chart? == of_types?, "the chart has another CRD: run `make crds`");
+fn the_chart_has_the_crd_of_the_types_and_the_rights_of_the_operator() {
+    scenario("chart-files", |_| {
+        for (copy, original) in [("crd", "crds/tipspipelines.yaml"), ("rbac", "operator/rbac.yaml")] {
+            let [copy, original] = [&*format!("charts/tipstream/files/{copy}.yaml"), original].map(path);
+            let same =
+                fs::read(&copy).context("reading a copy")? == fs::read(&original).context("reading")?;
+            ensure!(same, "{} is not {}: run `make crds`", copy.display(), original.display());
+        }
         Ok(())
     });
 }
