@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
+use crate::built::built;
 use crate::kubernetes::Cluster;
 use crate::ports::Port;
 use crate::{Folder, Process, http};
@@ -24,12 +25,7 @@ pub struct Operator {
 
 /// The binary: `TIPS_OPERATOR`, or the one that was built last.
 pub fn binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("TIPS_OPERATOR") {
-        return Ok(path.into());
-    }
-    let test = std::env::current_exe().context("finding this test")?;
-    let built = test.ancestors().nth(2).map(|dir| dir.join("tips-operator")).filter(|path| path.exists());
-    built.context("no tips-operator beside the tests: run `make test`, or set TIPS_OPERATOR")
+    built("TIPS_OPERATOR", "tips-operator")
 }
 
 /// Installs the chart without its own operator, and returns the cluster as that one would see it: with the rights

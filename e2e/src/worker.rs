@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::built::built;
 use crate::hdfs::Hdfs;
 use crate::kafka::Kafka;
 use crate::oracle::Oracle;
@@ -22,20 +23,6 @@ const REFUSAL: Duration = Duration::from_secs(60);
 /// The worker's binary: `TIPS_WORKER`, or the one that was built last.
 pub fn binary() -> Result<PathBuf> {
     built("TIPS_WORKER", "tips-worker")
-}
-
-/// The operator's binary: `TIPS_OPERATOR`, or the one that was built last.
-pub fn operator_binary() -> Result<PathBuf> {
-    built("TIPS_OPERATOR", "tips-operator")
-}
-
-fn built(variable: &str, name: &str) -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os(variable) {
-        return Ok(path.into());
-    }
-    let test = std::env::current_exe().context("finding this test")?;
-    let built = test.ancestors().nth(2).map(|dir| dir.join(name)).filter(|path| path.exists());
-    built.with_context(|| format!("no {name} beside the tests: run `make test`, or set {variable}"))
 }
 
 /// Where a pipeline under test writes.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tips_e2e::kubernetes::{Namespace, Pods};
-use tips_e2e::{Folder, scenario, worker};
+use tips_e2e::{Folder, operator, scenario, worker};
 
 const SOON: Duration = Duration::from_secs(60);
 const LEADER: [&str; 4] = ["get", "lease", "tips-tipstream", "--output=jsonpath={.spec.holderIdentity}"];
@@ -24,7 +24,7 @@ fn two_operators_run_as_the_chart_says_and_one_leads() {
             return Ok(());
         };
         let cluster = pods.cluster();
-        let image = pods.image(folder, &program(folder, worker::operator_binary()?, "tips-operator")?)?;
+        let image = pods.image(folder, &program(folder, operator::binary()?, "tips-operator")?)?;
         let (repository, tag) = image.rsplit_once(':').context("an image without a tag")?;
         let namespace = Namespace::create(cluster, "tips-install")?;
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/tipstream").display().to_string();
