@@ -3,6 +3,8 @@ export TIPSTREAM_CACHE ?= $(HOME)/.cache/tipstream
 export CARGO_TARGET_DIR ?= $(TIPSTREAM_CACHE)/target
 
 WORKER = $(CARGO_TARGET_DIR)/debug/tips-worker
+# Over the whole workspace, so that every build has the same features and dependencies are built once.
+BUILD = cargo build --locked --workspace
 DEMO ?= demo
 FUZZ_SECONDS ?= 30
 
@@ -16,7 +18,7 @@ demo: build ## Run the whole job on generated data, on this machine, with nothin
 
 build: ## Build the worker
 	@e2e/build-tools.sh
-	cargo build --locked -p tips-worker
+	$(BUILD) --bin tips-worker
 
 setup: ## Install what the tests need: real Kafka, Redis, HDFS, S3, and readers of Parquet
 	@e2e/setup.sh
@@ -28,13 +30,13 @@ check: ## Formatting and lints
 # The worker of the end-to-end tests can be ended at its crash points.
 test: export TIPS_WORKER = $(CARGO_TARGET_DIR)/tips-worker-failpoints
 test: setup check ## All tests
-	cargo build --locked -p tips-worker --features failpoints
+	$(BUILD) --bin tips-worker --features tips-worker/failpoints
 	cp $(WORKER) $(TIPS_WORKER)
-	cargo test --locked --workspace
+	cargo test --locked --workspace --features tips-worker/failpoints
 
 bench: export TIPS_WORKER = $(CARGO_TARGET_DIR)/release/tips-worker
 bench: setup ## Measure what the project promises: a line a figure, exit status 1 if any is short
-	cargo build --locked --release -p tips-worker
+	$(BUILD) --release --bin tips-worker
 	cargo run --locked -q -p tips-e2e --bin bench
 
 crds: ## Write the CRD from the types, and its copy and the operator's rights in the chart

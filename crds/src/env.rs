@@ -18,6 +18,10 @@ pub const KAFKA_CLIENT_KEY: &str = "TIPS_KAFKA_CLIENT_KEY";
 pub const REDIS_USERNAME: &str = "TIPS_REDIS_USERNAME";
 /// Password towards Redis (`spec.redis.auth`).
 pub const REDIS_PASSWORD: &str = "TIPS_REDIS_PASSWORD";
+/// User towards the sentinels, where they have ACLs (`spec.redis.sentinel.auth`).
+pub const REDIS_SENTINEL_USERNAME: &str = "TIPS_REDIS_SENTINEL_USERNAME";
+/// Password towards the sentinels (`spec.redis.sentinel.auth`).
+pub const REDIS_SENTINEL_PASSWORD: &str = "TIPS_REDIS_SENTINEL_PASSWORD";
 /// Path of the PEM file of authorities trusted for Redis (`spec.redis.tls.caSecretRef`).
 pub const REDIS_CA: &str = "TIPS_REDIS_CA";
 /// Path of the PEM file of the certificate shown to Redis (`spec.redis.tls.clientCertificate`).

@@ -16,8 +16,9 @@ use crate::{
 pub struct Raw {
     /// Whether raw files are written. Default true.
     pub enabled: bool,
-    /// A file is closed at about this size, 1Mi to 4Gi. Default 64Mi. A worker of `stream` holds
-    /// 64Mi of files at most and closes the largest earlier, so its files are below 32Mi.
+    /// A file is closed at about this size, 1Mi to 32Mi. Default 32Mi. A worker keeps what is open
+    /// and what is on its way in memory, 64Mi in all: where it reads many partitions at once, it
+    /// closes the largest file earlier.
     pub max_file_bytes: ByteSize,
     /// A file is closed at the latest this long after its first record was read: the longest that
     /// a record stays invisible. Shorter makes more and smaller files. Default 5m.
@@ -26,7 +27,7 @@ pub struct Raw {
 
 impl Default for Raw {
     fn default() -> Self {
-        Self { enabled: true, max_file_bytes: ByteSize::mebibytes(64), flush_interval: Duration::minutes(5) }
+        Self { enabled: true, max_file_bytes: ByteSize::mebibytes(32), flush_interval: Duration::minutes(5) }
     }
 }
 
@@ -34,9 +35,9 @@ impl Ruled for Raw {
     const RULES: &'static [Rule<Self>] = &[
         Rule {
             field: ".maxFileBytes",
-            cel: "quantity(string(self.maxFileBytes)).compareTo(quantity('1Mi')) >= 0 && quantity(string(self.maxFileBytes)).compareTo(quantity('4Gi')) <= 0",
-            message: "must be from 1Mi to 4Gi; write for example 64Mi",
-            holds: |raw| (ByteSize::mebibytes(1)..=ByteSize::mebibytes(4096)).contains(&raw.max_file_bytes),
+            cel: "quantity(string(self.maxFileBytes)).compareTo(quantity('1Mi')) >= 0 && quantity(string(self.maxFileBytes)).compareTo(quantity('32Mi')) <= 0",
+            message: "must be from 1Mi to 32Mi, since a worker keeps open files in memory; write for example 32Mi",
+            holds: |raw| (ByteSize::mebibytes(1)..=ByteSize::mebibytes(32)).contains(&raw.max_file_bytes),
         },
         Rule {
             field: ".flushInterval",

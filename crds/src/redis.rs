@@ -67,6 +67,10 @@ pub struct Sentinel {
     /// Name under which the sentinels monitor the master, such as mymaster.
     #[schemars(length(min = 1, max = 253))]
     pub master_name: String,
+    /// Password of the sentinels themselves, and user where they have ACLs. Default: none; that of
+    /// the master is `spec.redis.auth`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<RedisAuth>,
 }
 
 /// Authentication towards Redis.

@@ -19,9 +19,11 @@ pub mod process;
 pub mod redis;
 pub mod s3;
 pub mod sender;
+pub mod servers;
 pub mod tls;
 pub mod watcher;
 pub mod worker;
 
 pub use folder::{Folder, scenario};
 pub use process::Process;
+pub use servers::Servers;

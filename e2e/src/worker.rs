@@ -212,6 +212,10 @@ pub struct Data {
     pub fares: Vec<PathBuf>,
 }
 
+/// Flags of `generate`: everything that may be in real data but lateness, which depends on the order of reading.
+pub const MIXED: [&str; 8] =
+    ["--disorder", "10m", "--invalid", "0.01", "--unmatched", "0.02", "--out-of-area", "0.03"];
+
 /// Partitions of each topic and files of each kind.
 pub const PARTITIONS: usize = 4;
 
@@ -234,6 +238,15 @@ impl Data {
             kafka.create_topic(&lines.topic, PARTITIONS as i32)?;
         }
         Ok(topics)
+    }
+
+    /// All lines.
+    pub fn records(&self) -> Result<usize> {
+        let count = |file: &PathBuf| {
+            let lines = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+            Ok(lines.iter().filter(|byte| **byte == b'\n').count())
+        };
+        self.rides.iter().chain(&self.fares).map(count).sum()
     }
 
     /// Sends all lines to the topics of the pipeline `name`.
@@ -260,15 +273,25 @@ pub fn polygons() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker/assets/manhattan.geojson")
 }
 
-/// A metric of a worker, its labels added up.
-pub fn metric(worker: &Process, name: &str) -> Result<f64> {
+/// What a worker answers to GET of `path`.
+pub fn page(worker: &Process, path: &str) -> Result<String> {
     let log = worker.output()?;
     let address = log.split_once("\"address\":\"").and_then(|(_, rest)| rest.split('"').next());
-    let text = http::get(address.context("the worker does not listen yet")?, "/metrics")?;
-    let text = String::from_utf8(text).context("metrics that are no text")?;
+    let text = http::get(address.context("the worker does not listen yet")?, path)?;
+    String::from_utf8(text).context("a page that is no text")
+}
+
+/// A metric of a worker, by its labels.
+pub fn metrics(worker: &Process, name: &str) -> Result<Vec<f64>> {
+    let text = page(worker, "/metrics")?;
     let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
     let values = text.lines().filter(of_name).filter_map(|line| line.rsplit(' ').next());
-    values.map(|value| value.parse::<f64>().with_context(|| format!("{name} is {value}"))).sum()
+    values.map(|value| value.parse::<f64>().with_context(|| format!("{name} is {value}"))).collect()
+}
+
+/// A metric of a worker, its labels added up.
+pub fn metric(worker: &Process, name: &str) -> Result<f64> {
+    Ok(metrics(worker, name)?.into_iter().sum())
 }
 
 /// Waits until a metric of a worker has come to `value`.

@@ -11,7 +11,7 @@ use tips_e2e::ports::Port;
 use tips_e2e::redis::{Redis, RedisOptions, User};
 use tips_e2e::s3::S3;
 use tips_e2e::worker::{Bucket, Data, Pipeline, Settings, Target, binary, polygons, watermark};
-use tips_e2e::{Folder, scenario};
+use tips_e2e::{Folder, Servers, scenario};
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/demo.yaml");
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -148,7 +148,7 @@ fn redis_refuses(folder: &Folder, settings: &Settings, secure: &Redis) -> Result
     let nobody = Port::reserve()?;
     let url = format!("redis://{}", nobody.address());
     let mut pipeline = Pipeline::new(folder, "nobody", &with(redis(&url)), output())?;
-    pipeline.refused(1, &["Redis cannot be reached"])
+    pipeline.refused(1, &["Redis cannot be reached", &nobody.address()])
 }
 
 fn kafka_refuses(folder: &Folder, kafka: &Kafka, settings: &Settings) -> Result<()> {
@@ -210,10 +210,26 @@ fn secure_servers_serve(folder: &Folder, kafka: &Kafka, redis: &Redis) -> Result
     Ok(())
 }
 
+/// That of `secure_servers_serve`.
+fn sink_of_another_is_refused(servers: &Servers<'_>) -> Result<()> {
+    for kind in ["rides", "fares"] {
+        servers.kafka.create_topic(&format!("intruder-{kind}"), 1)?;
+    }
+    let output = Target::Fs(servers.folder.path().join("output"));
+    let mut pipeline = Pipeline::new(servers.folder, "intruder", &servers.settings(&[]), output)?;
+    pipeline.refused(
+        2,
+        &[
+            "belongs to pipeline default/secure, and this is pipeline default/intruder",
+            "give each a path of its own in spec.sink",
+        ],
+    )
+}
+
 #[test]
 fn servers_that_refuse_are_named_and_secure_ones_serve() {
     scenario("bad-servers", |folder| {
-        let redis = Redis::start(folder, RedisOptions::default())?;
+        let servers = Servers::start_with(folder, &KafkaOptions { secure: true, ..KafkaOptions::default() })?;
         let user = User { name: "worker".into(), password: "worker-secret".into(), rules: ACL.into() };
         let options = RedisOptions {
             password: Some("admin-secret".into()),
@@ -223,15 +239,11 @@ fn servers_that_refuse_are_named_and_secure_ones_serve() {
             ..RedisOptions::named("secure")
         };
         let secure = Redis::start(folder, options)?;
-        let kafka = Kafka::start_with(folder, &KafkaOptions { secure: true, ..KafkaOptions::default() })?;
-        let settings = Settings {
-            kafka: kafka.bootstrap(),
-            redis: format!("{{urls: [\"{}\"]}}", redis.url()),
-            more: Vec::new(),
-        };
+        let settings = servers.settings(&[]);
         s3_refuses(folder, &settings)?;
         redis_refuses(folder, &settings, &secure)?;
-        kafka_refuses(folder, &kafka, &settings)?;
-        secure_servers_serve(folder, &kafka, &secure)
+        kafka_refuses(folder, &servers.kafka, &settings)?;
+        secure_servers_serve(folder, &servers.kafka, &secure)?;
+        sink_of_another_is_refused(&servers)
     });
 }

@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
-use tips_e2e::kafka::{Kafka, KafkaOptions};
-use tips_e2e::redis::{Redis, RedisOptions};
-use tips_e2e::scenario;
-use tips_e2e::worker::{Data, Pipeline, Settings, Target, watermark};
+use anyhow::{Context, Result, bail, ensure};
+use tips_e2e::kafka::KafkaOptions;
+use tips_e2e::worker::{Data, Pipeline};
+use tips_e2e::{Folder, Servers, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const DATA: [&str; 10] =
@@ -40,32 +39,67 @@ const POINTS: [(&str, usize); 22] = [
     ("sink::after-publish", 2),
 ];
 
+/// The partitions of a worker that died are given to the next when its session has ended.
+fn start(folder: &Folder) -> Result<Servers<'_>> {
+    let session_timeout = Duration::from_secs(2);
+    Servers::start_with(folder, &KafkaOptions { session_timeout, ..KafkaOptions::default() })
+}
+
+fn pipeline<'a>(servers: &Servers<'a>, data: &Data, name: &str) -> Result<Pipeline<'a>> {
+    data.produce(&servers.kafka, name)?;
+    servers.pipeline(name, &["epoch: 0", "raw: {flushInterval: 1s}"])
+}
+
+/// A worker dies at `point`, another goes on, and all is as if nothing had been.
+fn survives(
+    servers: &Servers<'_>,
+    pipeline: &mut Pipeline<'_>,
+    data: &Data,
+    name: &str,
+    (point, passes): (&str, usize),
+) -> Result<()> {
+    die_at(pipeline, point, passes)?;
+    pipeline.catch_up(1, PATIENCE)?;
+    let checked = servers.check(data, name, pipeline);
+    checked.with_context(|| format!("after a death at {point}, passed {passes} times before"))
+}
+
 #[test]
 fn a_worker_that_dies_at_any_step_changes_nothing() {
     scenario("crash-points", |folder| {
-        // The partitions of a worker that died are given to the next when its session has ended.
-        let options = KafkaOptions { session_timeout: Duration::from_secs(2), ..KafkaOptions::default() };
-        let kafka = Kafka::start_with(folder, &options)?;
-        let redis = Redis::start(folder, RedisOptions::default())?;
+        let servers = start(folder)?;
         let data = Data::generate(folder, &DATA)?;
-        for (number, (point, passes)) in POINTS.into_iter().enumerate() {
+        for (number, point) in POINTS.into_iter().enumerate() {
             let name = format!("crash-{number}");
-            data.produce(&kafka, &name)?;
-            let settings = Settings {
-                kafka: kafka.bootstrap(),
-                redis: format!("{{urls: [\"{}\"]}}", redis.url()),
-                more: vec!["raw: {flushInterval: 1s}".into()],
-            };
-            let output = folder.path().join("output").join(&name);
-            let mut pipeline = Pipeline::new(folder, &name, &settings, Target::Fs(output))?;
-            die_at(&mut pipeline, point, passes)?;
-            pipeline.catch_up(1, PATIENCE)?;
-            let closed = watermark(&mut redis.connection()?, &name)?;
-            let checked =
-                data.oracle(&name, Some(closed)).check(&pipeline.output()?).and_then(|_| pipeline.verify());
-            if let Err(error) = checked {
-                bail!("after a death at {point}, passed {passes} times before: {error:#}");
-            }
+            let mut pipeline = pipeline(&servers, &data, &name)?;
+            survives(&servers, &mut pipeline, &data, &name, point)?;
+        }
+        Ok(())
+    });
+}
+
+/// Windows are forgotten a day of event time after they have closed.
+#[test]
+fn a_worker_that_dies_before_it_forgets_windows_changes_nothing() {
+    scenario("crash-forget", |folder| {
+        let servers = start(folder)?;
+        let data = Data::generate(folder, &["--seed", "14", "--rate", "0.4", "--span", "27h"])?;
+        let mut pipeline = pipeline(&servers, &data, "forget")?;
+        survives(&servers, &mut pipeline, &data, "forget", ("tips::before-forget", 0))
+    });
+}
+
+/// A raised epoch replaces the files of the one before.
+#[test]
+fn a_worker_that_dies_before_it_replaces_a_window_changes_nothing() {
+    scenario("crash-replace", |folder| {
+        let servers = start(folder)?;
+        let data = Data::generate(folder, &DATA)?;
+        let mut pipeline = pipeline(&servers, &data, "replace")?;
+        pipeline.catch_up(1, PATIENCE)?;
+        for (epoch, passes) in [(1, 0), (2, 2)] {
+            pipeline.change(&format!("epoch: {}", epoch - 1), &format!("epoch: {epoch}"))?;
+            survives(&servers, &mut pipeline, &data, "replace", ("tips::before-replace", passes))?;
         }
         Ok(())
     });

@@ -187,7 +187,7 @@ fn a_redis_cluster_serves_all_slots_and_fails_over() {
 #[test]
 fn sentinel_makes_the_replica_the_master() {
     scenario("redis-sentinel", |folder| {
-        let mut sentinel = Sentinel::start(folder)?;
+        let mut sentinel = Sentinel::start(folder, None)?;
         set(sentinel.master()?, "a", "1")?;
         let old = sentinel.master_address()?;
         sentinel.fail_over()?;

@@ -7,74 +7,49 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tips_e2e::kafka::{Kafka, KafkaOptions};
+use tips_e2e::kafka::KafkaOptions;
 use tips_e2e::process::run;
-use tips_e2e::redis::{Redis, RedisOptions};
+use tips_e2e::redis::Redis;
 use tips_e2e::sender::send;
-use tips_e2e::worker::{Data, PARTITIONS, Pipeline, Settings, Target, metric, until_metric, watermark};
-use tips_e2e::{Folder, scenario};
+use tips_e2e::worker::{Data, PARTITIONS, Pipeline, Target, metric, until_metric};
+use tips_e2e::{Folder, Servers, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const SESSION: Duration = Duration::from_secs(2);
 const DATA: [&str; 10] =
     ["--seed", "23", "--rate", "3", "--span", "2h", "--disorder", "10m", "--invalid", "0.01"];
 
-struct Servers {
-    kafka: Kafka,
-    redis: Redis,
+fn start(folder: &Folder) -> Result<Servers<'_>> {
+    Servers::start_with(folder, &KafkaOptions { session_timeout: SESSION, ..KafkaOptions::default() })
 }
 
-impl Servers {
-    fn start(folder: &Folder) -> Result<Self> {
-        let options = KafkaOptions { session_timeout: SESSION, ..KafkaOptions::default() };
-        Ok(Servers {
-            kafka: Kafka::start_with(folder, &options)?,
-            redis: Redis::start(folder, RedisOptions::default())?,
-        })
-    }
-
-    fn settings(&self) -> Settings {
-        Settings {
-            kafka: self.kafka.bootstrap(),
-            redis: format!("{{urls: [\"{}\"]}}", self.redis.url()),
-            more: vec!["raw: {flushInterval: 1s}".into()],
-        }
-    }
-
-    fn set_maxmemory(&self, limit: &str) -> Result<()> {
-        let mut command = redis::cmd("CONFIG");
-        Ok(command.arg("SET").arg("maxmemory").arg(limit).exec(&mut self.redis.connection()?)?)
-    }
-
-    fn check(&self, data: &Data, pipeline: &Pipeline<'_>, name: &str) -> Result<()> {
-        let closed = watermark(&mut self.redis.connection()?, name)?;
-        data.oracle(name, Some(closed)).check(&pipeline.output()?)?;
-        pipeline.verify()?;
-        Ok(())
-    }
+fn set_maxmemory(redis: &Redis, limit: &str) -> Result<()> {
+    let mut command = redis::cmd("CONFIG");
+    Ok(command.arg("SET").arg("maxmemory").arg(limit).exec(&mut redis.connection()?)?)
 }
 
 #[test]
 fn a_full_redis_is_waited_for() {
     scenario("full-redis", |folder| {
-        let servers = Servers::start(folder)?;
+        let servers = start(folder)?;
         let data = Data::generate(folder, &DATA)?;
         let topics = data.topics(&servers.kafka, "redis")?;
         let output = Target::Fs(folder.path().join("output"));
-        let mut pipeline = Pipeline::new(folder, "redis", &servers.settings(), output)?;
+        let mut pipeline =
+            Pipeline::new(folder, "redis", &servers.settings(&["raw: {flushInterval: 1s}"]), output)?;
         let mut worker = pipeline.start(&[])?;
         until_metric(&mut worker, "tipstream_assigned_partitions", 2.0 * PARTITIONS as f64, PATIENCE)?;
         let changes = metric(&worker, "tipstream_rebalances_total")?;
         // Less than an empty server has.
-        servers.set_maxmemory("500kb")?;
+        set_maxmemory(&servers.redis, "500kb")?;
         send(&servers.kafka.client(), &topics, None)?;
         worker.until_said("Redis is out of memory: raise `maxmemory`", PATIENCE)?;
         std::thread::sleep(2 * SESSION);
         ensure!(metric(&worker, "tipstream_rebalances_total")? == changes, "it has not kept its partitions");
-        servers.set_maxmemory("0")?;
+        set_maxmemory(&servers.redis, "0")?;
         pipeline.catch_up(1, PATIENCE)?;
         worker.end()?;
-        servers.check(&data, &pipeline, "redis")
+        servers.check(&data, "redis", &pipeline)
     });
 }
 
@@ -118,10 +93,15 @@ fn a_full_disk_is_waited_for() {
     }
     scenario("full-disk", |folder| {
         let disk = SmallDisk::mount(folder.dir("disk")?)?;
-        let servers = Servers::start(folder)?;
+        let servers = start(folder)?;
         let data = Data::generate(folder, &DATA)?;
         let topics = data.topics(&servers.kafka, "disk")?;
-        let mut pipeline = Pipeline::new(folder, "disk", &servers.settings(), Target::Fs(disk.0.clone()))?;
+        let mut pipeline = Pipeline::new(
+            folder,
+            "disk",
+            &servers.settings(&["raw: {flushInterval: 1s}"]),
+            Target::Fs(disk.0.clone()),
+        )?;
         let filler = disk.fill()?;
         pipeline
             .refused(1, &["cannot open", "free space or enlarge the volume; nothing is lost meanwhile"])?;
@@ -137,6 +117,6 @@ fn a_full_disk_is_waited_for() {
         std::fs::remove_file(&filler)?;
         pipeline.catch_up(1, PATIENCE)?;
         worker.end()?;
-        servers.check(&data, &pipeline, "disk")
+        servers.check(&data, "disk", &pipeline)
     });
 }

@@ -6,12 +6,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tips_e2e::kafka::Kafka;
 use tips_e2e::process::run;
-use tips_e2e::redis::{Redis, RedisOptions};
 use tips_e2e::sender::{Lines, send};
-use tips_e2e::worker::{Data, PARTITIONS, Pipeline, Settings, Target, binary, until_metric, watermark};
-use tips_e2e::{Folder, scenario};
+use tips_e2e::worker::{Data, PARTITIONS, binary, until_metric};
+use tips_e2e::{Folder, Servers, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const ASSIGNED: &str = "tipstream_assigned_partitions";
@@ -19,42 +17,15 @@ const CONSUMED: &str = "tipstream_records_consumed_total";
 const DATA: [&str; 10] =
     ["--seed", "24", "--rate", "2", "--span", "3h", "--disorder", "5m", "--invalid", "0.01"];
 
-struct Servers<'a> {
-    folder: &'a Folder,
-    kafka: Kafka,
-    redis: Redis,
+fn create_topics(servers: &Servers<'_>, name: &str, rides: i32, fares: i32) -> Result<()> {
+    servers.kafka.create_topic(&format!("{name}-rides"), rides)?;
+    servers.kafka.create_topic(&format!("{name}-fares"), fares)
 }
 
-impl<'a> Servers<'a> {
-    fn start(folder: &'a Folder) -> Result<Self> {
-        let redis = Redis::start(folder, RedisOptions::default())?;
-        Ok(Servers { folder, kafka: Kafka::start(folder)?, redis })
-    }
-
-    fn pipeline(&self, name: &str, more: &[&str]) -> Result<Pipeline<'a>> {
-        let settings = Settings {
-            kafka: self.kafka.bootstrap(),
-            redis: format!("{{urls: [\"{}\"]}}", self.redis.url()),
-            more: more.iter().map(ToString::to_string).collect(),
-        };
-        let output = self.folder.path().join("output").join(name);
-        Pipeline::new(self.folder, name, &settings, Target::Fs(output))
-    }
-
-    fn create_topics(&self, name: &str, rides: i32, fares: i32) -> Result<()> {
-        self.kafka.create_topic(&format!("{name}-rides"), rides)?;
-        self.kafka.create_topic(&format!("{name}-fares"), fares)
-    }
-
-    fn send(&self, name: &str, data: &Data) -> Result<()> {
-        let lines =
-            |kind: &str, files: &[PathBuf]| Lines { topic: format!("{name}-{kind}"), files: files.to_vec() };
-        send(&self.kafka.client(), &[lines("rides", &data.rides), lines("fares", &data.fares)], None)
-    }
-
-    fn closed(&self, name: &str) -> Result<String> {
-        watermark(&mut self.redis.connection()?, name)
-    }
+fn send_to(servers: &Servers<'_>, name: &str, data: &Data) -> Result<()> {
+    let lines =
+        |kind: &str, files: &[PathBuf]| Lines { topic: format!("{name}-{kind}"), files: files.to_vec() };
+    send(&servers.kafka.client(), &[lines("rides", &data.rides), lines("fares", &data.fares)], None)
 }
 
 /// The files that `part` makes of those of `data`, in a folder `name`.
@@ -76,8 +47,7 @@ fn parts(folder: &Folder, name: &str, data: &Data, part: impl Fn(&str, usize) ->
 }
 
 fn lines(data: &Data) -> Result<f64> {
-    let count = |file: &PathBuf| Ok(std::fs::read(file)?.iter().filter(|byte| **byte == b'\n').count());
-    Ok(data.rides.iter().chain(&data.fares).map(count).sum::<Result<usize>>()? as f64)
+    Ok(data.records()? as f64)
 }
 
 fn files_below(dir: &Path) -> Result<Vec<String>> {
@@ -86,7 +56,7 @@ fn files_below(dir: &Path) -> Result<Vec<String>> {
 }
 
 fn empty_topics_end_caught_up(servers: &Servers<'_>) -> Result<()> {
-    servers.create_topics("empty", 2, 3)?;
+    create_topics(servers, "empty", 2, 3)?;
     let mut pipeline = servers.pipeline("empty", &[])?;
     pipeline.catch_up(1, PATIENCE)?;
     let files = files_below(&pipeline.output()?)?;
@@ -98,8 +68,8 @@ fn empty_topics_end_caught_up(servers: &Servers<'_>) -> Result<()> {
 /// One partition more than there are files, in both topics: it never has a record.
 fn silent_partitions_let_windows_close(servers: &Servers<'_>, data: &Data) -> Result<()> {
     let partitions = PARTITIONS as i32 + 1;
-    servers.create_topics("silent", partitions, partitions)?;
-    servers.send("silent", data)?;
+    create_topics(servers, "silent", partitions, partitions)?;
+    send_to(servers, "silent", data)?;
     let settings = ["job: {idleTimeout: 3s}", "raw: {flushInterval: 1s}"];
     let mut pipeline = servers.pipeline("silent", &settings)?;
     let mut worker = pipeline.start(&[])?;
@@ -110,9 +80,7 @@ fn silent_partitions_let_windows_close(servers: &Servers<'_>, data: &Data) -> Re
     worker.terminate()?;
     let ended = worker.wait(PATIENCE)?.context("it does not end")?;
     ensure!(ended.success(), "it ended with {ended}; {}", worker.last_lines());
-    data.oracle("silent", Some(servers.closed("silent")?)).check(&pipeline.output()?)?;
-    pipeline.verify()?;
-    Ok(())
+    servers.check(data, "silent", &pipeline)
 }
 
 /// The same data by one partition of rides and three of fares.
@@ -128,13 +96,11 @@ fn uneven(servers: &Servers<'_>) -> Result<()> {
         Ok((0..partitions).map(|index| dir.join(format!("{kind}-{index}.csv"))).collect())
     };
     let data = Data { rides: generate(1, "rides")?, fares: generate(3, "fares")? };
-    servers.create_topics("uneven", 1, 3)?;
-    servers.send("uneven", &data)?;
+    create_topics(servers, "uneven", 1, 3)?;
+    send_to(servers, "uneven", &data)?;
     let mut pipeline = servers.pipeline("uneven", &[])?;
     pipeline.catch_up(2, PATIENCE)?;
-    data.oracle("uneven", Some(servers.closed("uneven")?)).check(&pipeline.output()?)?;
-    pipeline.verify()?;
-    Ok(())
+    servers.check(&data, "uneven", &pipeline)
 }
 
 #[test]
@@ -154,12 +120,12 @@ fn partitions_added_are_read(servers: &Servers<'_>, data: &Data) -> Result<()> {
     let is_last = |file: &str| file.contains(&format!("-{}.", PARTITIONS - 1));
     let before = parts(servers.folder, "before", data, |file, half| !is_last(file) && half == 0)?;
     let after = parts(servers.folder, "after", data, |file, half| is_last(file) || half == 1)?;
-    servers.create_topics("added", PARTITIONS as i32 - 1, PARTITIONS as i32 - 1)?;
+    create_topics(servers, "added", PARTITIONS as i32 - 1, PARTITIONS as i32 - 1)?;
     let but_last = |data: &Data| Data {
         rides: data.rides[..PARTITIONS - 1].to_vec(),
         fares: data.fares[..PARTITIONS - 1].to_vec(),
     };
-    servers.send("added", &but_last(&before))?;
+    send_to(servers, "added", &but_last(&before))?;
 
     let settings = ["job: {watermarkDelay: 2h, idleTimeout: 1h}", "raw: {flushInterval: 1s}"];
     let mut pipeline = servers.pipeline("added", &settings)?;
@@ -171,25 +137,23 @@ fn partitions_added_are_read(servers: &Servers<'_>, data: &Data) -> Result<()> {
         servers.kafka.add_partitions(&format!("added-{kind}"), PARTITIONS)?;
     }
     until_metric(&mut worker, ASSIGNED, 2.0 * PARTITIONS as f64, PATIENCE)?;
-    servers.send("added", &after)?;
+    send_to(servers, "added", &after)?;
     until_metric(&mut worker, CONSUMED, lines(data)?, PATIENCE)?;
     worker.end()?;
     pipeline.catch_up(1, PATIENCE)?;
-    data.oracle("added", Some(servers.closed("added")?)).check(&pipeline.output()?)?;
-    pipeline.verify()?;
-    Ok(())
+    servers.check(data, "added", &pipeline)
 }
 
 /// What was there before the pipeline is not its business; a partition that is added is, from its beginning.
 fn from_now_on(servers: &Servers<'_>, data: &Data) -> Result<()> {
     let first = parts(servers.folder, "first", data, |_, half| half == 0)?;
     let second = parts(servers.folder, "second", data, |_, half| half == 1)?;
-    servers.create_topics("latest", PARTITIONS as i32, PARTITIONS as i32)?;
-    servers.send("latest", &first)?;
+    create_topics(servers, "latest", PARTITIONS as i32, PARTITIONS as i32)?;
+    send_to(servers, "latest", &first)?;
     let mut pipeline = servers.pipeline("latest", &["raw: {flushInterval: 1s}"])?;
     pipeline.change("ridesTopic", "startFrom: Latest, ridesTopic")?;
     pipeline.catch_up(1, PATIENCE)?;
-    servers.send("latest", &second)?;
+    send_to(servers, "latest", &second)?;
     pipeline.catch_up(1, PATIENCE)?;
 
     let added = [

@@ -4,10 +4,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use tips_e2e::kafka::Kafka;
-use tips_e2e::redis::{Redis, RedisOptions};
-use tips_e2e::scenario;
-use tips_e2e::worker::{Data, Pipeline, Settings, Target, polygons, watermark};
+use tips_e2e::worker::{Data, polygons};
+use tips_e2e::{Servers, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const DATA: [&str; 10] =
@@ -18,19 +16,12 @@ const REFUSAL: [&str; 2] =
 #[test]
 fn other_settings_are_refused_and_a_raised_epoch_starts_anew() {
     scenario("settings-change", |folder| {
-        let kafka = Kafka::start(folder)?;
-        let redis = Redis::start(folder, RedisOptions::default())?;
+        let servers = Servers::start(folder)?;
         let data = Data::generate(folder, &DATA)?;
-        data.produce(&kafka, "change")?;
-        let settings = Settings {
-            kafka: kafka.bootstrap(),
-            redis: format!("{{urls: [\"{}\"]}}", redis.url()),
-            more: vec!["epoch: 0".into(), "job: {slide: 10m}".into()],
-        };
-        let output = folder.path().join("output");
-        let mut pipeline = Pipeline::new(folder, "change", &settings, Target::Fs(output))?;
+        data.produce(&servers.kafka, "change")?;
+        let mut pipeline = servers.pipeline("change", &["epoch: 0", "job: {slide: 10m}"])?;
         pipeline.catch_up(1, PATIENCE)?;
-        let closed = watermark(&mut redis.connection()?, "change")?;
+        let closed = servers.closed("change")?;
         data.oracle("change", Some(closed.clone())).check(&pipeline.output()?)?;
 
         let text = std::fs::read_to_string(polygons()).context("reading the polygons")?;
@@ -55,7 +46,7 @@ fn other_settings_are_refused_and_a_raised_epoch_starts_anew() {
         pipeline.change("epoch: 1", "epoch: 0")?;
         pipeline.catch_up(1, PATIENCE)?;
         oracle.check(&pipeline.output()?)?;
-        ensure!(watermark(&mut redis.connection()?, "change")? == closed, "both epochs have read the same");
+        ensure!(servers.closed("change")? == closed, "both epochs have read the same");
         Ok(())
     });
 }

@@ -8,60 +8,23 @@ use tips_e2e::data::RealData;
 use tips_e2e::hdfs::Hdfs;
 use tips_e2e::kafka::Kafka;
 use tips_e2e::oracle::Oracle;
-use tips_e2e::redis::{Redis, RedisCluster, RedisOptions, Sentinel};
+use tips_e2e::redis::{RedisCluster, Sentinel};
 use tips_e2e::s3::S3;
-use tips_e2e::worker::{Bucket, Data, Pipeline, Settings, Target, binary, watermark};
-use tips_e2e::{Folder, scenario};
+use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Settings, Target, binary};
+use tips_e2e::{Folder, Servers, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Everything that may be in real data but lateness, which depends on the order of reading.
-const MIXED: [&str; 14] = [
-    "--seed",
-    "11",
-    "--rate",
-    "12",
-    "--span",
-    "2h",
-    "--disorder",
-    "10m",
-    "--invalid",
-    "0.01",
-    "--unmatched",
-    "0.02",
-    "--out-of-area",
-    "0.03",
-];
-
-struct Servers {
-    kafka: Kafka,
-    redis: Redis,
-}
-
-impl Servers {
-    fn start(folder: &Folder) -> Result<Self> {
-        Ok(Servers { kafka: Kafka::start(folder)?, redis: Redis::start(folder, RedisOptions::default())? })
-    }
-
-    fn settings(&self) -> Settings {
-        Settings {
-            kafka: self.kafka.bootstrap(),
-            redis: format!("{{urls: [\"{}\"]}}", self.redis.url()),
-            more: Vec::new(),
-        }
-    }
-}
+const DATA: [&str; 6] = ["--seed", "11", "--rate", "12", "--span", "2h"];
 
 /// Both: one worker from the beginning, and three beside each other on another pipeline.
 fn one_worker_and_three<'a>(folder: &Folder, target: impl Fn(&str) -> Target<'a>) -> Result<()> {
     let servers = Servers::start(folder)?;
-    let data = Data::generate(folder, &MIXED)?;
+    let data = Data::generate(folder, &[&DATA[..], &MIXED].concat())?;
     for (name, workers) in [("one", 1), ("three", 3)] {
         data.produce(&servers.kafka, name)?;
-        let mut pipeline = Pipeline::new(folder, name, &servers.settings(), target(name))?;
+        let mut pipeline = Pipeline::new(folder, name, &servers.settings(&[]), target(name))?;
         pipeline.catch_up(workers, PATIENCE)?;
-        let closed = watermark(&mut servers.redis.connection()?, name)?;
-        data.oracle(name, Some(closed)).check(&pipeline.output()?)?;
-        pipeline.verify()?;
+        servers.check(&data, name, &pipeline)?;
     }
     Ok(())
 }
@@ -93,9 +56,9 @@ fn one_and_three_workers_to_hdfs() {
 fn the_state_may_be_a_cluster_or_a_sentinels_master() {
     scenario("stream-redis", |folder| {
         let kafka = Kafka::start(folder)?;
-        let data = Data::generate(folder, &MIXED)?;
+        let data = Data::generate(folder, &[&DATA[..], &MIXED].concat())?;
         let cluster = RedisCluster::start(folder, 3)?;
-        let sentinel = Sentinel::start(folder)?;
+        let sentinel = Sentinel::start(folder, None)?;
         let quoted: Vec<String> = cluster.urls().iter().map(|url| format!("\"{url}\"")).collect();
         let redis = [
             ("cluster", format!("{{mode: Cluster, urls: [{}]}}", quoted.join(", "))),
@@ -139,7 +102,7 @@ fn local(folder: &Folder, data: &Oracle, coordinates: bool) -> Result<()> {
 #[test]
 fn local_gives_the_oracles_answer_on_generated_data() {
     scenario("local-generated", |folder| {
-        let data = Data::generate(folder, &MIXED)?;
+        let data = Data::generate(folder, &[&DATA[..], &MIXED].concat())?;
         local(folder, &data.oracle("any", None), true)
     });
 }

@@ -26,7 +26,7 @@ use tips_worker::core::shard::{Partition, PartitionCounts, Topic};
 use tips_worker::core::time::{EventTime, Span};
 use tips_worker::core::window::Rules;
 use tips_worker::settings::BUILT_IN;
-use tips_worker::state::redis::{Identity, RedisConfig, RedisMode};
+use tips_worker::state::redis::{Identity, Login, RedisConfig, RedisMode};
 use tips_worker::state::{RedisState, Reply, State};
 
 const TRIPS: i64 = 1_000_000;
@@ -64,8 +64,7 @@ impl Worker {
         let config = RedisConfig {
             mode: RedisMode::Standalone,
             urls: vec![redis.url()],
-            username: None,
-            password: None,
+            login: Login::default(),
             ca: None,
             client: None,
         };

@@ -1,8 +1,9 @@
 //! The command line.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 
 use clap::{Parser, Subcommand};
+use indicatif::MultiProgress;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -10,13 +11,13 @@ use crate::commands::local::{self, LocalArgs};
 use crate::commands::purge::{self, PurgeArgs};
 use crate::commands::stream::{self, StreamArgs};
 use crate::commands::verify::{self, VerifyArgs};
-use crate::failure::Failure;
+use crate::failure::{Failure, INTERRUPTED};
 use crate::generate::{self, GenerateArgs};
 
 const AFTER_HELP: &str = "\
 Environment: RUST_LOG sets what is logged (default: info for stream, else warn).
 Exit codes: 0 done; 1 failed; 2 usage or manifest; 3 the state belongs to other settings;
-4 a check of verify failed; 130 interrupted.";
+4 a check of verify failed; 5 stream ended with work that is not published; 130 interrupted.";
 
 /// High-tip neighbourhoods from taxi rides and fares: Kafka through Redis to Parquet, exactly once.
 #[derive(Parser, Debug)]
@@ -47,15 +48,15 @@ impl Cli {
     /// Where it could not be done; the failure knows its exit code.
     pub async fn run(self) -> Result<(), Failure> {
         let stop = stop_on_signal();
-        let mut out = std::io::stdout();
+        let mut out = Heard(io::stdout());
         match self.command {
             Command::Local(args) => {
-                init_log("warn");
-                local::run(args, stop, &mut out).await
+                let terminal = init_log("warn");
+                local::run(args, stop, &terminal, &mut out).await
             }
             Command::Stream(args) => {
-                init_log("info");
-                stream::run(args, stop).await
+                let terminal = init_log("info");
+                stream::run(args, stop, &terminal).await
             }
             Command::Verify(args) => {
                 init_log("warn");
@@ -67,25 +68,65 @@ impl Cli {
             }
             Command::Generate(args) => {
                 init_log("warn");
-                let report = tokio::task::spawn_blocking(|| generate::run(*args)).await??;
+                let report = tokio::task::spawn_blocking(move || generate::run(*args, &stop)).await??;
                 Ok(write!(out, "{report}")?)
             }
         }
     }
 }
 
-/// Text on a terminal, JSON elsewhere; always on standard error, so that output stays output.
-fn init_log(default: &str) {
+/// An output whose reader may go before the end, as `head` does: the rest is for nobody, and no failure.
+struct Heard<W>(W);
+
+impl<W: Write> Heard<W> {
+    fn or_gone<T>(written: io::Result<T>, all: T) -> io::Result<T> {
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(all),
+            written => written,
+        }
+    }
+}
+
+impl<W: Write> Write for Heard<W> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        Self::or_gone(self.0.write(text), text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Self::or_gone(self.0.flush(), ())
+    }
+}
+
+/// Text on a terminal, JSON elsewhere; always on standard error, so that output stays output. Lines of the log come
+/// above the bars of what is returned.
+fn init_log(default: &str) -> MultiProgress {
+    let terminal = MultiProgress::new();
+    let above = Above(terminal.clone());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || above.clone());
+    if io::stderr().is_terminal() {
         log.init();
     } else {
         log.json().flatten_event(true).init();
     }
+    terminal
 }
 
-/// Cancelled by SIGTERM or SIGINT.
+/// Standard error, above the bars.
+#[derive(Clone)]
+struct Above(MultiProgress);
+
+impl Write for Above {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().write(text))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// Cancelled by SIGTERM or SIGINT. A second one ends the process at once, which loses nothing that a kill would not.
 fn stop_on_signal() -> CancellationToken {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
@@ -96,10 +137,37 @@ fn stop_on_signal() -> CancellationToken {
                 _ = tokio::spawn(async move {
                     signal.recv().await;
                     stop.cancel();
+                    signal.recv().await;
+                    std::process::exit(INTERRUPTED.into());
                 })
             }
             Err(error) => tracing::warn!(%error, "cannot listen for a signal: the worker will not drain"),
         }
     }
     stop
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_failure_and_a_full_disk_is() {
+        struct Refusing(io::ErrorKind);
+        impl Write for Refusing {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(self.0.into())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Err(self.0.into())
+            }
+        }
+        let print = |kind| {
+            let mut out = Heard(Refusing(kind));
+            writeln!(out, "a line").and_then(|()| out.flush())
+        };
+        assert!(print(io::ErrorKind::BrokenPipe).is_ok());
+        assert!(print(io::ErrorKind::StorageFull).is_err());
+    }
 }

@@ -16,6 +16,7 @@
 //! | `raw::before-commit` | old entries of the range log are pruned |
 //! | `raw::after-commit` | the group's offset is committed |
 //! | `tips::before-window` | a window is closed, its file is not there |
+//! | `tips::before-replace` | a file of an older epoch is there, and about to make way |
 //! | `tips::after-window` | its file is there |
 //! | `tips::before-forget` | its frozen sums are about to be deleted |
 

@@ -13,6 +13,9 @@ use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::state::StateError;
 
+/// The exit code of a command that a signal has ended before its work was done.
+pub const INTERRUPTED: u8 = 130;
+
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -63,6 +66,11 @@ pub enum Failure {
         /// All checks.
         checks: usize,
     },
+    /// The drain timeout has passed first.
+    #[error(
+        "not all that was read could be published within --drain-timeout; nothing is lost, the next worker reads it again"
+    )]
+    NotDrained,
     /// A person stopped it.
     #[error("interrupted; the same command again finishes the work")]
     Interrupted,
@@ -70,14 +78,16 @@ pub enum Failure {
 
 impl Failure {
     /// Exit codes: 1 something failed; 2 usage or manifest; 3 the state belongs to other settings; 4 a check of
-    /// `verify` failed; 130 interrupted.
+    /// `verify` failed; 5 `stream` could not publish all that it has read before it ended; 130 interrupted.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Failure::Usage(_) | Failure::Manifest(_) | Failure::Settings(_) => 2,
             Failure::Source(SourceError::File { .. }) => 2,
             Failure::Generate(error) if matches!(error.category(), "setting" | "input") => 2,
             Failure::Verification { .. } => 4,
-            Failure::Interrupted => 130,
+            Failure::Generate(error) if error.category() == "interrupted" => INTERRUPTED,
+            Failure::NotDrained => 5,
+            Failure::Interrupted => INTERRUPTED,
             failure if failure.state_error().is_some_and(|e| matches!(e, StateError::Fingerprint { .. })) => {
                 3
             }

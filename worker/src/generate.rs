@@ -31,6 +31,7 @@ mod naive;
 mod tests;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio_util::sync::CancellationToken;
 
 pub use answer::{Books, InvalidBy, TopicBooks};
 pub use area::MANHATTAN;
@@ -46,8 +47,8 @@ use sink::kafka::Kafka;
 use stream::Stream;
 use trip::Trips;
 
-/// Makes the data and the answer. Returns when both are stored.
-pub fn run(args: GenerateArgs) -> Result<Report, GenerateError> {
+/// Makes the data and the answer. Returns when both are stored, or soon after `stop`.
+pub fn run(args: GenerateArgs, stop: &CancellationToken) -> Result<Report, GenerateError> {
     let plan = Plan::new(&args)?;
     let areas = Areas::load(args.neighbourhoods.as_deref())?;
     let trips = Trips::new(&plan, areas)?;
@@ -59,11 +60,11 @@ pub fn run(args: GenerateArgs) -> Result<Report, GenerateError> {
         (Some(dir), _) => {
             room::for_parts(dir, args.force)?;
             let files = Files::create(dir, plan.partitions, args.gzip)?;
-            send(&plan, &trips, files, expected.as_deref())?
+            send(&plan, &trips, files, expected.as_deref(), stop)?
         }
         (None, Some(brokers)) => {
             let kafka = Kafka::connect(brokers, &args)?;
-            send(&plan, &trips, kafka, expected.as_deref())?
+            send(&plan, &trips, kafka, expected.as_deref(), stop)?
         }
         (None, None) => {
             let reason = "say where to write: --output DIR or --kafka BROKERS";
@@ -78,9 +79,10 @@ fn send(
     trips: &Trips,
     sink: impl Sink,
     expected: Option<&std::path::Path>,
+    stop: &CancellationToken,
 ) -> Result<(Option<u64>, Books), GenerateError> {
     let progress = progress(plan.rides);
-    let (tips, books) = Stream::new(plan, trips, sink).run(&progress)?;
+    let (tips, books) = Stream::new(plan, trips, sink, stop).run(&progress)?;
     progress.finish_and_clear();
     let rows =
         expected.map(|dir| expected::write(dir, tips.rows(trips.areas()), &books, plan.job)).transpose()?;

@@ -1,5 +1,7 @@
 //! `/metrics`, `/healthz`, `/readyz` and `/status`.
 
+mod ready;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +14,12 @@ use axum::{Json, Router};
 use serde::Serialize;
 use tokio::task::JoinHandle;
 
+use self::ready::Readiness;
 use crate::core::books::{Account, Books, Outcome};
 use crate::core::shard::{Partition, Topic};
 use crate::core::time::EventTime;
 use crate::metrics::Metrics;
+use crate::sink::Sink;
 use crate::state::redis::Identity;
 use crate::state::{State, StateError};
 
@@ -31,7 +35,9 @@ pub struct Board(Arc<Inner>);
 struct Inner {
     identity: Identity,
     state: State,
+    sink: Sink,
     metrics: Metrics,
+    readiness: Readiness,
     started: Instant,
     beat_millis: AtomicU64,
     lanes: Mutex<Vec<LaneStatus>>,
@@ -107,11 +113,13 @@ impl From<&Account> for AccountStatus {
 
 impl Board {
     /// An empty board.
-    pub fn new(identity: Identity, state: State, metrics: Metrics) -> Self {
+    pub fn new(identity: Identity, state: State, sink: Sink, metrics: Metrics) -> Self {
         Board(Arc::new(Inner {
             identity,
             state,
+            sink,
             metrics,
+            readiness: Readiness::default(),
             started: Instant::now(),
             beat_millis: AtomicU64::new(0),
             lanes: Mutex::default(),
@@ -121,6 +129,16 @@ impl Board {
     /// Says that the reader has passed by.
     pub fn beat(&self) {
         self.0.beat_millis.store(self.0.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Says that the worker is about to end.
+    pub fn drains(&self) {
+        self.0.readiness.drains();
+    }
+
+    /// Says that the coordinator of the group has just been reached.
+    pub fn reaches_group(&self) {
+        self.0.readiness.reaches_group();
     }
 
     /// Shows the partitions of this worker.
@@ -165,10 +183,10 @@ impl Board {
     async fn books(&self) -> Result<(Books, Option<EventTime>), StateError> {
         let state = &self.0.state;
         let views = state.views().await?;
-        let mut books = Books::default();
-        views.iter().for_each(|view| books += view.books);
-        self.0.metrics.set_books(&books);
-        Ok((books, views.iter().map(|view| view.watermark).min().flatten()))
+        Ok((
+            views.iter().map(|view| view.books).sum(),
+            views.iter().map(|view| view.watermark).min().flatten(),
+        ))
     }
 }
 
@@ -182,10 +200,15 @@ pub async fn serve(address: SocketAddr, board: Board) -> std::io::Result<JoinHan
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
-        .route("/readyz", get(|| async { "ready\n" }))
+        .route("/readyz", get(readyz))
         .route("/status", get(status))
-        .with_state(board);
-    Ok(tokio::spawn(async move { axum::serve(listener, routes).await }))
+        .with_state(board.clone());
+    Ok(tokio::spawn(async move {
+        tokio::select! {
+            served = axum::serve(listener, routes).into_future() => served,
+            () = board.0.readiness.watch(&board.0.state, &board.0.sink) => Ok(()),
+        }
+    }))
 }
 
 async fn metrics(Shared(board): Shared<Board>) -> Result<String, (StatusCode, String)> {
@@ -198,6 +221,14 @@ async fn healthz(Shared(board): Shared<Board>) -> (StatusCode, String) {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("the reader has not moved for {silent:?}\n"));
     }
     (StatusCode::OK, "ok\n".into())
+}
+
+async fn readyz(Shared(board): Shared<Board>) -> (StatusCode, String) {
+    let missing = board.0.readiness.missing();
+    if missing.is_empty() {
+        return (StatusCode::OK, "ready\n".into());
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join("; ")))
 }
 
 async fn status(Shared(board): Shared<Board>) -> Json<Status> {

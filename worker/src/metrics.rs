@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Duration;
 
+use prometheus::core::Collector;
 use prometheus::proto::MetricType;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -12,8 +12,8 @@ use prometheus::{
 
 use crate::core::books::{Books, Outcome};
 use crate::core::parse::Invalid;
-use crate::core::shard::Topic;
-use crate::raw::lane::Plan;
+use crate::core::shard::{Partition, Topic};
+use crate::raw::lane::PlannedFile;
 
 /// Upper bounds in seconds, for what takes from a millisecond to a minute.
 const SECONDS: [f64; 14] =
@@ -32,6 +32,7 @@ pub struct Inner {
     pub outcomes: IntGaugeVec,
     pub lag_records: IntGaugeVec,
     pub lag_seconds: IntGaugeVec,
+    pub ahead_seconds: IntGaugeVec,
     pub watermark_seconds: IntGauge,
     pub apply_seconds: Histogram,
     pub flush_seconds: Histogram,
@@ -51,6 +52,17 @@ pub struct Inner {
     pub assigned_partitions: IntGauge,
     pub rebalances: IntCounter,
     pub lost_records: IntCounterVec,
+}
+
+/// How far a partition is read; what is not known yet is left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Records that are not read yet.
+    pub records: Option<i64>,
+    /// Age of the greatest event time read; 0 where all is read.
+    pub seconds: Option<i64>,
+    /// Event time from the watermark to the greatest event time read.
+    pub ahead_seconds: Option<i64>,
 }
 
 impl std::ops::Deref for Metrics {
@@ -76,7 +88,8 @@ impl Metrics {
             invalid: make.counters("records_invalid_total", "Lines in quarantine, by kind of reason.", &["topic", "reason"])?,
             outcomes: make.gauges("records_outcome", "Records of the pipeline by outcome, as its state has them.", &["topic", "outcome"])?,
             lag_records: make.gauges("partition_lag_records", "Records of an assigned partition that are not read yet.", &["topic", "partition"])?,
-            lag_seconds: make.gauges("partition_lag_seconds", "Event time from the watermark to the greatest event time read of an assigned partition.", &["topic", "partition"])?,
+            lag_seconds: make.gauges("partition_lag_seconds", "Age of the greatest event time read of an assigned partition; 0 where all is read.", &["topic", "partition"])?,
+            ahead_seconds: make.gauges("partition_ahead_seconds", "Event time from the watermark to the greatest event time read of an assigned partition.", &["topic", "partition"])?,
             watermark_seconds: make.gauge("watermark_timestamp_seconds", "The least watermark of all shards, as event time since the epoch.")?,
             apply_seconds: make.histogram("apply_duration_seconds", "Time to apply a batch to all shards.")?,
             flush_seconds: make.histogram("flush_duration_seconds", "Time to publish the raw files of a range.")?,
@@ -84,10 +97,10 @@ impl Metrics {
             state_calls: make.counter("state_calls_total", "Calls that apply a delta to a shard.")?,
             state_refusals: make.counter("state_refusals_total", "Calls refused because the shard stood elsewhere.")?,
             state_errors: make.counters("state_errors_total", "Calls that failed, by kind of error.", &["category"])?,
-            sink_errors: make.counter("sink_errors_total", "Publications that failed and are tried again.")?,
-            raw_files: make.counters("raw_files_total", "Raw files published.", &["topic"])?,
-            raw_rows: make.counters("raw_rows_total", "Rows in raw files published, quarantine included.", &["topic"])?,
-            raw_bytes: make.counters("raw_bytes_total", "Bytes of raw files published.", &["topic"])?,
+            sink_errors: make.counter("sink_errors_total", "Publications and readings of the range log that failed.")?,
+            raw_files: make.counters("raw_files_total", "Raw files that this worker published.", &["topic"])?,
+            raw_rows: make.counters("raw_rows_total", "Rows in raw files that this worker published, quarantine included.", &["topic"])?,
+            raw_bytes: make.counters("raw_bytes_total", "Bytes of raw files that this worker published.", &["topic"])?,
             raw_buffered_bytes: make.gauge("raw_buffered_bytes", "Bytes of raw files that are not published yet.")?,
             raw_budget_bytes: make.gauge("raw_budget_bytes", "The limit of raw_buffered_bytes.")?,
             windows_published: make.counter("windows_published_total", "Window files published by this worker.")?,
@@ -95,7 +108,7 @@ impl Metrics {
             paused_partitions: make.gauge("paused_partitions", "Assigned partitions that run ahead of the watermark by more than maxDrift.")?,
             assigned_partitions: make.gauge("assigned_partitions", "Partitions assigned to this worker.")?,
             rebalances: make.counter("rebalances_total", "Changes of this worker's assignment.")?,
-            lost_records: make.counters("records_lost_total", "Offsets that Kafka had deleted before they were read.", &["topic"])?,
+            lost_records: make.counters("records_lost_total", "Offsets that Kafka had deleted before any worker read them.", &["topic"])?,
             registry: make.registry.clone(),
         };
         Ok(Metrics(Arc::new(inner)))
@@ -116,12 +129,43 @@ impl Metrics {
         self.invalid.with_label_values(&[topic.name(), reason.category()]).inc();
     }
 
-    /// Counts the files of a range.
-    pub fn published_raw(&self, topic: Topic, plan: &Plan, took: Duration) {
-        self.flush_seconds.observe(took.as_secs_f64());
-        self.raw_files.with_label_values(&[topic.name()]).inc_by(plan.files.len() as u64);
-        self.raw_rows.with_label_values(&[topic.name()]).inc_by(plan.rows + plan.invalid);
-        self.raw_bytes.with_label_values(&[topic.name()]).inc_by(plan.bytes() as u64);
+    /// Counts a raw file that this worker has published.
+    pub fn raw_file(&self, topic: Topic, file: &PlannedFile) {
+        self.raw_files.with_label_values(&[topic.name()]).inc();
+        self.raw_rows.with_label_values(&[topic.name()]).inc_by(file.rows);
+        self.raw_bytes.with_label_values(&[topic.name()]).inc_by(file.bytes.len() as u64);
+    }
+
+    /// Shows how far a partition is read, as of now.
+    pub fn set_lag(&self, partition: Partition, lag: Lag) {
+        let labels = [partition.topic.name(), &partition.index.to_string()];
+        let set = |gauges: &IntGaugeVec, value: Option<i64>| {
+            if let Some(value) = value {
+                gauges.with_label_values(&labels).set(value);
+            }
+        };
+        set(&self.lag_records, lag.records);
+        set(&self.lag_seconds, lag.seconds);
+        set(&self.ahead_seconds, lag.ahead_seconds);
+    }
+
+    /// Shows nothing any more of a partition that is another worker's now.
+    pub fn forget_lag(&self, partition: Partition) {
+        let labels = [partition.topic.name(), &partition.index.to_string()];
+        for gauges in [&self.lag_records, &self.lag_seconds, &self.ahead_seconds] {
+            // Not all have had a value.
+            _ = gauges.remove_label_values(&labels);
+        }
+    }
+
+    /// Records of the assigned partitions that are not read yet.
+    pub fn unread(&self) -> u64 {
+        total(&self.lag_records, |_| true)
+    }
+
+    /// Records of `topic` with this outcome; 0 also where this worker does not know the books.
+    pub fn outcome(&self, topic: Topic, outcome: Outcome) -> u64 {
+        total(&self.outcomes, |values| values.contains(&topic.name()) && values.contains(&outcome.name()))
     }
 
     /// Sets the books of the pipeline.
@@ -133,6 +177,17 @@ impl Metrics {
             }
         }
     }
+}
+
+/// Adds up the gauges with such values of their labels. To ask for one by its labels would make it.
+fn total(gauges: &IntGaugeVec, has: impl Fn(&[&str]) -> bool) -> u64 {
+    let families = gauges.collect();
+    let all = families.iter().flat_map(|family| family.get_metric());
+    let such = all.filter(|metric| {
+        let values: Vec<&str> = metric.get_label().iter().map(|label| label.value()).collect();
+        has(&values)
+    });
+    such.map(|metric| metric.get_gauge().get_value() as u64).sum()
 }
 
 #[derive(Default)]

@@ -13,7 +13,7 @@ use crate::core::window::Rules;
 use crate::manifest::{Manifest, RedisServers, Sink as ManifestSink};
 use crate::results::window_file::Provenance;
 use crate::sink::SinkConfig;
-use crate::state::redis::{ClientPem, Identity, RedisConfig, RedisMode};
+use crate::state::redis::{ClientPem, Identity, Login, RedisConfig, RedisMode};
 
 /// The polygons that are used where the manifest names none.
 pub const BUILT_IN: &str = include_str!("../assets/manhattan.geojson");
@@ -108,7 +108,8 @@ pub fn redis(manifest: &Manifest) -> Result<RedisConfig, SettingsError> {
         RedisServers::Standalone { url } => (RedisMode::Standalone, vec![url.clone()]),
         RedisServers::Cluster { urls } => (RedisMode::Cluster, urls.clone()),
         RedisServers::Sentinel { urls, master_name } => {
-            (RedisMode::Sentinel(master_name.clone()), urls.clone())
+            let login = login(env::REDIS_SENTINEL_USERNAME, env::REDIS_SENTINEL_PASSWORD);
+            (RedisMode::Sentinel { master: master_name.clone(), login }, urls.clone())
         }
     };
     let pem = |name| variable(name).map(|path| read(Path::new(&path)).map(String::into_bytes)).transpose();
@@ -121,11 +122,14 @@ pub fn redis(manifest: &Manifest) -> Result<RedisConfig, SettingsError> {
     Ok(RedisConfig {
         mode,
         urls,
-        username: variable(env::REDIS_USERNAME),
-        password: variable(env::REDIS_PASSWORD),
+        login: login(env::REDIS_USERNAME, env::REDIS_PASSWORD),
         ca: pem(env::REDIS_CA)?,
         client,
     })
+}
+
+fn login(username: &str, password: &str) -> Login {
+    Login { username: variable(username), password: variable(password) }
 }
 
 fn missing_for_client(variable: &'static str) -> SettingsError {
@@ -152,8 +156,7 @@ pub fn sink(manifest: &Manifest) -> Result<SinkConfig, SettingsError> {
         ManifestSink::Hdfs(hdfs) => SinkConfig::Hdfs {
             name_node: hdfs.name_node.clone(),
             path: hdfs.path.clone(),
-            config_dir: None,
-            user: None,
+            principal: hdfs.kerberos.as_ref().map(|kerberos| kerberos.principal.clone()),
         },
     })
 }

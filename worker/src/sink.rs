@@ -25,10 +25,12 @@ mod fs;
 mod hdfs;
 mod name;
 mod objects;
+pub mod owner;
 mod retry;
 mod s3;
 mod uploads;
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,17 +67,15 @@ pub enum SinkConfig {
         /// Any name will do for most stores that are not AWS.
         region: String,
     },
-    /// A directory of HDFS.
+    /// A directory of HDFS. `HADOOP_CONF_DIR` says where `core-site.xml` and `hdfs-site.xml` are.
     Hdfs {
         /// `hdfs://host:port`, or `hdfs://name` for a name service that the configuration defines.
         name_node: String,
         /// The directory; made if it is not there and may be made.
         path: String,
-        /// Where `core-site.xml` and `hdfs-site.xml` are; else `HADOOP_CONF_DIR` says it.
-        config_dir: Option<PathBuf>,
-        /// Whom to act as; else `HADOOP_USER_NAME`, or the process's user. With Kerberos the ticket
-        /// says who we are, and this is a user whom we may impersonate.
-        user: Option<String>,
+        /// Whom to act as with Kerberos: one of the keytab's. `None`: the first of them, or of the
+        /// ticket cache. Without Kerberos `HADOOP_USER_NAME` says it, or the process's user.
+        principal: Option<String>,
     },
 }
 
@@ -108,11 +108,15 @@ pub struct Swept {
     pub uploads: u64,
 }
 
+/// Tells a file from every other that was or will be under its name, where that says something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version(String);
+
 /// How a file takes its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Mode {
     IfAbsent,
-    Replace,
+    Replace(Version),
 }
 
 /// An open sink. Clones share connections.
@@ -150,12 +154,28 @@ impl Sink {
         self.run("publish", path, self.put(path, bytes, Mode::IfAbsent)).await
     }
 
-    /// Publishes `bytes` at `path` in place of what is there, at no moment absent or in part. After a
-    /// failure that is transient the old or the new file is there. Of callers that race, one wins;
-    /// which one is not said, so they should be ordered by other means or write the same.
-    pub async fn replace(&self, path: &str, bytes: Bytes) -> Result<(), SinkError> {
-        self.run("replace", path, self.put(path, bytes, Mode::Replace)).await?;
-        Ok(())
+    /// Publishes `bytes` at `path` in place of the file of this version, at no moment absent or in
+    /// part. Returns `false` where another file is there by now, perhaps this one, when the reply to its
+    /// first try was lost. After a failure that is transient the old or the new file is there.
+    ///
+    /// Looking and replacing are one step on S3 and on a file system. On HDFS they are two, next to each
+    /// other: it has no such step.
+    pub async fn replace(&self, path: &str, version: Version, bytes: Bytes) -> Result<bool, SinkError> {
+        let put = self.run("replace", path, self.put(path, bytes, Mode::Replace(version))).await?;
+        Ok(put == Put::Created)
+    }
+
+    /// All of a file with its version, or `None` if there is none.
+    pub async fn read_version(&self, path: &str) -> Result<Option<(Bytes, Version)>, SinkError> {
+        let read = async {
+            name::check_file(path)?;
+            match &self.0.backend {
+                Backend::Fs(fs) => fs.read_version(path).await,
+                Backend::S3(s3) => s3.read_version(path).await,
+                Backend::Hdfs(hdfs) => hdfs.read_version(path).await,
+            }
+        };
+        self.run("read", path, read).await
     }
 
     /// All of a file, or `None` if there is none.
@@ -165,6 +185,24 @@ impl Sink {
             match &self.0.backend {
                 Backend::Fs(Fs { objects, .. }) | Backend::S3(S3 { objects, .. }) => objects.read(path).await,
                 Backend::Hdfs(hdfs) => hdfs.read(path).await,
+            }
+        };
+        self.run("read", path, read).await
+    }
+
+    /// The bytes of a file from `range.start` up to `range.end`, which lie in it, or `None` if there is none.
+    pub async fn read_range(&self, path: &str, range: Range<u64>) -> Result<Option<Bytes>, SinkError> {
+        // Stores do not agree on what an empty range is.
+        if range.is_empty() {
+            return Ok(self.stat(path).await?.map(|_| Bytes::new()));
+        }
+        let read = async {
+            name::check_file(path)?;
+            match &self.0.backend {
+                Backend::Fs(Fs { objects, .. }) | Backend::S3(S3 { objects, .. }) => {
+                    objects.read_range(path, range).await
+                }
+                Backend::Hdfs(hdfs) => hdfs.read_range(path, range).await,
             }
         };
         self.run("read", path, read).await
@@ -259,9 +297,8 @@ impl Backend {
                 let place = s3::Place { bucket, prefix, endpoint: endpoint.as_deref(), region };
                 Backend::S3(S3::open(place).await?)
             }
-            SinkConfig::Hdfs { name_node, path, config_dir, user } => {
-                let (config_dir, user) = (config_dir.as_deref(), user.as_deref());
-                Backend::Hdfs(Hdfs::open(name_node, path, config_dir, user).await?)
+            SinkConfig::Hdfs { name_node, path, principal } => {
+                Backend::Hdfs(Hdfs::open(name_node, path, principal.as_deref()).await?)
             }
         })
     }

@@ -109,6 +109,9 @@ pub trait Source {
     /// Says that all below `offset` is done with.
     fn commit(&mut self, partition: Partition, offset: i64, done: Done);
 
+    /// Whether the group that gives out the partitions is there, as far as was heard.
+    fn reaches_group(&self) -> bool;
+
     /// The partitions that the topics have now, as far as is known.
     fn known(&self) -> PartitionCounts;
 

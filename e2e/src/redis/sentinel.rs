@@ -21,11 +21,12 @@ pub struct Sentinel {
     port: Port,
     first: Redis,
     second: Redis,
+    password: Option<String>,
 }
 
 impl Sentinel {
-    /// Starts them and waits until Sentinel knows the replica.
-    pub fn start(folder: &Folder) -> Result<Self> {
+    /// Starts them and waits until Sentinel knows the replica. Sentinel itself wants the password.
+    pub fn start(folder: &Folder, password: Option<&str>) -> Result<Self> {
         let first = Redis::start(folder, RedisOptions::named("redis-first"))?;
         let mut follower = RedisOptions::named("redis-second");
         follower.config.push(format!("replicaof 127.0.0.1 {}", first.port()));
@@ -35,7 +36,7 @@ impl Sentinel {
         let port = Port::reserve()?;
         let dir = folder.dir("sentinel")?;
         let config = dir.join("sentinel.conf");
-        let lines = [
+        let mut lines = vec![
             "bind 127.0.0.1".to_owned(),
             format!("port {}", port.number()),
             format!("dir {}", dir.display()),
@@ -43,11 +44,13 @@ impl Sentinel {
             format!("sentinel down-after-milliseconds {MASTER} 1000"),
             format!("sentinel failover-timeout {MASTER} 5000"),
         ];
+        lines.extend(password.map(|password| format!("requirepass {password}")));
         fs::write(&config, lines.join("\n") + "\n").context("writing sentinel.conf")?;
         let mut command = Command::new(cache::program("redis-sentinel")?);
         command.arg(config);
         let process = Process::start("sentinel", command, &dir.join("sentinel.log"))?;
-        let mut started = Self { process, port, first, second };
+        let password = password.map(str::to_owned);
+        let mut started = Self { process, port, first, second, password };
         started.await_replica()?;
         Ok(started)
     }
@@ -94,7 +97,7 @@ impl Sentinel {
     }
 
     fn await_replica(&mut self) -> Result<()> {
-        let client = redis::Client::open(self.url())?;
+        let client = self.client()?;
         let count = || -> redis::RedisResult<usize> {
             let mut connection = client.get_connection()?;
             let replicas: Vec<redis::Value> =
@@ -104,9 +107,13 @@ impl Sentinel {
         self.process.until("known the replica", READY, || count().is_ok_and(|count| count == 1))
     }
 
+    fn client(&self) -> Result<redis::Client> {
+        let login = self.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
+        Ok(redis::Client::open(format!("redis://{login}{}/", self.port.address()))?)
+    }
+
     fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T> {
-        let mut connection =
-            redis::Client::open(self.url())?.get_connection().context("connecting to Sentinel")?;
+        let mut connection = self.client()?.get_connection().context("connecting to Sentinel")?;
         Ok(command.query(&mut connection)?)
     }
 }

@@ -9,8 +9,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use indicatif::MultiProgress;
 use tokio_util::sync::CancellationToken;
 
+pub use self::guard::OWNER;
 use self::progress::Progress;
 use crate::failure::Failure;
 use crate::manifest::Manifest;
@@ -28,7 +30,7 @@ const SHARDS: u16 = 1;
 /// Large, so that nearly all pairs meet in a batch: no record waits for its effect.
 const BATCH_RECORDS: usize = 262_144;
 /// Files are as large as the manifest says; where raw rows are not kept, none are written.
-const DEFAULT_FILE_BYTES: usize = 64 << 20;
+const DEFAULT_FILE_BYTES: usize = 32 << 20;
 /// A sink that fails this often in a row, over about a minute, ends the run.
 const TRIES: u32 = 8;
 
@@ -60,7 +62,12 @@ pub struct LocalArgs {
 ///
 /// # Errors
 /// Where the manifest or the input cannot be used, or a file cannot be written.
-pub async fn run(args: LocalArgs, stop: CancellationToken, out: &mut impl Write) -> Result<(), Failure> {
+pub async fn run(
+    args: LocalArgs,
+    stop: CancellationToken,
+    terminal: &MultiProgress,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
     let manifest = Manifest::read(&args.file)?;
     let setup = Setup::new(&manifest, args.neighbourhoods.as_deref())?;
     let source = FileSource::open(&args.rides, &args.fares)?;
@@ -70,7 +77,7 @@ pub async fn run(args: LocalArgs, stop: CancellationToken, out: &mut impl Write)
 
     let state = MemoryState::new(setup.job.rules, SHARDS);
     let metrics = Metrics::new()?;
-    let progress = Progress::start(source.progress(), metrics.clone(), args.quiet);
+    let progress = Progress::start(terminal, source.progress(), metrics.clone(), args.quiet);
     let begun = Instant::now();
     let pipeline = Pipeline {
         job: setup.job.clone(),
@@ -80,7 +87,7 @@ pub async fn run(args: LocalArgs, stop: CancellationToken, out: &mut impl Write)
         reader: reader_settings(&manifest, &setup),
         limits: limits(&manifest),
         drain_timeout: None,
-        metrics: metrics.clone(),
+        metrics,
         board: None,
     };
     let finished = pipeline.run(source, stop).await;
@@ -88,7 +95,7 @@ pub async fn run(args: LocalArgs, stop: CancellationToken, out: &mut impl Write)
     if finished?.ended == Ended::Stopped {
         return Err(Failure::Interrupted);
     }
-    summary::print(out, &sink, &state, &metrics, begun.elapsed()).await
+    summary::print(out, &sink, &state, begun.elapsed()).await
 }
 
 /// Nothing depends on the clock, so the same input makes the same files. No partition waits for another: the

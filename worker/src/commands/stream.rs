@@ -1,12 +1,16 @@
 //! `tips-worker stream`: the job on Kafka and Redis, one worker of the group.
 
+mod status_line;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use indicatif::MultiProgress;
 use tokio_util::sync::CancellationToken;
 
+use self::status_line::StatusLine;
 use crate::core::time::Span;
 use crate::failure::Failure;
 use crate::http::{self, Board};
@@ -16,12 +20,12 @@ use crate::pipeline::reader::{Ended, ReaderSettings};
 use crate::pipeline::run::Pipeline;
 use crate::raw::writer::Limits;
 use crate::settings::{self, Setup};
-use crate::sink::Sink;
+use crate::sink::{Sink, owner};
 use crate::source::kafka::{KafkaSource, OpenError};
 use crate::state::{RedisState, State};
 
 /// A full batch: large enough that most pairs meet in one and a call to a shard is worth its while.
-const BATCH_RECORDS: usize = 65_536;
+const BATCH_RECORDS: usize = 131_072;
 /// How long a record waits for its batch.
 const LINGER: Duration = Duration::from_millis(100);
 /// How long a row waits for its chunk, before it counts for the flush interval.
@@ -44,8 +48,8 @@ pub struct StreamArgs {
     /// that can be. Windows that have not closed stay open.
     #[arg(long)]
     pub until_caught_up: bool,
-    /// How long publishing what was read may take after SIGTERM. What is not published then is read again by the
-    /// next worker.
+    /// How long publishing what was read may take at the end, after SIGTERM as well. What is not published then is
+    /// read again by the next worker, and the exit code is 5.
     #[arg(long, value_name = "DURATION", default_value = "25s")]
     pub drain_timeout: tipstream_crds::Duration,
     /// Address of /metrics, /healthz, /readyz and /status.
@@ -57,7 +61,7 @@ pub struct StreamArgs {
 ///
 /// # Errors
 /// Where the manifest cannot be used, a server refuses, or the state belongs to other settings.
-pub async fn run(args: StreamArgs, stop: CancellationToken) -> Result<(), Failure> {
+pub async fn run(args: StreamArgs, stop: CancellationToken, terminal: &MultiProgress) -> Result<(), Failure> {
     let manifest = Manifest::read(&args.file)?;
     let setup = Setup::new(&manifest, args.neighbourhoods.as_deref())?;
     let metrics = Metrics::new()?;
@@ -67,6 +71,7 @@ pub async fn run(args: StreamArgs, stop: CancellationToken) -> Result<(), Failur
         RedisState::open(&settings::redis(&manifest)?, &setup.identity, setup.job.rules, shards).await?;
     let state = State::Redis(redis);
     let source = open_source(manifest.clone()).await?;
+    claim(&sink, &manifest).await?;
     tracing::info!(
         pipeline = setup.identity.pipeline,
         epoch = setup.identity.epoch,
@@ -74,9 +79,10 @@ pub async fn run(args: StreamArgs, stop: CancellationToken) -> Result<(), Failur
         sink = sink.location(),
         "started"
     );
-    let board = Board::new(setup.identity.clone(), state.clone(), metrics.clone());
+    let board = Board::new(setup.identity.clone(), state.clone(), sink.clone(), metrics.clone());
     let server = http::serve(args.listen, board.clone()).await?;
     let sweeper = tokio::spawn(sweep(sink.clone()));
+    let status_line = StatusLine::start(terminal, metrics.clone());
     let pipeline = Pipeline {
         job: setup.job.clone(),
         state,
@@ -89,14 +95,31 @@ pub async fn run(args: StreamArgs, stop: CancellationToken) -> Result<(), Failur
         board: Some(board),
     };
     let finished = pipeline.run(source, stop).await;
+    if let Some(status_line) = status_line {
+        status_line.finish();
+    }
     sweeper.abort();
     server.abort();
     let finished = finished?;
-    if !finished.drained {
-        tracing::warn!("not all was published within the drain timeout; the next worker reads it again");
-    }
     tracing::info!(caught_up = finished.ended == Ended::CaughtUp, drained = finished.drained, "ended");
-    Ok(())
+    if finished.drained { Ok(()) } else { Err(Failure::NotDrained) }
+}
+
+/// What is wrong with the settings is said before: a manifest that cannot work takes no sink.
+async fn claim(sink: &Sink, manifest: &Manifest) -> Result<(), Failure> {
+    let pipeline = format!("pipeline {}/{}\n", manifest.namespace, manifest.name);
+    let Some(there) = owner::claim(sink, &pipeline).await? else { return Ok(()) };
+    let owner = match there.lines().next() {
+        Some(owner) if there.starts_with("pipeline ") => owner,
+        _ => "a run of `local`",
+    };
+    Err(Failure::Usage(format!(
+        "{} belongs to {owner}, and this is {}: give each a path of its own in spec.sink; or, where this one is to \
+         take over the files and {owner} never runs again, delete {} there",
+        sink.location(),
+        pipeline.trim_end(),
+        owner::PATH,
+    )))
 }
 
 /// Connecting waits for brokers.

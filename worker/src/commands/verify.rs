@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use tipstream_crds::{ByteSize, Duration};
+use tipstream_crds::Duration;
 use tokio_util::sync::CancellationToken;
 
+use crate::commands::local;
 use crate::core::shard::PartitionCounts;
 use crate::core::time::EventTime;
 use crate::failure::Failure;
 use crate::manifest::Manifest;
 use crate::settings::{self, Setup};
-use crate::sink::{Sink, SinkConfig};
+use crate::sink::{Sink, SinkConfig, owner};
 use crate::source::kafka::{GroupOffsets, OpenError, group_offsets};
 use crate::state::{RedisState, State, View};
 use crate::verify::collect::archive::{Archive, archive};
@@ -52,10 +53,6 @@ pub struct VerifyArgs {
     /// than the group's session timeout: until then nobody has the part of the one that published.
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     pub grace: Duration,
-    /// Read raw files of at most this size together, newest days first. A footer costs the reading of its whole
-    /// file; of files that are not read only the names are checked, and rows are not compared [default: all].
-    #[arg(long, value_name = "SIZE")]
-    pub read_at_most: Option<ByteSize>,
     /// Print the findings as JSON.
     #[arg(long)]
     pub json: bool,
@@ -104,7 +101,8 @@ pub async fn examine(args: &VerifyArgs) -> Result<Report, Failure> {
 /// Opening makes a directory that is not there: a misspelt one is no empty archive.
 async fn open_sink(args: &VerifyArgs, manifest: &Manifest) -> Result<Sink, Failure> {
     let Some(dir) = &args.local else { return Ok(Sink::open(&settings::sink(manifest)?).await?) };
-    if !dir.join("_tips/local").is_file() {
+    let owner = std::fs::read_to_string(dir.join(owner::PATH)).unwrap_or_default();
+    if !owner.starts_with(local::OWNER) {
         return Err(Failure::Usage(format!("{} is not an output of `local`", dir.display())));
     }
     Ok(Sink::open(&SinkConfig::Fs { root: dir.clone() }).await?)
@@ -228,8 +226,7 @@ impl Subject<'_> {
     }
 
     async fn files(&self, names: &Names, source: &Source, progress: &Progress) -> Result<Files, Failure> {
-        let limit = self.args.read_at_most.map(ByteSize::as_bytes);
-        let Archive { data, aside, files, logs, windows } = archive(self.sink, limit, progress).await?;
+        let Archive { data, aside, files, logs, windows } = archive(self.sink, progress).await?;
         let (ranges, published) = ranges::check(&by_lane(&files), &logs, source);
         let checks = vec![strays::check(&data, &aside), raw_files::check(&files, names), ranges];
         Ok(Files { checks, published, windows })

@@ -1,5 +1,6 @@
 //! The books (I5): every record consumed ends in exactly one outcome.
 
+use std::iter::Sum;
 use std::ops::AddAssign;
 
 use super::shard::Topic;
@@ -122,6 +123,15 @@ impl Books {
     /// Whether both accounts balance.
     pub fn balance(&self) -> bool {
         self.rides.balances() && self.fares.balances()
+    }
+}
+
+impl Sum for Books {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Books::default(), |mut all, part| {
+            all += part;
+            all
+        })
     }
 }
 

@@ -22,6 +22,14 @@ impl Topic {
             Topic::Fares => "fares",
         }
     }
+
+    /// The topic that it is joined with.
+    pub const fn other(self) -> Topic {
+        match self {
+            Topic::Rides => Topic::Fares,
+            Topic::Fares => Topic::Rides,
+        }
+    }
 }
 
 /// A partition of one of the topics.

@@ -105,6 +105,11 @@ pub struct GenerateArgs {
     #[arg(long, value_enum, default_value_t = Key::RideId)]
     pub key: Key,
 
+    /// How far the first partition of each topic is behind the others in event time, as after a
+    /// producer that was cut off.
+    #[arg(long, default_value = "0s", value_parser = parse_duration, value_name = "DURATION")]
+    pub behind: SignedDuration,
+
     /// Write files into this directory: rides-0.csv, …, fares-0.csv, …, one a partition.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,

@@ -53,6 +53,12 @@ pub enum GenerateError {
         /// What librdkafka said, with the last reason its connections gave.
         reason: String,
     },
+    /// A person stopped it.
+    #[error("interrupted; {left}, and no expected answer is written")]
+    Interrupted {
+        /// What became of the lines that were made.
+        left: &'static str,
+    },
 }
 
 impl GenerateError {
@@ -63,6 +69,7 @@ impl GenerateError {
             Self::Neighbourhoods { .. } => "input",
             Self::NotEmpty { .. } | Self::File { .. } => "output",
             Self::Topic { .. } | Self::Kafka { .. } => "kafka",
+            Self::Interrupted { .. } => "interrupted",
         }
     }
 

@@ -4,8 +4,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
+
 use super::answer::{Books, Outcome, Topic, outcome};
-use super::args::Key;
 use super::dice::Dice;
 use super::error::GenerateError;
 use super::lines::{Flaw, Printer, fields, spoil};
@@ -13,6 +14,9 @@ use super::plan::Plan;
 use super::sink::{Record, Sink};
 use super::text::push_int;
 use super::trip::{Line, Ride};
+
+/// How often it is looked whether to stop.
+const LINES_A_LOOK: u64 = 1024;
 
 pub(super) struct Lane<'a, S> {
     plan: &'a Plan,
@@ -26,11 +30,12 @@ pub(super) struct Lane<'a, S> {
     invalid: u64,
     newest: Newest,
     pace: Option<Pace>,
+    stop: &'a CancellationToken,
     books: Books,
 }
 
 impl<'a, S: Sink> Lane<'a, S> {
-    pub(super) fn new(plan: &'a Plan, sink: S) -> Self {
+    pub(super) fn new(plan: &'a Plan, sink: S, stop: &'a CancellationToken) -> Self {
         Self {
             plan,
             sink,
@@ -42,6 +47,7 @@ impl<'a, S: Sink> Lane<'a, S> {
             invalid: 0,
             newest: Newest::new(plan.partitions),
             pace: plan.pace.map(Pace::new),
+            stop,
             books: Books::default(),
         }
     }
@@ -85,26 +91,28 @@ impl<'a, S: Sink> Lane<'a, S> {
         let sent = &mut self.sent[topic as usize];
         let turn = *sent;
         *sent += 1;
-        let id = match self.plan.key {
-            Key::RideId => Some(ride.id),
-            Key::TaxiId => Some(ride.taxi.into()),
-            Key::None => None,
+        let key = self.plan.key_of(ride);
+        // Lines without a key take turns.
+        let partition = match key {
+            Some(key) => self.plan.partition_of(key),
+            None => (turn % u64::from(self.plan.partitions)) as u32,
         };
-        let partition = id.map_or(turn, mix) % u64::from(self.plan.partitions);
-        let partition = partition as u32;
-        if let Some(id) = id {
+        if let Some(key) = key {
             self.key.clear();
-            push_int(&mut self.key, id);
+            push_int(&mut self.key, key);
         }
         self.sink.send(Record {
             topic,
             partition,
-            key: id.map(|_| self.key.as_slice()),
+            key: key.map(|_| self.key.as_slice()),
             value: has_value.then_some(self.text.as_slice()),
         })?;
         self.books.count(topic, outcome);
         if let Some(pace) = &mut self.pace {
             pace.wait();
+        }
+        if (self.pace.is_some() || turn.is_multiple_of(LINES_A_LOOK)) && self.stop.is_cancelled() {
+            return Err(GenerateError::Interrupted { left: S::LEFT });
         }
         Ok(partition)
     }
@@ -118,14 +126,6 @@ impl<'a, S: Sink> Lane<'a, S> {
         self.sink.finish()?;
         Ok(self.books)
     }
-}
-
-/// SplitMix64's finaliser: neighbouring ids go to partitions that have nothing to do with each other.
-fn mix(id: u64) -> u64 {
-    let mut mixed = id;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 /// The greatest event time of every partition.

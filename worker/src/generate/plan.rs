@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use super::args::{GenerateArgs, Key, Pattern};
 use super::dice::Share;
 use super::error::GenerateError;
+use super::trip::Ride;
 
 /// The longest trip that is not a border case, in seconds.
 const LONGEST_TRIP: i64 = 7_140;
@@ -20,6 +21,8 @@ pub(super) struct Plan {
     rate: f64,
     pub(super) partitions: u32,
     pub(super) key: Key,
+    /// Seconds by which the rides of the first partition are behind.
+    behind: i64,
     pub(super) pattern: Pattern,
     pub(super) pace: Option<u64>,
     pub(super) shares: Shares,
@@ -59,6 +62,7 @@ impl Plan {
             rate: args.rate,
             partitions: args.partitions,
             key: args.key,
+            behind: args.behind.as_secs(),
             pattern: args.pattern,
             pace: args.pace,
             shares: Shares::new(args),
@@ -88,6 +92,10 @@ impl Plan {
             );
             return Err(GenerateError::setting("--disorder", reason));
         }
+        if self.behind != 0 && self.key == Key::None {
+            let reason = "needs lines that keep to a partition: give --key rideId or taxiId";
+            return Err(GenerateError::setting("--behind", reason));
+        }
         let span = self.starts_at(self.rides - 1) - self.start;
         if !self.shares.late.is_zero() && span <= self.late_after() {
             let reason = format!(
@@ -103,6 +111,26 @@ impl Plan {
     /// When ride number `index` starts.
     pub(super) fn starts_at(&self, index: u64) -> i64 {
         self.start + (index as f64 / self.rate) as i64
+    }
+
+    /// The key of a ride's lines.
+    pub(super) fn key_of(&self, ride: &Ride) -> Option<u64> {
+        match self.key {
+            Key::RideId => Some(ride.id),
+            Key::TaxiId => Some(ride.taxi.into()),
+            Key::None => None,
+        }
+    }
+
+    /// The partition of a key.
+    pub(super) fn partition_of(&self, key: u64) -> u32 {
+        (mix(key) % u64::from(self.partitions)) as u32
+    }
+
+    /// By how many seconds the event times of a ride are behind its turn.
+    pub(super) fn behind(&self, ride: &Ride) -> i64 {
+        let is_first = self.key_of(ride).is_some_and(|key| self.partition_of(key) == 0);
+        if is_first { self.behind } else { 0 }
     }
 
     /// The normal trip of the given length, held within the join.
@@ -164,6 +192,14 @@ impl Job {
     pub(super) fn closes_after(&self) -> i64 {
         self.join_within + self.window
     }
+}
+
+/// SplitMix64's finaliser: neighbouring ids go to partitions that have nothing to do with each other.
+fn mix(id: u64) -> u64 {
+    let mut mixed = id;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 fn rides_in(span: SignedDuration, rate: f64) -> u64 {

@@ -16,6 +16,9 @@ pub(super) struct Record<'a> {
 }
 
 pub(super) trait Sink {
+    /// What is left of the lines where the run ends before [`Sink::finish`].
+    const LEFT: &'static str;
+
     /// The ways in which a line can be invalid here.
     fn flaws(&self) -> &'static [Flaw];
 

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use indicatif::ProgressBar;
+use tokio_util::sync::CancellationToken;
 
 use super::answer::{Books, Tips};
 use super::calendar::Calendar;
@@ -40,11 +41,11 @@ pub(super) struct Stream<'a, S> {
 }
 
 impl<'a, S: Sink> Stream<'a, S> {
-    pub(super) fn new(plan: &'a Plan, trips: &'a Trips, sink: S) -> Self {
+    pub(super) fn new(plan: &'a Plan, trips: &'a Trips, sink: S, stop: &'a CancellationToken) -> Self {
         Self {
             plan,
             trips,
-            lane: Lane::new(plan, sink),
+            lane: Lane::new(plan, sink, stop),
             calendar: Calendar::new(plan.start - 1, plan.horizon()),
             late: VecDeque::new(),
             tips: Tips::new(plan.job, trips.areas()),
@@ -86,12 +87,14 @@ impl<'a, S: Sink> Stream<'a, S> {
         self.send_late()
     }
 
-    fn begin(&mut self, ride: Ride) -> Result<(), GenerateError> {
+    fn begin(&mut self, mut ride: Ride) -> Result<(), GenerateError> {
+        let ends = ride.end();
+        ride.start -= self.plan.behind(&ride);
         self.turn(Line::Start, ride)?;
         match ride.seconds {
             0 => self.end(ride),
             _ => {
-                self.calendar.schedule(ride.end(), Event::Ends(ride));
+                self.calendar.schedule(ends, Event::Ends(ride));
                 Ok(())
             }
         }

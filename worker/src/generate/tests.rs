@@ -10,6 +10,7 @@ use flate2::read::GzDecoder;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 use super::naive::{Answer, Partition, Reader};
 use super::{Books, GenerateArgs, GenerateError, MANHATTAN, Report, TopicBooks, run};
@@ -33,13 +34,13 @@ struct Run {
 
 fn generate(flags: &str) -> Run {
     let dir = TempDir::new().expect("a temporary directory");
-    let report = run(args(dir.path(), flags)).expect("the run succeeds");
+    let report = run(args(dir.path(), flags), &CancellationToken::new()).expect("the run succeeds");
     Run { dir, report }
 }
 
 fn refused(flags: &str) -> GenerateError {
     let dir = TempDir::new().expect("a temporary directory");
-    run(args(dir.path(), flags)).expect_err("the run is refused")
+    run(args(dir.path(), flags), &CancellationToken::new()).expect_err("the run is refused")
 }
 
 impl Run {
@@ -253,9 +254,10 @@ fn compressed_files_hold_the_same_lines() {
 fn what_is_there_is_kept_unless_forced_and_then_replaced_whole() {
     let made = generate("--rides 100 --partitions 3");
     fs::write(made.dir.path().join("notes.txt"), "mine").expect("a file");
-    let again = run(args(made.dir.path(), "--rides 10 --partitions 1"));
+    let again = run(args(made.dir.path(), "--rides 10 --partitions 1"), &CancellationToken::new());
     assert!(matches!(again, Err(GenerateError::NotEmpty { .. })), "{again:?}");
-    run(args(made.dir.path(), "--rides 10 --partitions 1 --force")).expect("forced");
+    run(args(made.dir.path(), "--rides 10 --partitions 1 --force"), &CancellationToken::new())
+        .expect("forced");
     assert!(!made.dir.path().join("rides-1.csv").exists());
     assert_eq!(made.read("notes.txt"), b"mine");
 }
@@ -296,5 +298,18 @@ proptest! {
              --unmatched {unmatched} --out-of-area {out} --border-cases {border}"
         ));
         made.agrees(at_random(order));
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_leaves_nothing_half_written() {
+    for flags in ["--rides 10", "--rides 10 --gzip", "--rides 10 --pace 1"] {
+        let dir = TempDir::new().expect("a temporary directory");
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let stopped = run(args(dir.path(), flags), &stop).expect_err("it has not made all");
+        assert_eq!(stopped.category(), "interrupted");
+        let left: Vec<_> = fs::read_dir(dir.path()).expect("the directory is there").collect();
+        assert!(left.is_empty(), "{flags}: {left:?}");
     }
 }

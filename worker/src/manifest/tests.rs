@@ -52,7 +52,7 @@ fn a_minimal_manifest_has_every_default() {
     assert_eq!((job.idle_timeout, job.max_drift), (minutes(1), minutes(240)));
     assert_eq!((job.area.min_lon, job.area.max_lat), (-74.05, 41.0));
     let raw = manifest.raw.expect("raw is on");
-    assert_eq!((raw.max_file_bytes, raw.flush_interval), (64 << 20, minutes(5)));
+    assert_eq!((raw.max_file_bytes, raw.flush_interval), (32 << 20, minutes(5)));
     assert_eq!(manifest.spec().replicas, 1);
 }
 
@@ -224,7 +224,7 @@ proptest! {
         cuts in proptest::collection::vec((any::<prop::sample::Index>(), pieces()), 1..4),
     ) {
         let mut yaml = format!(
-            "{MINIMAL}  job: {{window: 30m, slide: 10m, maxDrift: 4h, area: {{minLon: -74}}}}\n  raw: {{maxFileBytes: 64Mi}}\n  epoch: 3\n"
+            "{MINIMAL}  job: {{window: 30m, slide: 10m, maxDrift: 4h, area: {{minLon: -74}}}}\n  raw: {{maxFileBytes: 16Mi}}\n  epoch: 3\n"
         );
         for (at, piece) in cuts {
             let mut words: Vec<_> = yaml.split_inclusive([' ', '\n', ',']).collect();

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures::future::try_join_all;
@@ -191,7 +191,8 @@ impl Applier {
 
     /// Every shard gets its delta, whatever the others say.
     async fn apply_all(&self, deltas: &[(u16, Delta)]) -> Result<Applied, StateError> {
-        let calls = deltas.iter().map(|(shard, delta)| self.apply_one(*shard, delta));
+        let told = AtomicU32::new(0);
+        let calls = deltas.iter().map(|(shard, delta)| self.apply_one(*shard, delta, &told));
         let replies = try_join_all(calls).await?;
         let mut least = None;
         for ((_, delta), reply) in deltas.iter().zip(replies) {
@@ -210,16 +211,21 @@ impl Applier {
         Ok(Applied::All { watermark: least.flatten() })
     }
 
-    async fn apply_one(&self, shard: u16, delta: &Delta) -> Result<Reply, StateError> {
-        let mut pause = FIRST_PAUSE;
+    /// `told` is up to which try it was told that a shard cannot be reached: of all that try as often, one does.
+    async fn apply_one(&self, shard: u16, delta: &Delta, told: &AtomicU32) -> Result<Reply, StateError> {
+        let (mut pause, mut attempt) = (FIRST_PAUSE, 0);
         loop {
+            attempt += 1;
             self.metrics.state_calls.inc();
             match self.state.apply(shard, delta).await {
                 Ok(reply) => {
                     crash::point("state::between-shards");
                     return Ok(reply);
                 }
-                Err(error) => self.wait_after(error, &mut pause).await?,
+                Err(error) => {
+                    let is_news = told.fetch_max(attempt, Ordering::Relaxed) < attempt;
+                    self.wait_after(error, &mut pause, is_news).await?;
+                }
             }
         }
     }
@@ -233,7 +239,7 @@ impl Applier {
         loop {
             match ask().await {
                 Ok(answer) => return Ok(answer),
-                Err(LocateError::State(error)) => self.wait_after(error, &mut pause).await?,
+                Err(LocateError::State(error)) => self.wait_after(error, &mut pause, true).await?,
                 Err(error) if error.is_transient() => {
                     self.metrics.sink_errors.inc();
                     tracing::warn!(%error, "cannot read the range log; trying again");
@@ -245,13 +251,20 @@ impl Applier {
         }
     }
 
-    /// Says what is wrong and waits, or gives up where waiting does not help.
-    async fn wait_after(&self, error: StateError, pause: &mut Duration) -> Result<(), StateError> {
+    /// Says what is wrong, if that is news, and waits; or gives up where waiting does not help.
+    async fn wait_after(
+        &self,
+        error: StateError,
+        pause: &mut Duration,
+        is_news: bool,
+    ) -> Result<(), StateError> {
         self.metrics.state_errors.with_label_values(&[error.category()]).inc();
         if !error.is_transient() {
             return Err(error);
         }
-        tracing::warn!(%error, wait = ?*pause, "trying again");
+        if is_news {
+            tracing::warn!(%error, wait = ?*pause, "trying again");
+        }
         tokio::time::sleep(*pause).await;
         *pause = (*pause * 2).min(LONGEST_PAUSE);
         Ok(())

@@ -25,7 +25,7 @@ use super::applier::{FromApplier, SharedWatermark, ToApplier};
 use super::locate::{Located, Question};
 use crate::core::batch::{Batcher, Job};
 use crate::core::shard::Partition;
-use crate::core::time::Span;
+use crate::core::time::{EventTime, Span};
 use crate::crash;
 use crate::http::Board;
 use crate::metrics::Metrics;
@@ -37,6 +37,10 @@ use crate::source::{Assigned, Change, Done, Read, Source, SourceError};
 const BURST: usize = 1024;
 /// How long the source may take its time when there is nothing to do.
 const REST: Duration = Duration::from_millis(5);
+/// The same while a partition's records are on their way.
+const SHORT_REST: Duration = Duration::from_millis(1);
+/// How long the others wait for a partition that is first in order and has more, but not here yet.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Partitions whose event times differ by less are about level: more than a ride lasts.
 const LEVEL: Span = Span::from_seconds(3600);
 /// A batch waits so many times longer than its linger time to fill, while there is something to read.
@@ -94,6 +98,15 @@ pub enum Ended {
     CaughtUp,
 }
 
+/// What a look at the partitions gave.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Records,
+    /// The partition that is first in order has more, which is not here yet.
+    OnTheirWay,
+    Nothing,
+}
+
 enum Out {
     Applier(ToApplier),
     Writer(ToWriter),
@@ -116,6 +129,7 @@ pub struct Reader<S> {
     tickets: u64,
     elsewhere: Elsewhere,
     committed: Instant,
+    shown: Option<Instant>,
 }
 
 impl<S: Source> Reader<S> {
@@ -138,6 +152,7 @@ impl<S: Source> Reader<S> {
             tickets: 0,
             elsewhere: Elsewhere::default(),
             committed: Instant::now(),
+            shown: None,
         }
     }
 
@@ -153,12 +168,16 @@ impl<S: Source> Reader<S> {
             if stop.is_cancelled() || self.is_cut_off() {
                 break Ended::Stopped;
             }
-            let read = self.hand_on() && self.read_some()?;
-            self.cut_what_is_due(read);
+            let found = if self.hand_on() { self.read_some()? } else { Found::Nothing };
+            self.cut_what_is_due(found != Found::Nothing);
             if self.settings.until_caught_up && self.is_caught_up()? {
                 break Ended::CaughtUp;
             }
-            rest = if read { Duration::ZERO } else { REST };
+            rest = match found {
+                Found::Records => Duration::ZERO,
+                Found::OnTheirWay => SHORT_REST,
+                Found::Nothing => REST,
+            };
         };
         self.cut_batch();
         self.cut_chunks(|_| true);
@@ -171,6 +190,9 @@ impl<S: Source> Reader<S> {
     /// # Errors
     /// Where the source cannot be read any more.
     pub fn drain(&mut self, deadline: Option<Instant>) -> Result<bool, SourceError> {
+        if let Some(board) = &self.links.board {
+            board.drains();
+        }
         let (applied, mut is_applied) = oneshot::channel();
         let (published, mut is_published) = oneshot::channel();
         if !self.settings.raw {
@@ -198,6 +220,7 @@ impl<S: Source> Reader<S> {
         if let Some(board) = &self.links.board {
             board.beat();
         }
+        self.show_now_and_then();
         for change in self.source.poll(wait)? {
             match change {
                 Change::Assigned(assigned) => self.assigned(assigned),
@@ -266,6 +289,7 @@ impl<S: Source> Reader<S> {
         self.cut_batch();
         for partition in partitions {
             self.lanes.remove(partition);
+            self.links.metrics.forget_lag(*partition);
             self.out.push_back(Out::Writer(ToWriter::Close(*partition)));
         }
         self.tell_assignment();
@@ -334,14 +358,16 @@ impl<S: Source> Reader<S> {
             let (incarnation, start, end) = (lane.incarnation, raw.start, raw.end);
             self.out.push_back(Out::Writer(ToWriter::Open { origin, incarnation, start, end }));
         }
-        let position = lane.begin(located);
+        let begun = lane.begin(located);
         let low = lane.assigned.low;
-        if position < low {
-            let lost = (low - position) as u64;
-            tracing::error!(%partition, from = position, to = low, "Kafka has deleted records that were not read; raise the topic's retention");
-            self.links.metrics.lost_records.with_label_values(&[partition.topic.name()]).inc_by(lost);
+        if let Some(unread) = begun.unread.filter(|unread| *unread < low) {
+            tracing::error!(%partition, from = unread, to = low, "Kafka has deleted records that were not read; raise the topic's retention");
+            let lost = self.links.metrics.lost_records.with_label_values(&[partition.topic.name()]);
+            lost.inc_by((low - unread) as u64);
+        } else if begun.position < low {
+            tracing::warn!(%partition, from = begun.position, to = low, "Kafka does not hold these records any more: the state is built anew without them");
         }
-        self.source.start(partition, position.max(low))
+        self.source.start(partition, begun.position.max(low))
     }
 
     /// Hands on what waits. Returns whether nothing waits any more.
@@ -363,14 +389,16 @@ impl<S: Source> Reader<S> {
         true
     }
 
-    /// Reads a burst of the first partition in order that has something.
-    fn read_some(&mut self) -> Result<bool, SourceError> {
+    /// Reads a burst of the first partition in order that has something. One that has more waits for it to come, and
+    /// so do those after it: read in its place they would run ahead, and their halves of the pairs wait in Redis.
+    fn read_some(&mut self) -> Result<Found, SourceError> {
         for partition in self.reading_order() {
-            if self.read_burst(partition)? {
-                return Ok(true);
+            match self.read_burst(partition)? {
+                Found::Nothing => {}
+                found => return Ok(found),
             }
         }
-        Ok(false)
+        Ok(Found::Nothing)
     }
 
     /// The partitions that may be read, the one first whose next record was sent first: by Kafka's timestamp among
@@ -382,16 +410,26 @@ impl<S: Source> Reader<S> {
         let reading = lanes.len();
         lanes.retain(|lane| max_drift.is_none_or(|max_drift| !lane.is_ahead(watermark, max_drift)));
         self.links.metrics.paused_partitions.set((reading - lanes.len()) as i64);
-        let level = lanes.iter().filter_map(|lane| lane.event_time()).min().map(|least| least.plus(LEVEL));
+        let more = lanes.iter().filter(|lane| !lane.is_at_end());
+        let level = more.filter_map(|lane| lane.event_time()).min().map(|least| least.plus(LEVEL));
         lanes.sort_by_key(|lane| {
-            let ahead = lane.event_time().filter(|time| level.is_some_and(|level| *time > level));
+            let ahead = self.pair_event_time(lane).filter(|time| level.is_some_and(|level| *time > level));
             (ahead, lane.timestamp(), lane.event_time())
         });
         lanes.into_iter().map(|lane| lane.assigned.partition).collect()
     }
 
-    fn read_burst(&mut self, partition: Partition) -> Result<bool, SourceError> {
-        let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(false) };
+    /// Partitions of one number go on or wait together: in topics that are keyed alike they hold both sides of the
+    /// same rides.
+    fn pair_event_time(&self, lane: &Lane) -> Option<EventTime> {
+        let Partition { topic, index } = lane.assigned.partition;
+        let other =
+            self.lanes.get(&Partition { topic: topic.other(), index }).filter(|other| !other.is_at_end());
+        other.map_or(lane.event_time(), |other| other.event_time().min(lane.event_time()))
+    }
+
+    fn read_burst(&mut self, partition: Partition) -> Result<Found, SourceError> {
+        let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(Found::Nothing) };
         let (batcher, metrics, oldest) = (&mut self.batcher, &self.links.metrics, &mut self.oldest);
         let read = self.source.read(partition, BURST, |record| {
             lane.take(batcher, metrics, &record);
@@ -408,17 +446,18 @@ impl<S: Source> Reader<S> {
                     .with_label_values(&[partition.topic.name()])
                     .inc_by(records as u64);
                 self.batch_since.get_or_insert_with(Instant::now);
-                lane.leave_end();
+                lane.has_come();
                 if lane.chunk_is_full() {
                     self.cut_chunks(|lane| lane.chunk_is_full());
                 }
-                Ok(true)
+                Ok(Found::Records)
             }
             Read::End => {
-                lane.end_since.get_or_insert_with(Instant::now);
-                Ok(false)
+                lane.stand_at_end();
+                Ok(Found::Nothing)
             }
-            Read::Nothing => Ok(false),
+            Read::Nothing if lane.waits_less_than(PATIENCE) => Ok(Found::OnTheirWay),
+            Read::Nothing => Ok(Found::Nothing),
         }
     }
 
@@ -465,7 +504,6 @@ impl<S: Source> Reader<S> {
         let batch = self.batcher.cut(cursors, self.source.known());
         let (generation, oldest) = (self.generation, self.oldest.take());
         self.out.push_back(Out::Applier(ToApplier::Batch { generation, batch, oldest }));
-        self.observe_lag();
     }
 
     fn cut_chunks(&mut self, due: impl Fn(&Lane) -> bool) {

@@ -193,18 +193,15 @@ async fn publish_until(
             () = tokio::time::sleep(PUBLISH_INTERVAL) => {}
         }
         if !*is_publisher.borrow() {
+            publisher.stand_by();
             continue;
         }
-        match publisher.publish_closed().await {
-            Ok(_) => {}
-            Err(error) if error.is_transient() => {
-                tracing::warn!(%error, "cannot publish windows; trying again");
-            }
-            Err(error) => {
-                stop.cancel();
-                return Err(error);
-            }
+        let Err(error) = publisher.publish_closed().await else { continue };
+        if !error.is_transient() {
+            stop.cancel();
+            return Err(error);
         }
+        tracing::warn!(%error, "cannot publish windows; trying again");
     }
 }
 

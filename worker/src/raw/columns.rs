@@ -15,6 +15,8 @@ use crate::core::record::{Fare, Ride, RideKind};
 
 /// Rows of a chunk: enough for the encoder to work by columns, few enough to stay in the cache.
 pub const CHUNK_ROWS: usize = 8192;
+/// Room of a column: a chunk is looked at only after some rows, and one that grew would leave holes in memory.
+const ROOM: usize = CHUNK_ROWS + CHUNK_ROWS / 8;
 /// Every amount below 10^9 with six digits after the point.
 const PRECISION: u8 = 18;
 
@@ -29,7 +31,7 @@ pub fn money() -> DataType {
 }
 
 /// Where a row comes from: the last three columns of every raw file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Coordinates {
     partition: i32,
     offsets: Vec<i64>,
@@ -38,6 +40,15 @@ struct Coordinates {
 }
 
 impl Coordinates {
+    fn new(partition: i32) -> Self {
+        Coordinates {
+            partition,
+            offsets: Vec::with_capacity(ROOM),
+            timestamps: Vec::with_capacity(ROOM),
+            has_timestamp: Vec::with_capacity(ROOM),
+        }
+    }
+
     fn push(&mut self, offset: i64, timestamp: Option<i64>) {
         self.offsets.push(offset);
         self.timestamps.push(timestamp.unwrap_or(0) * 1000);
@@ -64,7 +75,7 @@ impl Coordinates {
 }
 
 /// Rows of the rides topic.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RideColumns {
     ids: Vec<i64>,
     is_start: Vec<bool>,
@@ -81,6 +92,23 @@ pub struct RideColumns {
 }
 
 impl RideColumns {
+    fn new(partition: i32) -> Self {
+        RideColumns {
+            ids: Vec::with_capacity(ROOM),
+            is_start: Vec::with_capacity(ROOM),
+            event_times: Vec::with_capacity(ROOM),
+            other_times: Vec::with_capacity(ROOM),
+            start_lons: Vec::with_capacity(ROOM),
+            start_lats: Vec::with_capacity(ROOM),
+            end_lons: Vec::with_capacity(ROOM),
+            end_lats: Vec::with_capacity(ROOM),
+            passengers: Vec::with_capacity(ROOM),
+            taxi_ids: Vec::with_capacity(ROOM),
+            driver_ids: Vec::with_capacity(ROOM),
+            coordinates: Coordinates::new(partition),
+        }
+    }
+
     fn push(&mut self, offset: i64, timestamp: Option<i64>, ride: &Ride) {
         self.ids.push(ride.id);
         self.is_start.push(ride.kind == RideKind::Start);
@@ -118,7 +146,7 @@ impl RideColumns {
 }
 
 /// Rows of the fares topic.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FareColumns {
     ids: Vec<i64>,
     taxi_ids: Vec<i64>,
@@ -132,6 +160,20 @@ pub struct FareColumns {
 }
 
 impl FareColumns {
+    fn new(partition: i32) -> Self {
+        FareColumns {
+            ids: Vec::with_capacity(ROOM),
+            taxi_ids: Vec::with_capacity(ROOM),
+            driver_ids: Vec::with_capacity(ROOM),
+            start_times: Vec::with_capacity(ROOM),
+            payment_types: StringBuilder::with_capacity(ROOM, ROOM * 3),
+            tips: Vec::with_capacity(ROOM),
+            tolls: Vec::with_capacity(ROOM),
+            totals: Vec::with_capacity(ROOM),
+            coordinates: Coordinates::new(partition),
+        }
+    }
+
     fn push(&mut self, offset: i64, timestamp: Option<i64>, fare: &Fare<'_>) {
         self.ids.push(fare.id);
         self.taxi_ids.push(fare.taxi_id);
@@ -217,16 +259,12 @@ pub struct Chunk {
 impl Chunk {
     /// An empty chunk of rides of this partition, from this offset on.
     pub fn rides(partition: i32, from: i64) -> Self {
-        let mut rides = RideColumns::default();
-        rides.coordinates.partition = partition;
-        Self::new(partition, from, Columns::Rides(rides))
+        Self::new(partition, from, Columns::Rides(RideColumns::new(partition)))
     }
 
     /// An empty chunk of fares.
     pub fn fares(partition: i32, from: i64) -> Self {
-        let mut fares = FareColumns::default();
-        fares.coordinates.partition = partition;
-        Self::new(partition, from, Columns::Fares(fares))
+        Self::new(partition, from, Columns::Fares(FareColumns::new(partition)))
     }
 
     fn new(partition: i32, from: i64, valid: Columns) -> Self {

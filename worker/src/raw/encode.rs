@@ -14,6 +14,8 @@ use parquet::schema::types::ColumnPath;
 
 /// Rows of a row group: some tens of megabytes once decoded, and a bound on what an open file holds undecided.
 const ROW_GROUP_ROWS: usize = 1 << 20;
+/// About what a footer and the page indexes of a file take.
+const FOOTER_BYTES: usize = 64 << 10;
 /// Numbers that grow or stay close: ids, times, offsets, amounts.
 const DELTAS: [&str; 14] = [
     "ride_id",
@@ -34,6 +36,12 @@ const DELTAS: [&str; 14] = [
 /// Texts and numbers of few values.
 const DICTIONARIES: [&str; 7] =
     ["passenger_cnt", "payment_type", "kafka_partition", "topic", "partition", "reason", "stop_nbhd"];
+
+/// Numbers of which deltas leave nothing to compress. A column without zstd needs no memory for it, and there are
+/// as many open files as partitions.
+const UNCOMPRESSED: [&str; 5] = ["ride_id", "taxi_id", "driver_id", "kafka_partition", "kafka_offset"];
+/// Rows of a page: what zstd needs for an open column grows with it.
+const PAGE_ROWS: usize = 8192;
 
 /// A Parquet file in memory.
 pub struct ParquetFile {
@@ -81,6 +89,9 @@ impl ParquetFile {
         for (key, value) in metadata {
             self.writer.append_key_value_metadata(KeyValue::new((*key).to_owned(), value.clone()));
         }
+        // What is encoded is copied into the file now; a vector that doubles would take twice its bytes.
+        let rest = self.writer.in_progress_size() + FOOTER_BYTES;
+        self.writer.inner_mut().reserve_exact(rest);
         Ok(self.writer.into_inner()?.into())
     }
 }
@@ -92,9 +103,11 @@ fn properties() -> WriterProperties {
         .set_compression(zstd)
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::Page)
+        .set_data_page_row_count_limit(PAGE_ROWS)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
     builder = DELTAS.into_iter().fold(builder, deltas);
     builder = DICTIONARIES.into_iter().fold(builder, dictionary);
+    builder = UNCOMPRESSED.into_iter().fold(builder, uncompressed);
     builder.build()
 }
 
@@ -104,4 +117,8 @@ fn deltas(builder: WriterPropertiesBuilder, column: &str) -> WriterPropertiesBui
 
 fn dictionary(builder: WriterPropertiesBuilder, column: &str) -> WriterPropertiesBuilder {
     builder.set_column_dictionary_enabled(ColumnPath::from(column), true)
+}
+
+fn uncompressed(builder: WriterPropertiesBuilder, column: &str) -> WriterPropertiesBuilder {
+    builder.set_column_compression(ColumnPath::from(column), Compression::UNCOMPRESSED)
 }

@@ -30,18 +30,25 @@ pub struct Origin {
 pub struct Plan {
     /// The offsets that the files cover.
     pub range: Range,
-    /// Valid rows.
+    /// Its files, that of invalid lines among them.
+    pub files: Vec<PlannedFile>,
+}
+
+/// A file of a plan.
+#[derive(Debug)]
+pub struct PlannedFile {
+    /// Its path in the sink.
+    pub path: String,
+    /// Rows in it.
     pub rows: u64,
-    /// Invalid rows.
-    pub invalid: u64,
-    /// Paths in the sink, and contents.
-    pub files: Vec<(String, Bytes)>,
+    /// What is in it.
+    pub bytes: Bytes,
 }
 
 impl Plan {
     /// Bytes of all files.
     pub fn bytes(&self) -> usize {
-        self.files.iter().map(|(_, bytes)| bytes.len()).sum()
+        self.files.iter().map(|file| file.bytes.len()).sum()
     }
 }
 
@@ -107,19 +114,17 @@ impl Lane {
     /// Where a column cannot be encoded.
     pub fn finish(&mut self) -> Result<Plan, ParquetError> {
         let range = Range { start: self.start, end: self.next };
-        let mut plan = Plan { range, rows: 0, invalid: 0, files: Vec::new() };
         let footer = self.footer(range);
-        for (day, file) in std::mem::take(&mut self.days) {
-            plan.rows += file.rows();
-            plan.files.push((self.day_path(day, range), file.finish(&footer)?));
-        }
-        if let Some(file) = self.invalid.take() {
-            plan.invalid = file.rows();
-            plan.files.push((self.invalid_path(range), file.finish(&footer)?));
-        }
+        let (days, invalid) = (std::mem::take(&mut self.days), self.invalid.take());
+        let days = days.into_iter().map(|(day, file)| (self.day_path(day, range), file));
+        let invalid = invalid.map(|file| (self.invalid_path(range), file));
+        let files = days
+            .chain(invalid)
+            .map(|(path, file)| Ok(PlannedFile { path, rows: file.rows(), bytes: file.finish(&footer)? }))
+            .collect::<Result<_, ParquetError>>()?;
         self.start = self.next;
         self.since = None;
-        Ok(plan)
+        Ok(Plan { range, files })
     }
 
     fn write(&mut self, batches: &Batches) -> Result<(), ParquetError> {

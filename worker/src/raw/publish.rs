@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use futures::{TryStreamExt, stream};
 
-use super::lane::Plan;
+use super::lane::{Plan, PlannedFile};
 use super::range_log::{Begun, LogError, Range, RangeLog};
 use crate::crash;
-use crate::sink::Sink;
+use crate::sink::{Put, Sink};
 
 /// Files of a range that are put at once: a range of a backlog spans few days.
 const PARALLEL: usize = 8;
@@ -23,11 +23,16 @@ pub enum Published {
     Passed,
 }
 
-/// Publishes `plan`, once.
+/// Publishes `plan`, once. Tells of each file that was not there before.
 ///
 /// # Errors
 /// Where the sink fails; nothing is lost, and the same call may be made again.
-pub async fn publish(sink: &Sink, log: &RangeLog, plan: &Plan) -> Result<Published, LogError> {
+pub async fn publish(
+    sink: &Sink,
+    log: &RangeLog,
+    plan: &Plan,
+    created: impl Fn(&PlannedFile),
+) -> Result<Published, LogError> {
     crash::point("raw::before-range");
     match log.begin(plan.range).await? {
         Begun::Ours => {}
@@ -36,8 +41,10 @@ pub async fn publish(sink: &Sink, log: &RangeLog, plan: &Plan) -> Result<Publish
     }
     crash::point("raw::after-range");
     stream::iter(plan.files.iter().map(Ok::<_, LogError>))
-        .try_for_each_concurrent(PARALLEL, |(path, bytes)| async move {
-            sink.put_if_absent(path, bytes.clone()).await?;
+        .try_for_each_concurrent(PARALLEL, async |file| {
+            if sink.put_if_absent(&file.path, file.bytes.clone()).await? == Put::Created {
+                created(file);
+            }
             crash::point("raw::after-file");
             Ok(())
         })

@@ -303,9 +303,11 @@ async fn publish_with_patience(
     let begun = Instant::now();
     let mut attempt = 0;
     loop {
-        match publish(sink, log, plan).await {
+        match publish(sink, log, plan, |file| metrics.raw_file(partition.topic, file)).await {
             Ok(published) => {
-                metrics.published_raw(partition.topic, plan, begun.elapsed());
+                if published == Published::Whole {
+                    metrics.flush_seconds.observe(begun.elapsed().as_secs_f64());
+                }
                 return Ok(published);
             }
             Err(error) if tries.is_some_and(|tries| attempt + 1 >= tries) => return Err(error),

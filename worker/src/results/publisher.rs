@@ -68,16 +68,37 @@ impl Publisher {
         Publisher { job, state, sink, provenance, metrics, published: BTreeSet::new() }
     }
 
-    /// Publishes every window that has closed on all shards. Returns how many files this call wrote.
+    /// Publishes every window that has closed on all shards, and shows the books. Returns how many files this call
+    /// wrote.
     ///
     /// # Errors
     /// Where the state or the sink fails; what was published stays so, and a later call goes on.
     pub async fn publish_closed(&mut self) -> Result<usize, PublishError> {
+        let published = self.publish_due().await;
+        if let Err(error) = &published {
+            match error {
+                PublishError::State(error) => {
+                    self.metrics.state_errors.with_label_values(&[error.category()]).inc();
+                }
+                PublishError::Sink(_) => self.metrics.sink_errors.inc(),
+                PublishError::Parquet { .. } => {}
+            }
+        }
+        published
+    }
+
+    /// Shows nothing of the pipeline any more: another worker does, and what this one saw grows old.
+    pub fn stand_by(&self) {
+        self.metrics.outcomes.reset();
+    }
+
+    async fn publish_due(&mut self) -> Result<usize, PublishError> {
         let shards = 0..self.state.shards();
         // The watermarks first: whatever has closed below them is in the lists that are read after.
-        let watermarks = self.state.views().await?;
+        let views = self.state.views().await?;
         let closed = try_join_all(shards.map(|shard| self.state.closed(shard))).await?;
-        let Some(watermark) = watermarks.iter().map(|view| view.watermark).min().flatten() else {
+        self.metrics.set_books(&views.iter().map(|view| view.books).sum());
+        let Some(watermark) = views.iter().map(|view| view.watermark).min().flatten() else {
             return Ok(0);
         };
         self.metrics.watermark_seconds.set(watermark.seconds());
@@ -122,14 +143,18 @@ impl Publisher {
     /// A file of an older epoch makes way for ours; the other way round a worker of the older epoch leaves ours
     /// alone, since its own is older.
     async fn replace_older(&self, path: &str, file: bytes::Bytes) -> Result<bool, PublishError> {
-        let Some(there) = self.sink.read(path).await? else { return Ok(false) };
-        let epoch = window_file::epoch_of(there)
-            .map_err(|error| PublishError::Parquet { path: path.to_owned(), error })?;
-        let older = epoch < self.provenance.epoch;
-        if older {
-            self.sink.replace(path, file).await?;
+        while let Some((there, version)) = self.sink.read_version(path).await? {
+            let epoch = window_file::epoch_of(there)
+                .map_err(|error| PublishError::Parquet { path: path.to_owned(), error })?;
+            if epoch >= self.provenance.epoch {
+                return Ok(false);
+            }
+            crash::point("tips::before-replace");
+            if self.sink.replace(path, version, file.clone()).await? {
+                return Ok(true);
+            }
         }
-        Ok(older)
+        Ok(false)
     }
 
     /// The sums of a window over all shards; `None` where a shard has not closed it: it has lost its last

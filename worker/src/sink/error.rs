@@ -65,7 +65,7 @@ impl SinkError {
 /// A failure seen from inside a backend.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
-    category: Category,
+    pub(super) category: Category,
     transient: bool,
     cause: String,
     advice: Option<&'static str>,

@@ -6,6 +6,10 @@
 //! does it for `replace`: atomic as well, and at no moment is the name absent. A reader finds either
 //! nothing or all of it, since the bytes were there before the name.
 //!
+//! `replace` holds a lock on the file that it looks at until it has taken its place. Whoever else wants
+//! to replace it does the same, so none can come between; the lock of a dead process is free, that of a
+//! stopped one is not, and the others try again until it goes on.
+//!
 //! Durability: the file is synced before it gets its name, and then every directory from its own up
 //! to the root, since one of them may be new, made by us or by a racing writer that has not synced it
 //! yet. The same is done where the file was there already: the caller will rely on it, and who wrote
@@ -14,8 +18,9 @@
 //! NFS may answer EEXIST to a link that was made, when a reply was lost: that is `Put::Exists`, which
 //! never promises whose file it is.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +32,7 @@ use opendal::services;
 use super::error::{Category, Fault};
 use super::name::{self, TEMPORARY_DIR};
 use super::objects::Objects;
-use super::{Mode, Put, Swept, crash_point};
+use super::{Mode, Put, Swept, Version, crash_point};
 
 pub(super) struct Fs {
     pub(super) objects: Objects,
@@ -52,6 +57,21 @@ impl Fs {
         let root = Arc::clone(&self.root);
         let path = path.to_owned();
         blocking(move || publish(&root, &path, &bytes, mode)).await
+    }
+
+    pub(super) async fn read_version(&self, path: &str) -> Result<Option<(Bytes, Version)>, Fault> {
+        let file = self.root.join(path);
+        blocking(move || {
+            let mut file = match File::open(file) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                opened => opened?,
+            };
+            let version = version_of(&file.metadata()?);
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok(Some((bytes.into(), version)))
+        })
+        .await
     }
 
     pub(super) async fn delete(&self, path: &str) -> Result<(), Fault> {
@@ -89,7 +109,7 @@ fn publish(root: &Path, path: &str, bytes: &[u8], mode: Mode) -> Result<Put, Fau
     crash_point("sink::before-publish");
     let put = match mode {
         Mode::IfAbsent => link(&temporary.0, &target)?,
-        Mode::Replace => fs::rename(&temporary.0, &target).map(|()| Put::Created)?,
+        Mode::Replace(version) => replace(&temporary.0, &target, &version)?,
     };
     crash_point("sink::after-publish");
     sync_up_to(root, parent)?;
@@ -109,6 +129,32 @@ fn link(temporary: &Path, target: &Path) -> Result<Put, Fault> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// `Exists`: another file is there by now.
+fn replace(temporary: &Path, target: &Path, version: &Version) -> Result<Put, Fault> {
+    let there = match OpenOptions::new().read(true).write(true).open(target) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Put::Exists),
+        opened => opened?,
+    };
+    match there.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(Fault::new(Category::Conflict, "another worker is about to replace it").transient());
+        }
+        Err(TryLockError::Error(error)) => return Err(error.into()),
+    }
+    // By its name: what was opened may have been replaced before it was locked.
+    if version_of(&fs::symlink_metadata(target)?) != *version {
+        return Ok(Put::Exists);
+    }
+    fs::rename(temporary, target)?;
+    Ok(Put::Created)
+}
+
+/// Files of one name differ in the number of their inode, or where that is used again, in their time.
+fn version_of(file: &Metadata) -> Version {
+    Version(format!("{}-{}-{}", file.ino(), file.ctime(), file.ctime_nsec()))
 }
 
 /// Makes the names durable: a directory's entries are its own content.

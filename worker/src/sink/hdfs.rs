@@ -9,7 +9,8 @@
 //! namenode has every block (a rename of a file that its dead writer left open succeeds, and proves
 //! nothing). Then one `rename` publishes it. The namenode takes it under its lock, in one step: with
 //! `overwrite=false` it refuses where the target is there, so one of several racing writers wins;
-//! with `overwrite=true` it replaces the target without a gap.
+//! with `overwrite=true` it replaces the target without a gap. It does so whatever the target is by then:
+//! [`put`](Hdfs::put) looks for the version that it is to replace just before, and that is all it can do.
 //!
 //! # When a reply is lost
 //!
@@ -30,7 +31,7 @@
 //! A writer that dies leaves its temporary file open, with a lease. Nobody waits for that lease: the
 //! name is never used again, and deleting the file, which the sweep does, ends it.
 
-use std::path::Path;
+use std::ops::Range;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -40,7 +41,7 @@ use hdfs_native::{Client, ClientBuilder, HdfsError, WriteOptions};
 use super::error::{Category, Fault};
 use super::name::{self, TEMPORARY_DIR};
 use super::objects::is_older;
-use super::{Entry, Mode, Put, Swept, crash_point, retry};
+use super::{Entry, Mode, Put, Swept, Version, crash_point, retry};
 
 const DIRECTORY_PERMISSION: u32 = 0o755;
 
@@ -50,18 +51,10 @@ pub(super) struct Hdfs {
 }
 
 impl Hdfs {
-    pub(super) async fn open(
-        name_node: &str,
-        path: &str,
-        config_dir: Option<&Path>,
-        user: Option<&str>,
-    ) -> Result<Hdfs, Fault> {
+    pub(super) async fn open(name_node: &str, path: &str, principal: Option<&str>) -> Result<Hdfs, Fault> {
         let mut builder = ClientBuilder::new().with_url(name_node).with_config(PATIENCE);
-        if let Some(dir) = config_dir {
-            builder = builder.with_config_dir(dir.to_string_lossy());
-        }
-        if let Some(user) = user {
-            builder = builder.with_user(user);
+        if let Some(principal) = principal {
+            builder = builder.with_kerberos_principal(principal);
         }
         let hdfs = Hdfs { client: builder.build()?, root: format!("/{}", path.trim_matches('/')) };
         hdfs.probe().await?;
@@ -81,11 +74,11 @@ impl Hdfs {
 
     pub(super) async fn put(&self, path: &str, bytes: Bytes, mode: Mode) -> Result<Put, Fault> {
         let target = self.absolute(path);
-        retry::transient(|| self.publish(&target, bytes.clone(), mode)).await
+        retry::transient(|| self.publish(&target, bytes.clone(), &mode)).await
     }
 
     /// One try, with a temporary name of its own. Safe to repeat: see "When a reply is lost".
-    async fn publish(&self, target: &str, bytes: Bytes, mode: Mode) -> Result<Put, Fault> {
+    async fn publish(&self, target: &str, bytes: Bytes, mode: &Mode) -> Result<Put, Fault> {
         let temporary = self.absolute(&name::temporary());
         crash_point("sink::before-upload");
         let published = match self.upload(&temporary, bytes).await {
@@ -102,7 +95,7 @@ impl Hdfs {
             Err(fault) => fault,
         };
         match self.remove(&temporary).await {
-            Ok(Removed::WasNotThere) if mode == Mode::IfAbsent => match self.file(target).await? {
+            Ok(Removed::WasNotThere) if *mode == Mode::IfAbsent => match self.file(target).await? {
                 Some(_) => Ok(Put::Exists),
                 None => Err(fault),
             },
@@ -125,12 +118,20 @@ impl Hdfs {
         retry::transfer(len, write).await
     }
 
-    async fn rename(&self, temporary: &str, target: &str, mode: Mode) -> Result<Put, Fault> {
+    async fn rename(&self, temporary: &str, target: &str, mode: &Mode) -> Result<Put, Fault> {
         if let Some((parent, _)) = target.rsplit_once('/') {
             self.make_dir(parent).await?;
         }
         crash_point("sink::before-publish");
-        let overwrite = mode == Mode::Replace;
+        let overwrite = match mode {
+            Mode::IfAbsent => false,
+            Mode::Replace(version) => {
+                if self.file(target).await?.is_none_or(|there| version_of(&there) != *version) {
+                    return Ok(Put::Exists);
+                }
+                true
+            }
+        };
         let renamed = self.client.rename(temporary, target, overwrite);
         let renamed = retry::call(async { Ok::<_, Fault>(renamed.await) }).await?;
         crash_point("sink::after-publish");
@@ -146,14 +147,37 @@ impl Hdfs {
     }
 
     pub(super) async fn read(&self, path: &str) -> Result<Option<Bytes>, Fault> {
+        self.read_part(path, None).await
+    }
+
+    pub(super) async fn read_range(&self, path: &str, range: Range<u64>) -> Result<Option<Bytes>, Fault> {
+        self.read_part(path, Some(range)).await
+    }
+
+    pub(super) async fn read_version(&self, path: &str) -> Result<Option<(Bytes, Version)>, Fault> {
+        let target = self.absolute(path);
+        // The version first: should the file be replaced meanwhile, it is not the one that is there.
+        let Some(there) = retry::transient(|| self.file(&target)).await? else { return Ok(None) };
+        Ok(self.read(path).await?.map(|bytes| (bytes, version_of(&there))))
+    }
+
+    /// `None`: all of it.
+    async fn read_part(&self, path: &str, range: Option<Range<u64>>) -> Result<Option<Bytes>, Fault> {
         let path = self.absolute(path);
         retry::transient(|| async {
             let open = retry::call(found(self.client.read(&path))).await?;
             let Some(reader) = open else { return Ok(None) };
-            let len = reader.file_length();
-            let bytes = retry::transfer(len, reader.read_range(0, len)).await?;
+            let (start, len) = match &range {
+                Some(range) => (range.start as usize, (range.end - range.start) as usize),
+                None => (0, reader.file_length()),
+            };
+            // Beyond the end the library panics.
+            let bytes = match reader.file_length().checked_sub(start) {
+                Some(rest) => retry::transfer(len, reader.read_range(start, len.min(rest))).await?,
+                None => Bytes::new(),
+            };
             if bytes.len() != len {
-                let cause = format!("{} of {len} bytes could be read", bytes.len());
+                let cause = format!("{} of {len} bytes could be read at {start}", bytes.len());
                 return Err(Fault::new(Category::Corrupt, cause));
             }
             Ok(Some(bytes))
@@ -249,6 +273,11 @@ impl Hdfs {
         let below = path.strip_prefix(&self.root).unwrap_or(path);
         below.trim_start_matches('/').to_owned()
     }
+}
+
+/// The client does not tell the number of a file.
+fn version_of(file: &FileStatus) -> Version {
+    Version(format!("{}-{}", file.modification_time, file.length))
 }
 
 enum Removed {

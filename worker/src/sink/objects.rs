@@ -1,12 +1,15 @@
 //! What the file system and S3 have in common: reading, listing and deleting through OpenDAL.
 
+use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use opendal::options::ReadOptions;
+
 use opendal::{EntryMode, ErrorKind, Operator};
 
 use super::Entry;
-use super::error::Fault;
+use super::error::{Category, Fault};
 use super::name::TEMPORARY_DIR;
 
 #[derive(Clone)]
@@ -14,7 +17,24 @@ pub(super) struct Objects(pub(super) Operator);
 
 impl Objects {
     pub(super) async fn read(&self, path: &str) -> Result<Option<Bytes>, Fault> {
-        match self.0.read(path).await {
+        self.read_with(path, ReadOptions::default()).await
+    }
+
+    pub(super) async fn read_range(&self, path: &str, range: Range<u64>) -> Result<Option<Bytes>, Fault> {
+        let (start, len) = (range.start, range.end - range.start);
+        let options = ReadOptions { range: range.into(), ..ReadOptions::default() };
+        let read = self.read_with(path, options).await?;
+        match read {
+            Some(bytes) if bytes.len() as u64 != len => {
+                let cause = format!("{} of {len} bytes could be read at {start}", bytes.len());
+                Err(Fault::new(Category::Corrupt, cause))
+            }
+            read => Ok(read),
+        }
+    }
+
+    async fn read_with(&self, path: &str, options: ReadOptions) -> Result<Option<Bytes>, Fault> {
+        match self.0.read_options(path, options).await {
             Ok(buffer) => Ok(Some(buffer.to_bytes())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
@@ -24,6 +44,18 @@ impl Objects {
     pub(super) async fn stat(&self, path: &str) -> Result<Option<u64>, Fault> {
         match self.0.stat(path).await {
             Ok(meta) => Ok((meta.mode() == EntryMode::FILE).then(|| meta.content_length())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The ETag of a file, or `None` if there is none.
+    pub(super) async fn etag(&self, path: &str) -> Result<Option<String>, Fault> {
+        match self.0.stat(path).await {
+            Ok(meta) => match meta.etag() {
+                Some(etag) => Ok(Some(etag.to_owned())),
+                None => Err(Fault::new(Category::Other, "the store tells no ETag")),
+            },
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -8,6 +8,7 @@
 //! retried: its failures are not of the passing kind.
 
 use std::future::Future;
+use std::iter;
 use std::time::Duration;
 
 use opendal::Operator;
@@ -45,21 +46,28 @@ pub(super) fn with_retries(op: Operator) -> Operator {
 
 /// Runs `step` until it succeeds, fails for good, or has been tried often enough. `step` must be
 /// safe to repeat after a failure that left its effect unknown.
-pub(super) async fn transient<T, F>(mut step: impl FnMut() -> F) -> Result<T, Fault>
+pub(super) async fn transient<T, F>(step: impl FnMut() -> F) -> Result<T, Fault>
 where
     F: Future<Output = Result<T, Fault>>,
 {
-    let mut delay = FIRST_DELAY;
-    for _ in 0..RETRIES {
+    let delays = iter::successors(Some(FIRST_DELAY), |delay| Some((*delay * 2).min(LAST_DELAY)));
+    let jittered = delays.map(|delay| delay.mul_f64(rand::rng().random_range(0.5..1.5)));
+    tried(jittered.take(RETRIES), step).await
+}
+
+/// Tries once, and again after each of `delays`.
+async fn tried<T, F>(delays: impl Iterator<Item = Duration>, mut step: impl FnMut() -> F) -> Result<T, Fault>
+where
+    F: Future<Output = Result<T, Fault>>,
+{
+    for delay in delays {
         match step().await {
             Err(fault) if fault.is_transient() => {
                 tracing::warn!(%fault, ?delay, "sink: trying again");
             }
             done => return done,
         }
-        let jitter = rand::rng().random_range(0.5..1.5);
-        tokio::time::sleep(delay.mul_f64(jitter)).await;
-        delay = (delay * 2).min(LAST_DELAY);
+        tokio::time::sleep(delay).await;
     }
     step().await
 }
@@ -93,27 +101,24 @@ async fn within<T, E: Into<Fault>>(
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_transient_failure_is_tried_again_but_not_for_ever() {
+    async fn tries(category: Category) -> usize {
         let mut tries = 0;
-        let outcome: Result<(), _> = transient(|| {
+        let outcome: Result<(), _> = tried(iter::repeat_n(Duration::ZERO, RETRIES), || {
             tries += 1;
-            async { Err(Fault::new(Category::Unreachable, "down")) }
+            async { Err(Fault::new(category, "down")) }
         })
         .await;
-        assert!(outcome.is_err());
-        assert_eq!(tries, RETRIES + 1);
+        assert_eq!(outcome.expect_err("always fails").category, category);
+        tries
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
+    async fn a_transient_failure_is_tried_again_but_not_for_ever() {
+        assert_eq!(tries(Category::Unreachable).await, RETRIES + 1);
+    }
+
+    #[tokio::test]
     async fn a_lasting_failure_is_reported_at_once() {
-        let mut tries = 0;
-        let outcome: Result<(), _> = transient(|| {
-            tries += 1;
-            async { Err(Fault::new(Category::Denied, "no")) }
-        })
-        .await;
-        assert!(outcome.is_err());
-        assert_eq!(tries, 1);
+        assert_eq!(tries(Category::Denied).await, 1);
     }
 }

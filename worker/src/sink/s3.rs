@@ -12,8 +12,9 @@
 //! gone, or 412. Those do not say whose file is there, so we look: one that is there is whole, and the
 //! outcome is `Put::Exists`, which promises just that. For files whose bytes follow from their name
 //! (I3) that is success; a range-log entry (I4), whose bytes do not, is read by its writer anyway.
-//! If no file is there, what refused us is gone again; if we were to replace, twice with the same
-//! bytes is as good as once. Both start over, once more.
+//! If no file is there, what refused us is gone again, and we start over, once more.
+//!
+//! `replace` sends `If-Match` with the ETag of the file that it is to replace, and is answered likewise.
 //!
 //! # What a store must do
 //!
@@ -28,12 +29,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use opendal::options::WriteOptions;
 use opendal::{ErrorKind, Operator, Writer, services};
 
 use super::error::{Category, Fault};
 use super::objects::Objects;
 use super::uploads::Uploads;
-use super::{Mode, Put, Swept, crash_point, name, retry};
+use super::{Mode, Put, Swept, Version, crash_point, name, retry};
 
 /// Up to here one PUT, which costs one round trip instead of three and more.
 const SINGLE_PUT: usize = 16 * 1024 * 1024;
@@ -74,9 +76,9 @@ impl S3 {
     }
 
     pub(super) async fn put(&self, path: &str, bytes: Bytes, mode: Mode) -> Result<Put, Fault> {
-        match self.put_once(path, bytes.clone(), mode).await? {
+        match self.put_once(path, bytes.clone(), &mode).await? {
             Some(put) => Ok(put),
-            None => self.put_once(path, bytes, mode).await?.ok_or_else(|| {
+            None => self.put_once(path, bytes, &mode).await?.ok_or_else(|| {
                 let cause = "refused on account of a file or an upload that is not there";
                 Fault::new(Category::Conflict, cause).transient()
             }),
@@ -84,7 +86,7 @@ impl S3 {
     }
 
     /// `None`: undecided, start over.
-    async fn put_once(&self, path: &str, bytes: Bytes, mode: Mode) -> Result<Option<Put>, Fault> {
+    async fn put_once(&self, path: &str, bytes: Bytes, mode: &Mode) -> Result<Option<Put>, Fault> {
         crash_point("sink::before-upload");
         let put = if bytes.len() <= SINGLE_PUT {
             crash_point("sink::before-publish");
@@ -95,17 +97,12 @@ impl S3 {
         crash_point("sink::after-publish");
         match put {
             Ok(()) => Ok(Some(Put::Created)),
-            Err(error) => self.look(path, mode, error).await,
+            Err(error) => self.look(path, error).await,
         }
     }
 
-    async fn put_in_parts(&self, path: &str, bytes: Bytes, mode: Mode) -> opendal::Result<()> {
-        let options = opendal::options::WriteOptions {
-            if_not_exists: mode == Mode::IfAbsent,
-            chunk: Some(PART),
-            concurrent: PARTS_AT_ONCE,
-            ..Default::default()
-        };
+    async fn put_in_parts(&self, path: &str, bytes: Bytes, mode: &Mode) -> opendal::Result<()> {
+        let options = WriteOptions { chunk: Some(PART), concurrent: PARTS_AT_ONCE, ..condition(mode) };
         let mut writer = self.objects.0.writer_options(path, options).await?;
         let done = write_parts(&mut writer, bytes).await;
         if done.is_err()
@@ -117,14 +114,19 @@ impl S3 {
     }
 
     /// Decides what a failed put means: see "When a reply is lost".
-    async fn look(&self, path: &str, mode: Mode, error: opendal::Error) -> Result<Option<Put>, Fault> {
+    async fn look(&self, path: &str, error: opendal::Error) -> Result<Option<Put>, Fault> {
         match error.kind() {
             // NotFound is the upload; a bucket that is not there is ConfigInvalid.
             ErrorKind::ConditionNotMatch | ErrorKind::NotFound => {}
             _ => return Err(error.into()),
         }
-        let is_there = mode == Mode::IfAbsent && self.objects.stat(path).await?.is_some();
-        Ok(is_there.then_some(Put::Exists))
+        Ok(self.objects.stat(path).await?.map(|_| Put::Exists))
+    }
+
+    pub(super) async fn read_version(&self, path: &str) -> Result<Option<(Bytes, Version)>, Fault> {
+        let Some(version) = self.objects.etag(path).await? else { return Ok(None) };
+        // The version first: should the file be replaced meanwhile, it is not the one that is there.
+        Ok(self.objects.read(path).await?.map(|bytes| (bytes, Version(version))))
     }
 
     pub(super) async fn sweep(&self, older_than: Duration) -> Result<Swept, Fault> {
@@ -135,11 +137,18 @@ impl S3 {
     }
 }
 
-async fn put_object(op: &Operator, path: &str, bytes: Bytes, mode: Mode) -> opendal::Result<()> {
-    let options =
-        opendal::options::WriteOptions { if_not_exists: mode == Mode::IfAbsent, ..Default::default() };
-    op.write_options(path, bytes, options).await?;
+async fn put_object(op: &Operator, path: &str, bytes: Bytes, mode: &Mode) -> opendal::Result<()> {
+    op.write_options(path, bytes, condition(mode)).await?;
     Ok(())
+}
+
+fn condition(mode: &Mode) -> WriteOptions {
+    match mode {
+        Mode::IfAbsent => WriteOptions { if_not_exists: true, ..WriteOptions::default() },
+        Mode::Replace(Version(etag)) => {
+            WriteOptions { if_match: Some(etag.clone()), ..WriteOptions::default() }
+        }
+    }
 }
 
 async fn write_parts(writer: &mut Writer, bytes: Bytes) -> opendal::Result<()> {
@@ -159,8 +168,8 @@ async fn write_parts(writer: &mut Writer, bytes: Bytes) -> opendal::Result<()> {
 /// Proves that the bucket can be written and that the store honours the condition.
 async fn probe(op: &Operator) -> Result<(), Fault> {
     let path = name::temporary();
-    put_object(op, &path, Bytes::from_static(b"probe"), Mode::IfAbsent).await?;
-    let again = put_object(op, &path, Bytes::from_static(b"again"), Mode::IfAbsent).await;
+    put_object(op, &path, Bytes::from_static(b"probe"), &Mode::IfAbsent).await?;
+    let again = put_object(op, &path, Bytes::from_static(b"again"), &Mode::IfAbsent).await;
     op.delete(&path).await?;
     match again {
         Err(error) if error.kind() == ErrorKind::ConditionNotMatch => Ok(()),

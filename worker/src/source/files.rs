@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use flate2::bufread::MultiGzDecoder;
+use memchr::memchr;
 
 use super::{Assigned, Change, Done, Read, Record, Source, SourceError};
 use crate::core::shard::{Partition, PartitionCounts, Topic};
@@ -104,17 +105,17 @@ impl Source for FileSource {
         max: usize,
         mut take: impl FnMut(Record<'_>),
     ) -> Result<Read, SourceError> {
-        let lines = self.lines(partition);
-        for records in 0..max {
-            let Some((offset, line)) = lines.next()? else {
-                return Ok(if records == 0 { Read::End } else { Read::Records(records) });
-            };
+        let records = self.lines(partition).read(max, |offset, line| {
             take(Record { offset, timestamp: None, value: Some(line) });
-        }
-        Ok(Read::Records(max))
+        })?;
+        Ok(if records == 0 { Read::End } else { Read::Records(records) })
     }
 
     fn commit(&mut self, _partition: Partition, _offset: i64, _done: Done) {}
+
+    fn reaches_group(&self) -> bool {
+        true
+    }
 
     fn known(&self) -> PartitionCounts {
         PartitionCounts { rides: self.rides.len() as i32, fares: self.fares.len() as i32 }
@@ -155,14 +156,15 @@ struct Lines {
     path: PathBuf,
     read: Arc<AtomicU64>,
     input: Box<dyn BufRead + Send>,
-    line: Vec<u8>,
+    /// The beginning of a line of which the rest is not in the buffer yet.
+    begun: Vec<u8>,
     next: i64,
 }
 
 impl Lines {
     fn open(path: &Path, read: Arc<AtomicU64>) -> Result<Self, SourceError> {
         let input = input(path, read.clone()).map_err(|error| failed(path, error))?;
-        Ok(Lines { path: path.to_owned(), read, input, line: Vec::new(), next: 0 })
+        Ok(Lines { path: path.to_owned(), read, input, begun: Vec::new(), next: 0 })
     }
 
     fn go_to(&mut self, offset: i64) -> Result<(), SourceError> {
@@ -172,22 +174,49 @@ impl Lines {
             }
             *self = Lines::open(&self.path, self.read.clone())?;
         }
-        while self.next < offset && self.next()?.is_some() {}
+        while self.next < offset && self.read((offset - self.next) as usize, |_, _| ())? > 0 {}
         Ok(())
     }
 
-    /// The next line without its end (`\n` or `\r\n`), and its number from 0.
-    fn next(&mut self) -> Result<Option<(i64, &[u8])>, SourceError> {
-        self.line.clear();
-        let bytes =
-            self.input.read_until(b'\n', &mut self.line).map_err(|error| failed(&self.path, error))?;
-        if bytes == 0 {
-            return Ok(None);
+    /// At most `max` lines without their ends (`\n` or `\r\n`), and their numbers from 0. A line is read where
+    /// it lies in the buffer; only one that goes over its end is copied. Returns how many; none at the end.
+    fn read(&mut self, max: usize, mut take: impl FnMut(i64, &[u8])) -> Result<usize, SourceError> {
+        let first = self.next;
+        let end = first.saturating_add_unsigned(max as u64);
+        let mut take = |next: &mut i64, line: &[u8]| {
+            take(*next, line.strip_suffix(b"\r").unwrap_or(line));
+            *next += 1;
+        };
+        while self.next < end {
+            let buffer = self.input.fill_buf().map_err(|error| failed(&self.path, error))?;
+            if buffer.is_empty() {
+                if !self.begun.is_empty() {
+                    take(&mut self.next, &self.begun);
+                    self.begun.clear();
+                }
+                break;
+            }
+            let mut rest = buffer;
+            while self.next < end
+                && let Some(len) = memchr(b'\n', rest)
+            {
+                if self.begun.is_empty() {
+                    take(&mut self.next, &rest[..len]);
+                } else {
+                    self.begun.extend_from_slice(&rest[..len]);
+                    take(&mut self.next, &self.begun);
+                    self.begun.clear();
+                }
+                rest = &rest[len + 1..];
+            }
+            if self.next < end {
+                self.begun.extend_from_slice(rest);
+                rest = &[];
+            }
+            let used = buffer.len() - rest.len();
+            self.input.consume(used);
         }
-        let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        self.next += 1;
-        Ok(Some((self.next - 1, line)))
+        Ok((self.next - first) as usize)
     }
 }
 
@@ -254,6 +283,16 @@ mod tests {
         source.start(RIDES, 2).expect("again");
         assert_eq!(lines(read_all(&mut source)), ["2b", "3c"]);
         assert_eq!(source.progress().total(), 7);
+    }
+
+    #[test]
+    fn a_line_may_be_longer_than_the_buffer() {
+        let long = ["a".repeat(BUFFER - 1), "b".repeat(3 * BUFFER), "c".into()];
+        let file = tempfile::NamedTempFile::new().expect("file");
+        std::fs::write(file.path(), long.join("\n")).expect("written");
+        let mut source = FileSource::open(&[file.path().to_owned()], &[]).expect("open");
+        let lines: Vec<String> = read_all(&mut source).into_iter().map(|(_, line)| line).collect();
+        assert!(lines == long);
     }
 
     #[test]

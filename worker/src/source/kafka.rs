@@ -342,6 +342,10 @@ impl Source for KafkaSource {
         }
     }
 
+    fn reaches_group(&self) -> bool {
+        self.consumer.client().context().reaches_group()
+    }
+
     fn known(&self) -> PartitionCounts {
         self.known
     }

@@ -27,10 +27,10 @@ mod wire;
 
 use std::sync::Arc;
 
-use redis::{FromRedisValue, Script, Value};
+use redis::{FromRedisValue, RedisError, Script, Value};
 
 use self::link::Link;
-pub use self::link::{ClientPem, RedisConfig, RedisMode};
+pub use self::link::{ClientPem, Login, RedisConfig, RedisMode};
 use super::{Frozen, Reply, StateError, View};
 use crate::core::delta::Delta;
 use crate::core::fold::Refused;
@@ -51,6 +51,7 @@ const FORMAT: u32 = 1;
 #[derive(Clone)]
 pub struct RedisState {
     link: Link,
+    servers: Arc<str>,
     scripts: Arc<Scripts>,
     shards: u16,
     fingerprint: String,
@@ -87,7 +88,8 @@ impl RedisState {
         shards: u16,
     ) -> Result<Self, StateError> {
         let link = Link::connect(config).await?;
-        link.check_eviction().await?;
+        let servers = link::servers(config);
+        link.check_eviction(&servers).await?;
         let Identity { pipeline, epoch, fingerprint } = identity;
         let scripts = Scripts {
             apply: Script::new(include_str!("redis/apply.lua")),
@@ -96,6 +98,7 @@ impl RedisState {
         };
         let state = RedisState {
             link,
+            servers: servers.into(),
             scripts: Arc::new(scripts),
             shards,
             fingerprint: format!("{FORMAT}:{fingerprint}"),
@@ -120,7 +123,8 @@ impl RedisState {
         for arg in args {
             call.arg(arg);
         }
-        let reply: Vec<String> = call.invoke_async(&mut self.link.clone()).await.map_err(link::error)?;
+        let reply: Vec<String> =
+            call.invoke_async(&mut self.link.clone()).await.map_err(|error| self.failed(error))?;
         self.read_reply(delta, &reply)
     }
 
@@ -151,6 +155,10 @@ impl RedisState {
         }
     }
 
+    fn failed(&self, error: RedisError) -> StateError {
+        link::error(&self.servers, error)
+    }
+
     fn other(&self, held: String) -> StateError {
         StateError::Fingerprint { held, ours: self.fingerprint.clone() }
     }
@@ -161,7 +169,7 @@ impl RedisState {
             call.key(self.key(shard, part));
         }
         let (meta, progress, books, fields): (_, _, _, u64) =
-            call.invoke_async(&mut self.link.clone()).await.map_err(link::error)?;
+            call.invoke_async(&mut self.link.clone()).await.map_err(|error| self.failed(error))?;
         let view = wire::Meta::read(meta)?;
         if let Some(held) = view.fingerprint.filter(|held| *held != self.fingerprint) {
             return Err(self.other(held));
@@ -185,7 +193,7 @@ impl RedisState {
         let mut call = self.scripts.frozen.prepare_invoke();
         call.key(self.key(shard, "meta")).key(self.key(shard, "frozen")).arg(start.seconds());
         let (watermark, sums): (Option<i64>, Option<Vec<u8>>) =
-            call.invoke_async(&mut self.link.clone()).await.map_err(link::error)?;
+            call.invoke_async(&mut self.link.clone()).await.map_err(|error| self.failed(error))?;
         Ok(Frozen {
             watermark: watermark.map(EventTime::from_seconds),
             sums: wire::sums(&sums.unwrap_or_default())?,
@@ -203,7 +211,8 @@ impl RedisState {
     }
 
     async fn query<T: FromRedisValue>(&self, cmd: &redis::Cmd) -> Result<T, StateError> {
-        let value: Value = cmd.query_async(&mut self.link.clone()).await.map_err(link::error)?;
+        let value: Value =
+            cmd.query_async(&mut self.link.clone()).await.map_err(|error| self.failed(error))?;
         T::from_redis_value(value).map_err(|error| StateError::Corrupt(error.to_string()))
     }
 

@@ -45,15 +45,33 @@ impl From<ParquetError> for FooterError {
     }
 }
 
-/// Reads the footer of `file`, which lies in `folder`. The pages before it are not looked at.
+/// How the end of a file is read in which a footer lies.
+#[derive(Debug)]
+pub enum Parsed {
+    /// It is read.
+    Footer(Footer),
+    /// It is longer: so many bytes of the end are needed.
+    Longer(u64),
+}
+
+/// Reads the footer of a file of `len` bytes, which lies in `folder`, from `end`, its last bytes.
 ///
 /// # Errors
 /// Where it is not that of a raw file.
-pub fn read(file: &Bytes, folder: Folder) -> Result<Footer, FooterError> {
-    let metadata = ParquetMetaDataReader::new().parse_and_finish(file)?;
-    let number = |key| text(&metadata, key)?.parse().map_err(|_| FooterError::Key(key));
+pub fn read(end: &Bytes, len: u64, folder: Folder) -> Result<Parsed, FooterError> {
+    let mut reader = ParquetMetaDataReader::new();
+    let metadata = match reader.try_parse_sized(end, len) {
+        Ok(()) => reader.finish()?,
+        Err(ParquetError::NeedMoreData(needed)) => return Ok(Parsed::Longer(needed as u64)),
+        Err(error) => return Err(error.into()),
+    };
+    of_metadata(&metadata, folder).map(Parsed::Footer)
+}
+
+fn of_metadata(metadata: &ParquetMetaData, folder: Folder) -> Result<Footer, FooterError> {
+    let number = |key| text(metadata, key)?.parse().map_err(|_| FooterError::Key(key));
     let lane = Lane {
-        topic: text(&metadata, "tipstream.topic")?.to_owned(),
+        topic: text(metadata, "tipstream.topic")?.to_owned(),
         partition: i32::try_from(number("tipstream.partition")?)
             .map_err(|_| FooterError::Key("tipstream.partition"))?,
     };
@@ -67,8 +85,8 @@ pub fn read(file: &Bytes, folder: Folder) -> Result<Footer, FooterError> {
         lane,
         range,
         rows: metadata.file_metadata().num_rows(),
-        offsets: bounds(&metadata, offset),
-        event_times: event_time.and_then(|column| bounds(&metadata, column)),
+        offsets: bounds(metadata, offset),
+        event_times: event_time.and_then(|column| bounds(metadata, column)),
     })
 }
 
@@ -125,10 +143,13 @@ mod tests {
             (2, Some((100, 102)), Some((micros, micros))), //
             (1, Some((101, 101)), None),
         ];
-        for ((path, bytes), (rows, offsets, event_times)) in plan.files.iter().zip(expected) {
-            let Kind::Raw(name) = kind(path) else { panic!("{path}") };
+        for (file, (rows, offsets, event_times)) in plan.files.iter().zip(expected) {
+            let Kind::Raw(name) = kind(&file.path) else { panic!("{}", file.path) };
             assert_eq!((&name.lane, name.range), (&lane, range));
-            let footer = read(bytes, name.folder).expect("a footer");
+            let len = file.bytes.len();
+            let read = |end: usize| read(&file.bytes.slice(len - end..), len as u64, name.folder);
+            let Ok(Parsed::Longer(needed)) = read(100) else { panic!("a footer of less than 100 bytes") };
+            let Ok(Parsed::Footer(footer)) = read(needed as usize) else { panic!("no footer") };
             assert_eq!(footer, Footer { lane: lane.clone(), range, rows, offsets, event_times });
         }
     }
@@ -136,7 +157,7 @@ mod tests {
     #[test]
     fn a_file_cut_short_has_no_footer() {
         let cut = Bytes::from_static(b"PAR1 and then nothing");
-        let error = read(&cut, Folder::Invalid(Topic::Rides)).expect_err("no Parquet");
+        let error = read(&cut, cut.len() as u64, Folder::Invalid(Topic::Rides)).expect_err("no Parquet");
         assert!(error.to_string().starts_with("is not a whole Parquet file"), "{error}");
     }
 }

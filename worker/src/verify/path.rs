@@ -27,8 +27,8 @@ pub enum Control {
     Log(Lane),
     /// What a writer has not finished, or left.
     Temporary,
-    /// What tells one run of `local` from another.
-    Local,
+    /// Whose the sink is.
+    Owner,
     /// None that this version knows.
     Unknown,
 }
@@ -107,7 +107,7 @@ pub fn control(path: &str) -> Control {
             _ => Control::Unknown,
         },
         ["_tips", "tmp", ..] => Control::Temporary,
-        ["_tips", "local"] => Control::Local,
+        ["_tips", "owner"] => Control::Owner,
         _ => Control::Unknown,
     }
 }
@@ -209,6 +209,6 @@ mod tests {
         assert_eq!(control("_tips/raw/rides/7/00000000000000000100"), log);
         assert_eq!(control("_tips/raw/rides/x/origin"), Control::Unknown);
         assert_eq!(control("_tips/tmp/0123"), Control::Temporary);
-        assert_eq!(control("_tips/local"), Control::Local);
+        assert_eq!(control("_tips/owner"), Control::Owner);
     }
 }

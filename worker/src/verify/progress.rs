@@ -2,6 +2,8 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+const TEMPLATE: &str = "{msg:14} {bar:32} {human_pos}/{human_len} files  {eta} left";
+
 /// How far the reading is.
 pub struct Progress {
     is_quiet: bool,
@@ -13,22 +15,13 @@ impl Progress {
         Progress { is_quiet }
     }
 
-    /// A line for `total` bytes.
-    pub fn bytes(&self, what: &'static str, total: u64) -> Line {
-        self.line(what, total, "{msg:14} {bar:32} {bytes}/{total_bytes}  {eta} left")
-    }
-
     /// A line for `total` files.
     pub fn files(&self, what: &'static str, total: u64) -> Line {
-        self.line(what, total, "{msg:14} {bar:32} {human_pos}/{human_len} files  {eta} left")
-    }
-
-    fn line(&self, what: &'static str, total: u64, template: &str) -> Line {
         let bar = ProgressBar::new(total).with_message(what);
         if self.is_quiet {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
-        if let Ok(style) = ProgressStyle::with_template(template) {
+        if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
             bar.set_style(style);
         }
         Line(bar)

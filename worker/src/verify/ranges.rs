@@ -52,9 +52,9 @@ impl Written {
 
     fn add(&mut self, file: &RawFile) {
         match (&file.footer, file.name.folder) {
-            (Some(Ok(footer)), Folder::Day(..)) => self.valid += footer.rows,
-            (Some(Ok(footer)), Folder::Invalid(_)) => self.invalid += footer.rows,
-            _ => self.unread += 1,
+            (Ok(footer), Folder::Day(..)) => self.valid += footer.rows,
+            (Ok(footer), Folder::Invalid(_)) => self.invalid += footer.rows,
+            (Err(_), _) => self.unread += 1,
         }
     }
 }

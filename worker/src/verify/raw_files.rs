@@ -10,7 +10,7 @@ use crate::raw::range_log::Range;
 
 const NAME: &str = "raw files";
 
-/// A raw file as it was listed and, unless a limit on reading spared it, read.
+/// A raw file as it was listed, and its footer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawFile {
     /// Its path.
@@ -19,31 +19,26 @@ pub struct RawFile {
     pub len: u64,
     /// What the path says.
     pub name: RawName,
-    /// What the footer says; `None` where it was not read.
-    pub footer: Option<Result<Footer, FooterError>>,
+    /// What the footer says.
+    pub footer: Result<Footer, FooterError>,
 }
 
 impl RawFile {
     /// Whether it counts as one of its range: a file under a name that is not its own is nobody's.
     pub fn is_of_its_range(&self) -> bool {
         let agrees = |footer: &Footer| footer.lane == self.name.lane && footer.range == self.name.range;
-        is_range(self.name.range) && !matches!(&self.footer, Some(Ok(footer)) if !agrees(footer))
+        is_range(self.name.range) && self.footer.as_ref().map_or(true, agrees)
     }
 }
 
 /// Checks every file by itself.
 pub fn check(files: &[RawFile], names: &Names) -> Check {
     let mut check = Check::new(NAME);
-    let mut spared = 0;
     let mut rows = 0;
     for file in files {
         let found = match &file.footer {
-            None => {
-                spared += 1;
-                of_name(&file.name, names)
-            }
-            Some(Err(error)) => Some(error.to_string()),
-            Some(Ok(footer)) => {
+            Err(error) => Some(error.to_string()),
+            Ok(footer) => {
                 rows += footer.rows;
                 of_name(&file.name, names).or_else(|| of_footer(&file.name, footer))
             }
@@ -52,10 +47,7 @@ pub fn check(files: &[RawFile], names: &Names) -> Check {
             check.find(format!("{} {found}", file.path));
         }
     }
-    if spared > 0 {
-        check.note(format!("{spared} files by their names only, because of --read-at-most"));
-    }
-    check.looked_at(format!("{} footers of {} files, {rows} rows", files.len() - spared, files.len()))
+    check.looked_at(format!("footers of {} files, {rows} rows", files.len()))
 }
 
 fn is_range(range: Range) -> bool {

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use tips_e2e::redis::{Redis, RedisOptions, User};
 use tips_e2e::{Folder, scenario};
-use tips_worker::state::redis::RedisConfig;
+use tips_worker::state::redis::{Login, RedisConfig};
 use tips_worker::state::{Reply, StateError};
 
 use crate::deltas::{FARES, RIDES, delta, fare, ride, to};
@@ -23,8 +23,7 @@ fn with_password(folder: &Folder) -> Result<Redis> {
 fn login(redis: &Redis, username: Option<&str>, password: Option<&str>) -> RedisConfig {
     RedisConfig {
         urls: vec![format!("redis://{}/", redis.address())],
-        username: username.map(str::to_owned),
-        password: password.map(str::to_owned),
+        login: Login { username: username.map(str::to_owned), password: password.map(str::to_owned) },
         ..server::config(redis)
     }
 }

@@ -7,7 +7,7 @@ use tips_e2e::Folder;
 use tips_e2e::redis::{Redis, RedisOptions};
 use tips_worker::core::time::Span;
 use tips_worker::core::window::Rules;
-use tips_worker::state::redis::{Identity, RedisConfig, RedisMode};
+use tips_worker::state::redis::{Identity, Login, RedisConfig, RedisMode};
 use tips_worker::state::{RedisState, State, StateError};
 
 /// The defaults of the manifest.
@@ -27,8 +27,7 @@ pub(crate) fn config(redis: &Redis) -> RedisConfig {
     RedisConfig {
         mode: RedisMode::Standalone,
         urls: vec![redis.url()],
-        username: None,
-        password: None,
+        login: Login::default(),
         ca,
         client: None,
     }

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use tips_e2e::redis::{Redis, RedisCluster, RedisOptions, Sentinel, User};
 use tips_e2e::scenario;
 use tips_worker::core::delta::Delta;
-use tips_worker::state::redis::{RedisConfig, RedisMode};
+use tips_worker::state::redis::{Login, RedisConfig, RedisMode};
 use tips_worker::state::{RedisState, Reply, State, StateError};
 
 use crate::access::LEAST_RULES;
@@ -19,7 +19,25 @@ const SHARDS: u16 = 16;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn config(mode: RedisMode, urls: Vec<String>) -> RedisConfig {
-    RedisConfig { mode, urls, username: None, password: None, ca: None, client: None }
+    RedisConfig { mode, urls, login: Login::default(), ca: None, client: None }
+}
+
+/// That of the sentinel's master, where the sentinel wants `password`.
+fn of_sentinel(sentinel: &Sentinel, password: Option<&str>) -> RedisConfig {
+    let login = Login { username: None, password: password.map(str::to_owned) };
+    config(RedisMode::Sentinel { master: sentinel.master_name().to_owned(), login }, vec![sentinel.url()])
+}
+
+/// A scenario with a sentinel and the shards of a state at its master, which have had their first delta.
+fn with_sentinel(name: &str, run: impl AsyncFnOnce(&mut Sentinel, Vec<Twins>) -> Result<()>) {
+    scenario(name, |folder| {
+        let mut sentinel = Sentinel::start(folder, None)?;
+        block_on(async {
+            let shards = shards(&of_sentinel(&sentinel, None), "sentinel").await?;
+            apply_all(&shards, 0).await;
+            run(&mut sentinel, shards).await
+        })
+    });
 }
 
 fn memory_only(name: &str) -> RedisOptions {
@@ -144,54 +162,58 @@ fn a_cluster_needs_one_command_more_of_its_user() {
 
 #[test]
 fn sentinel_leads_to_the_master_and_to_the_next_one() {
-    scenario("sentinel", |folder| {
-        let mut sentinel = Sentinel::start(folder)?;
-        let mode = RedisMode::Sentinel(sentinel.master_name().to_owned());
-        let config = config(mode, vec![sentinel.url()]);
-        block_on(async {
-            let shards = shards(&config, "sentinel").await?;
-            apply_all(&shards, 0).await;
-            apply_all(&shards, 1).await;
-            replicated(sentinel.master()?)?;
-            sentinel.fail_over()?;
-            back(&shards).await?;
-            apply_all(&shards, 2).await;
-            Ok(())
-        })
+    with_sentinel("sentinel", async |sentinel, shards| {
+        apply_all(&shards, 1).await;
+        replicated(sentinel.master()?)?;
+        sentinel.fail_over()?;
+        back(&shards).await?;
+        apply_all(&shards, 2).await;
+        Ok(())
     });
 }
 
 /// A switch without a death: the old master lives, refuses writes, and the connection to it stands.
 #[test]
 fn a_master_that_has_become_a_replica_is_left() {
-    scenario("sentinel-switch", |folder| {
-        let mut sentinel = Sentinel::start(folder)?;
-        let mode = RedisMode::Sentinel(sentinel.master_name().to_owned());
-        let config = config(mode, vec![sentinel.url()]);
+    with_sentinel("sentinel-switch", async |sentinel, shards| {
+        replicated(sentinel.master()?)?;
+        let client = redis::Client::open(sentinel.url())?;
+        let failover = ("FAILOVER", sentinel.master_name());
+        let old = sentinel.master_address()?;
+        let begun = Instant::now();
+        // Sentinel takes its time to see that the replica is fit.
+        while redis::cmd("SENTINEL").arg(failover).exec(&mut client.get_connection()?).is_err()
+            || sentinel.master_address()? == old
+        {
+            ensure!(begun.elapsed() < PATIENCE, "no other master");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        for (shard, twins) in (0..).zip(&shards) {
+            while let Err(error) = twins.redis.apply(shard, &nth(1)).await {
+                ensure!(error.is_transient(), "{error:?}");
+                ensure!(begun.elapsed() < PATIENCE, "it has not come back: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            twins.memory.apply(shard, &nth(1)).await?;
+            twins.compare().await;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_sentinel_may_want_a_password() {
+    scenario("sentinel-password", |folder| {
+        let sentinel = Sentinel::start(folder, Some("watchword"))?;
         block_on(async {
-            let shards = shards(&config, "sentinel").await?;
+            let refused = refusal(shards(&of_sentinel(&sentinel, None), "sentinel").await.map(drop));
+            let text = refused.to_string();
+            ensure!(
+                text.contains(&format!("tips of {}", sentinel.url())),
+                "it does not tell of whom: {text}"
+            );
+            let shards = shards(&of_sentinel(&sentinel, Some("watchword")), "sentinel").await?;
             apply_all(&shards, 0).await;
-            replicated(sentinel.master()?)?;
-            let client = redis::Client::open(sentinel.url())?;
-            let failover = ("FAILOVER", sentinel.master_name());
-            let old = sentinel.master_address()?;
-            let begun = Instant::now();
-            // Sentinel takes its time to see that the replica is fit.
-            while redis::cmd("SENTINEL").arg(failover).exec(&mut client.get_connection()?).is_err()
-                || sentinel.master_address()? == old
-            {
-                ensure!(begun.elapsed() < PATIENCE, "no other master");
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-            for (shard, twins) in (0..).zip(&shards) {
-                while let Err(error) = twins.redis.apply(shard, &nth(1)).await {
-                    ensure!(error.is_transient(), "{error:?}");
-                    ensure!(begun.elapsed() < PATIENCE, "it has not come back: {error}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                twins.memory.apply(shard, &nth(1)).await?;
-                twins.compare().await;
-            }
             Ok(())
         })
     });

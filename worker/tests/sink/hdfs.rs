@@ -20,7 +20,7 @@ fn name_node() -> Option<String> {
 }
 
 fn config(name_node: &str, path: &str) -> SinkConfig {
-    SinkConfig::Hdfs { name_node: name_node.to_owned(), path: path.to_owned(), config_dir: None, user: None }
+    SinkConfig::Hdfs { name_node: name_node.to_owned(), path: path.to_owned(), principal: None }
 }
 
 fn client(name_node: &str) -> Client {
@@ -124,12 +124,16 @@ async fn a_lost_rename_is_told_from_a_lost_reply() {
 async fn a_replacement_survives_a_lost_rename_and_a_lost_reply() {
     let Some(name_node) = name_node() else { return };
     for lose in [Lose::Request, Lose::Reply] {
+        let direct = Sink::open(&config(&name_node, "/lossy-replace")).await.unwrap();
+        direct.put_if_absent("rides/b", Bytes::from_static(b"before")).await.unwrap();
+        let (_, version) = direct.read_version("rides/b").await.unwrap().unwrap();
         let (lossy, sink) = open_through(&name_node, lose, "/lossy-replace").await;
         let bytes = Bytes::from_static(b"whole");
-        sink.replace("rides/b", bytes.clone()).await.unwrap();
+        sink.replace("rides/b", version, bytes.clone()).await.unwrap();
         assert!(lossy.has_lost());
         assert_eq!(sink.read("rides/b").await.unwrap(), Some(bytes));
         assert_eq!(sink.list("_tips").await.unwrap(), []);
+        sink.delete("rides/b").await.unwrap();
     }
 }
 

@@ -9,7 +9,7 @@ use opendal::{Operator, services};
 use tips_worker::sink::{Category, Put, Sink, SinkConfig};
 
 use super::lossy::{Lose, Lossy};
-use super::suite::suite;
+use super::suite::{of_8_racers_one_replaces, suite};
 
 const PREFIX: &str = "pre fix/tips";
 
@@ -62,7 +62,9 @@ async fn s3_passes_the_suite() {
     let Some(store) = Store::from_env() else {
         return;
     };
-    suite(&Sink::open(&store.config(PREFIX)).await.unwrap()).await;
+    let sink = Sink::open(&store.config(PREFIX)).await.unwrap();
+    suite(&sink).await;
+    of_8_racers_one_replaces(&sink, "race").await;
 }
 
 /// Not the whole suite: its sweep would take the uploads of the tests beside it.
@@ -73,7 +75,7 @@ async fn a_sink_may_have_the_bucket_to_itself() {
     };
     let sink = Sink::open(&store.config("")).await.unwrap();
     let path = "root only/a";
-    sink.replace(path, Bytes::from_static(b"a")).await.unwrap();
+    sink.put_if_absent(path, Bytes::from_static(b"a")).await.unwrap();
     let listed = sink.list("").await.unwrap();
     assert!(listed.iter().any(|entry| entry.path == path));
     sink.delete(path).await.unwrap();
@@ -137,7 +139,7 @@ async fn an_empty_file_and_one_at_the_limit_of_a_single_put_go_up() {
     let sink = Sink::open(&store.config("limits")).await.unwrap();
     for len in [0, 16 << 20, (16 << 20) + 1, 24 << 20] {
         let path = format!("file-{len}");
-        sink.replace(&path, Bytes::from(vec![7; len])).await.unwrap();
+        sink.put_if_absent(&path, Bytes::from(vec![7; len])).await.unwrap();
         assert_eq!(sink.stat(&path).await.unwrap(), Some(len as u64));
         sink.delete(&path).await.unwrap();
     }
@@ -179,10 +181,13 @@ async fn a_replacement_whose_reply_is_lost_succeeds() {
         return;
     };
     for (len, marker) in [SMALL, LARGE] {
+        let path = format!("rides/replaced-{len}");
+        let direct = Sink::open(&store.config("lost")).await.unwrap();
+        direct.put_if_absent(&path, Bytes::from_static(b"before")).await.unwrap();
+        let (_, version) = direct.read_version(&path).await.unwrap().unwrap();
         let lossy = Lossy::before(store.host(), marker, Lose::Reply).await;
         let sink = open_through(&lossy, &store).await;
-        let path = format!("rides/replaced-{len}");
-        sink.replace(&path, Bytes::from(vec![5; len])).await.unwrap();
+        sink.replace(&path, version, Bytes::from(vec![5; len])).await.unwrap();
         assert!(lossy.has_lost());
         assert_eq!(sink.stat(&path).await.unwrap(), Some(len as u64));
         sink.delete(&path).await.unwrap();

@@ -18,6 +18,8 @@ pub(crate) async fn suite(sink: &Sink) {
     of_16_racing_writers_one_creates(sink, &format!("{base}/race"), 1000).await;
     of_4_racing_writers_of_a_large_file_one_creates(sink, &base).await;
     a_replaced_file_is_never_absent_or_mixed(sink, &base).await;
+    a_file_that_has_changed_is_not_replaced(sink, &base).await;
+    a_part_of_a_file_can_be_read(sink, &base).await;
     a_reader_never_sees_a_part(sink, &base).await;
     listing_is_recursive_and_a_missing_directory_is_empty(sink, &base).await;
     deleting_is_repeatable_and_never_takes_a_directory(sink, &base).await;
@@ -72,11 +74,11 @@ async fn race(sink: &Sink, path: &str, len: usize, writers: u8) {
 async fn a_replaced_file_is_never_absent_or_mixed(sink: &Sink, base: &str) {
     const LEN: usize = 300_000;
     let path = format!("{base}/replaced");
-    sink.replace(&path, content(0, LEN)).await.unwrap();
+    sink.put_if_absent(&path, content(0, LEN)).await.unwrap();
     let done = AtomicBool::new(false);
     let write = async {
         for version in 1..8 {
-            sink.replace(&path, content(version, LEN)).await.unwrap();
+            replace(sink, &path, content(version, LEN)).await;
         }
         done.store(true, Ordering::Relaxed);
     };
@@ -93,6 +95,56 @@ async fn a_replaced_file_is_never_absent_or_mixed(sink: &Sink, base: &str) {
     };
     tokio::join!(write, read);
     assert!(sink.read(&path).await.unwrap().unwrap() == content(7, LEN));
+}
+
+async fn a_file_that_has_changed_is_not_replaced(sink: &Sink, base: &str) {
+    let path = format!("{base}/changed");
+    assert!(sink.read_version(&path).await.unwrap().is_none());
+    sink.put_if_absent(&path, content(0, 10)).await.unwrap();
+    let (first, version) = sink.read_version(&path).await.unwrap().unwrap();
+    assert_eq!(first, content(0, 10));
+    assert!(sink.replace(&path, version.clone(), content(1, 10)).await.unwrap());
+    assert!(!sink.replace(&path, version.clone(), content(2, 10)).await.unwrap());
+    assert_eq!(sink.read(&path).await.unwrap().unwrap(), content(1, 10));
+    sink.delete(&path).await.unwrap();
+    // A store may answer as if that were an outage: it is none of ours to say.
+    _ = sink.replace(&path, version, content(3, 10)).await;
+    assert_eq!(sink.stat(&path).await.unwrap(), None);
+}
+
+/// All have seen the same file.
+pub(crate) async fn of_8_racers_one_replaces(sink: &Sink, base: &str) {
+    let path = format!("{base}/replaced-once");
+    sink.put_if_absent(&path, content(0, 1000)).await.unwrap();
+    let (_, version) = sink.read_version(&path).await.unwrap().unwrap();
+    let racers = (1..=8).map(async |racer: u8| {
+        loop {
+            match sink.replace(&path, version.clone(), content(racer, 1000)).await {
+                Err(error) if error.is_transient() => tokio::time::sleep(Duration::from_millis(5)).await,
+                done => return done.unwrap().then_some(racer),
+            }
+        }
+    });
+    let winners: Vec<u8> = join_all(racers).await.into_iter().flatten().collect();
+    assert_eq!(winners.len(), 1, "{winners:?}");
+    assert_eq!(sink.read(&path).await.unwrap().unwrap(), content(winners[0], 1000));
+    sink.delete(&path).await.unwrap();
+}
+
+async fn a_part_of_a_file_can_be_read(sink: &Sink, base: &str) {
+    let path = format!("{base}/part");
+    assert_eq!(sink.read_range(&path, 0..1).await.unwrap(), None);
+    assert_eq!(sink.read_range(&path, 0..0).await.unwrap(), None);
+    sink.put_if_absent(&path, Bytes::from_static(b"0123456789")).await.unwrap();
+    for (range, expected) in [(0..10, "0123456789"), (7..10, "789"), (3..4, "3"), (5..5, "")] {
+        assert_eq!(sink.read_range(&path, range).await.unwrap().unwrap(), expected);
+    }
+    assert!(sink.read_range(&path, 8..12).await.is_err());
+}
+
+async fn replace(sink: &Sink, path: &str, bytes: Bytes) {
+    let (_, version) = sink.read_version(path).await.unwrap().unwrap();
+    assert!(sink.replace(path, version, bytes).await.unwrap());
 }
 
 async fn a_reader_never_sees_a_part(sink: &Sink, base: &str) {

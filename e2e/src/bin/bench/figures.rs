@@ -53,6 +53,13 @@ fn consumed(books: &serde_json::Value) -> Result<f64> {
     Ok(of("rides")? + of("fares")?)
 }
 
+/// A backlog that is no more.
+struct WorkedOff {
+    records: f64,
+    worker: Usage,
+    redis_cpu_seconds: f64,
+}
+
 struct Servers {
     kafka: Kafka,
     redis: Redis,
@@ -76,41 +83,88 @@ impl Servers {
         Pipeline::new(folder, name, &settings, Target::Fs(folder.path().join(name)))
     }
 
+    /// Has one worker process all that is in the topics, once.
+    fn work_off(&self, folder: &Folder, name: &str) -> Result<WorkedOff> {
+        let books = std::fs::read(folder.path().join(format!("{name}-expected/books.json")))?;
+        let records = consumed(&serde_json::from_slice(&books)?)?;
+        let before = self.redis.cpu_seconds()?;
+        let mut worker = self.pipeline(folder, name)?.start(&["--until-caught-up"])?;
+        let worker = usage::until_end(&mut worker, PATIENCE)?;
+        let redis_cpu_seconds = self.redis.cpu_seconds()?.process - before.process;
+        Ok(WorkedOff { records, worker, redis_cpu_seconds })
+    }
+
     fn generate(&self, folder: &Folder, name: &str, more: &[&str]) -> Result<Command> {
+        self.generate_to(folder, name, [&format!("{name}-rides"), &format!("{name}-fares")], more)
+    }
+
+    fn generate_to(&self, folder: &Folder, name: &str, topics: [&str; 2], more: &[&str]) -> Result<Command> {
         let mut command = Command::new(binary()?);
         command.args(["generate", "--partitions", PARTITIONS, "--kafka", &self.kafka.bootstrap()]);
-        command.args(["--rides-topic", &format!("{name}-rides"), "--fares-topic", &format!("{name}-fares")]);
-        command.arg("--expected").arg(folder.path().join(format!("{name}-expected"))).args(more);
+        command.args(["--rides-topic", topics[0], "--fares-topic", topics[1]]);
+        let expected = folder.path().join(format!("{name}-expected"));
+        command.arg("--force").arg("--expected").arg(expected).args(more);
         Ok(command)
     }
 }
 
-/// One worker and a backlog of ten million records.
+/// One worker and a backlog of ten million records, one of the 8 partitions of each topic three hours behind.
 pub(super) fn backlog(folder: &Folder) -> Result<Vec<Figure>> {
     let servers = Servers::start(folder)?;
-    let ten_million = ["--seed", "2", "--rate", "200", "--rides", "3334000", "--disorder", "1m"];
+    let ten_million =
+        ["--seed", "2", "--rate", "200", "--rides", "3334000", "--disorder", "1m", "--behind", "3h"];
     run(&mut servers.generate(folder, "backlog", &ten_million)?)?;
-    let books = std::fs::read(folder.path().join("backlog-expected/books.json"))?;
-    let records = consumed(&serde_json::from_slice(&books)?)?;
-    let before = servers.redis.cpu_seconds()?;
-    let mut worker = servers.pipeline(folder, "backlog")?.start(&["--until-caught-up"])?;
-    let Usage { cpu_seconds, peak_mib } = usage::until_end(&mut worker, PATIENCE)?;
-    let redis = servers.redis.cpu_seconds()?.process - before.process;
+    let worked = servers.work_off(folder, "backlog")?;
     Ok(vec![
         Figure {
             name: "stream_records_per_cpu_second",
-            value: records / cpu_seconds,
+            value: worked.records / worked.worker.cpu_seconds,
             unit: "records/s",
             limit: Limit::AtLeast(1_000_000.0),
         },
         Figure {
             name: "redis_cpu_per_record_keyed_alike",
-            value: redis / records * 1e6,
+            value: worked.redis_cpu_seconds / worked.records * 1e6,
             unit: "us",
             limit: Limit::AtMost(0.2),
         },
-        Figure { name: "worker_peak_memory", value: peak_mib, unit: "MiB", limit: Limit::AtMost(256.0) },
-    ])
+        Figure {
+            name: "worker_peak_memory",
+            value: worked.worker.peak_mib,
+            unit: "MiB",
+            limit: Limit::AtMost(256.0),
+        },
+    ]
+    .into_iter()
+    .chain(shares(&worked.worker))
+    .collect())
+}
+
+/// What share of the worker's CPU seconds each stage has.
+fn shares(worker: &Usage) -> impl Iterator<Item = Figure> {
+    let all = worker.cpu_seconds;
+    worker.stages().into_iter().map(move |(stage, seconds)| Figure {
+        name: stage,
+        value: seconds / all * 100.0,
+        unit: "% of the worker's CPU",
+        limit: Limit::None,
+    })
+}
+
+/// Each fare comes to Kafka only after all the rides, so no pair meets in a batch.
+pub(super) fn nothing_joins(folder: &Folder) -> Result<Vec<Figure>> {
+    let servers = Servers::start(folder)?;
+    let data = ["--seed", "4", "--rate", "200", "--rides", "500000"];
+    for topics in [["apart-rides", "unused-fares"], ["unused-rides", "apart-fares"]] {
+        run(&mut servers.generate_to(folder, "apart", topics, &data)?)?;
+    }
+    let worked = servers.work_off(folder, "apart")?;
+    Ok(vec![Figure {
+        name: "redis_cpu_per_record_nothing_joins",
+        value: worked.redis_cpu_seconds / worked.records * 1e6,
+        unit: "us",
+        limit: Limit::AtMost(1.0),
+    }])
 }
 
 /// Two workers at 50,000 records a second, of which one is killed.

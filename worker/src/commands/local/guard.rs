@@ -6,23 +6,17 @@ use std::path::PathBuf;
 
 use super::LocalArgs;
 use crate::failure::Failure;
-use crate::sink::{Put, Sink};
+use crate::sink::{Sink, owner};
 
-const PATH: &str = "_tips/local";
+/// What the owner of a directory begins with where that is a run of `local`.
+pub const OWNER: &str = "local\n";
 
-/// Refuses a directory that holds the results of other input or settings.
+/// Refuses a directory that holds the results of other input or settings, or of a pipeline.
 pub(super) async fn check(sink: &Sink, args: &LocalArgs, fingerprint: &str) -> Result<(), Failure> {
-    let mut identity = format!("fingerprint {fingerprint}\n");
+    let mut identity = format!("{OWNER}fingerprint {fingerprint}\n");
     describe(&mut identity, "rides", &args.rides);
     describe(&mut identity, "fares", &args.fares);
-    if sink.put_if_absent(PATH, identity.clone().into()).await? == Put::Created {
-        return Ok(());
-    }
-    let there = sink.read(PATH).await?.unwrap_or_default();
-    if there == identity.as_bytes() {
-        return Ok(());
-    }
-    let there = String::from_utf8_lossy(&there);
+    let Some(there) = owner::claim(sink, &identity).await? else { return Ok(()) };
     Err(Failure::Usage(format!(
         "{} holds the results of another run:\n{}this run would be:\n{}name another --output, or remove that directory",
         args.output.display(),

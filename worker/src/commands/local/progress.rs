@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinHandle;
 
 use crate::core::shard::Topic;
@@ -19,8 +19,13 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn start(input: InputProgress, metrics: Metrics, quiet: bool) -> Self {
-        let bar = ProgressBar::new(input.total());
+    pub(super) fn start(
+        terminal: &MultiProgress,
+        input: InputProgress,
+        metrics: Metrics,
+        quiet: bool,
+    ) -> Self {
+        let bar = terminal.add(ProgressBar::new(input.total()));
         if quiet {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }

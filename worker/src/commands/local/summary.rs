@@ -12,9 +12,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::core::amount::TipSum;
 use crate::core::books::{Books, Outcome};
-use crate::core::shard::Topic;
 use crate::failure::Failure;
-use crate::metrics::Metrics;
 use crate::sink::Sink;
 use crate::state::{MemoryState, State};
 
@@ -28,12 +26,11 @@ pub(super) async fn print(
     out: &mut impl Write,
     sink: &Sink,
     state: &MemoryState,
-    metrics: &Metrics,
     took: Duration,
 ) -> Result<(), Failure> {
     let books = State::Memory(state.clone()).view(0).await?.books;
     let records = (books.rides.consumed + books.fares.consumed) as u64;
-    let bytes = Topic::ALL.iter().map(|topic| metrics.raw_bytes.with_label_values(&[topic.name()]).get());
+    let bytes = raw_bytes(sink).await?;
     let (windows, tips) = tips_of(sink).await?;
     writeln!(
         out,
@@ -41,12 +38,21 @@ pub(super) async fn print(
         HumanCount(records),
         took.as_secs_f64(),
         HumanCount((records as f64 / took.as_secs_f64()) as u64),
-        HumanBytes(bytes.sum()),
+        HumanBytes(bytes),
         sink.location(),
         outcomes(&books),
     )?;
     writeln!(out, "Highest average tip, over all windows:\n\n{}", highest(tips))?;
     Ok(())
+}
+
+/// Of all raw files that are there: a run before this one, which was interrupted, may have written some.
+async fn raw_bytes(sink: &Sink) -> Result<u64, Failure> {
+    let mut bytes = 0;
+    for folder in ["rides", "fares", "invalid"] {
+        bytes += sink.list(folder).await?.iter().map(|file| file.len).sum::<u64>();
+    }
+    Ok(bytes)
 }
 
 fn table(header: &[&str]) -> Table {

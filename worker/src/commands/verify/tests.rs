@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use indicatif::MultiProgress;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +50,8 @@ impl Output {
         fs::write(path("pipeline.yaml"), MANIFEST).expect("written");
         let input = path("input");
         let flags = ["--output", &input].into_iter().chain(INPUT.split_whitespace());
-        generate::run(args::<GenerateArgs>(&flags.collect::<Vec<_>>())).expect("generated");
+        generate::run(args::<GenerateArgs>(&flags.collect::<Vec<_>>()), &CancellationToken::new())
+            .expect("generated");
         let part = |topic: &str, n: u32| path(&format!("input/{topic}-{n}.csv"));
         let (rides, fares) = ([part("rides", 0), part("rides", 1)], [part("fares", 0), part("fares", 1)]);
         let local: LocalArgs = args(&[
@@ -65,7 +67,9 @@ impl Output {
             &fares[0],
             &fares[1],
         ]);
-        local::run(local, CancellationToken::new(), &mut Vec::new()).await.expect("a whole run");
+        local::run(local, CancellationToken::new(), &MultiProgress::new(), &mut Vec::new())
+            .await
+            .expect("a whole run");
         Output { dir }
     }
 
@@ -166,13 +170,6 @@ async fn a_missing_range_is_told_from_a_missing_file() {
     );
     of_range.iter().for_each(|file| fs::remove_file(file).expect("removed"));
     output.fails_with("rides/0: no file from 0 to ").await;
-}
-
-#[tokio::test]
-async fn a_limit_spares_files_and_says_so() {
-    let output = Output::make().await;
-    let (report, holds) = output.verify(&["--read-at-most", "1Mi"]).await;
-    assert!(holds && report.contains("because of --read-at-most"), "{report}");
 }
 
 #[tokio::test]

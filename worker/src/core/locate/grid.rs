@@ -35,10 +35,13 @@ impl Cell {
     }
 }
 
-/// What is found out of a cell.
-enum Class {
-    All(Place),
-    Test(Vec<Place>),
+/// Where a cell lies, seen from a neighbourhood.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Inside,
+    Outside,
+    /// The border crosses it.
+    Border,
 }
 
 pub(super) struct Grid {
@@ -60,16 +63,29 @@ impl Grid {
             cells: vec![Cell::all(Place::OTHER); SIDE * SIDE],
             candidates: Vec::new(),
         };
-        let crossed: Vec<Vec<bool>> = all.iter().map(|n| grid.crossed_by(n)).collect();
-        let mut lists = HashMap::new();
-        for index in 0..grid.cells.len() {
-            grid.cells[index] = match grid.classify(all, &crossed, index) {
-                Class::All(place) => Cell::all(place),
-                Class::Test(tests) => {
-                    let next = lists.len();
-                    Cell::test(*lists.entry(tests).or_insert(next))
+        let mut tests: Vec<Vec<Place>> = vec![Vec::new(); SIDE * SIDE];
+        // The first in the order of the file that holds all of a cell ends the search.
+        let mut whole = vec![None; SIDE * SIDE];
+        for (number, neighbourhood) in all.iter().enumerate() {
+            let place = Place::new(number as u16);
+            let cells = tests.iter_mut().zip(&mut whole);
+            for (side, (tests, whole)) in grid.sides(neighbourhood).into_iter().zip(cells) {
+                match side {
+                    Side::Inside => *whole = whole.or(Some(place)),
+                    Side::Border if whole.is_none() => tests.push(place),
+                    Side::Border | Side::Outside => (),
                 }
-            };
+            }
+        }
+        let mut lists = HashMap::new();
+        for (cell, (mut tests, whole)) in grid.cells.iter_mut().zip(tests.into_iter().zip(whole)) {
+            if tests.is_empty() {
+                *cell = Cell::all(whole.unwrap_or(Place::OTHER));
+            } else {
+                tests.extend(whole);
+                let next = lists.len();
+                *cell = Cell::test(*lists.entry(tests).or_insert(next));
+            }
         }
         let mut candidates: Vec<(Vec<Place>, usize)> = lists.into_iter().collect();
         candidates.sort_unstable_by_key(|(_, list)| *list);
@@ -106,14 +122,26 @@ impl Grid {
         Rect::new(corner(column - MARGIN, row - MARGIN), corner(column + 1.0 + MARGIN, row + 1.0 + MARGIN))
     }
 
-    fn crossed_by(&self, neighbourhood: &Neighbourhood) -> Vec<bool> {
+    /// Two cells that touch and that the border does not cross lie on the same side of it, so only the first of
+    /// such a run is tested, by its centre.
+    fn sides(&self, neighbourhood: &Neighbourhood) -> Vec<Side> {
         let mut crossed = vec![false; SIDE * SIDE];
         for line in neighbourhood.area.lines_iter() {
             for index in self.cells_around(&line) {
                 crossed[index] = crossed[index] || self.cell(index).intersects(&line);
             }
         }
-        crossed
+        let mut sides = Vec::with_capacity(crossed.len());
+        for (index, crossed) in crossed.into_iter().enumerate() {
+            let west = sides.last().copied().filter(|_| !index.is_multiple_of(SIDE));
+            sides.push(match west {
+                _ if crossed => Side::Border,
+                Some(side) if side != Side::Border => side,
+                _ if contains(neighbourhood, self.cell(index).center()) => Side::Inside,
+                _ => Side::Outside,
+            });
+        }
+        sides
     }
 
     fn cells_around(&self, line: &Line<f64>) -> impl Iterator<Item = usize> + use<> {
@@ -122,32 +150,10 @@ impl Grid {
         let (south, north) = span(self.row(line.start.y), self.row(line.end.y));
         (south..=north).flat_map(move |row| (west..=east).map(move |column| row * SIDE + column))
     }
-
-    /// A polygon whose border does not cross a cell holds all of it or nothing, so its centre tells. The first
-    /// polygon in the order of the file that holds all of the cell ends the search.
-    fn classify(&self, all: &[Neighbourhood], crossed: &[Vec<bool>], index: usize) -> Class {
-        let centre = self.cell(index).center();
-        let mut tests = Vec::new();
-        let mut whole = None;
-        for (number, neighbourhood) in all.iter().enumerate() {
-            let place = Place::new(number as u16);
-            if crossed[number][index] {
-                tests.push(place);
-            } else if contains(neighbourhood, centre) {
-                whole = Some(place);
-                break;
-            }
-        }
-        if tests.is_empty() {
-            return Class::All(whole.unwrap_or(Place::OTHER));
-        }
-        tests.extend(whole);
-        Class::Test(tests)
-    }
 }
 
 fn contains(neighbourhood: &Neighbourhood, at: Coord<f64>) -> bool {
-    neighbourhood.area.intersects(&at)
+    neighbourhood.area.iter().any(|polygon| polygon.intersects(&at))
 }
 
 /// Around all polygons; never without extent, which a polygon of one line would have.

@@ -20,9 +20,12 @@ pub(in crate::generate) struct Files {
 }
 
 struct Part {
-    path: PathBuf,
+    path: Unfinished,
     out: Out,
 }
+
+/// The path of a file that goes away with this, unless it is kept: half of the lines are none.
+struct Unfinished(Option<PathBuf>);
 
 enum Out {
     Plain(BufWriter<File>),
@@ -58,6 +61,8 @@ pub(in crate::generate) fn is_part(name: &str) -> bool {
 }
 
 impl Sink for Files {
+    const LEFT: &'static str = "the files that were begun are removed";
+
     fn flaws(&self) -> &'static [Flaw] {
         &Flaw::IN_FILES
     }
@@ -71,8 +76,11 @@ impl Sink for Files {
         part.out.write_line(record.value.unwrap_or_default()).map_err(|source| part.failed(source))
     }
 
-    fn finish(self) -> Result<(), GenerateError> {
-        self.rides.into_iter().chain(self.fares).try_for_each(Part::finish)
+    fn finish(mut self) -> Result<(), GenerateError> {
+        let mut parts: Vec<&mut Part> = self.rides.iter_mut().chain(&mut self.fares).collect();
+        parts.iter_mut().try_for_each(|part| part.out.finish().map_err(|source| part.failed(source)))?;
+        parts.into_iter().for_each(|part| part.path.keep());
+        Ok(())
     }
 }
 
@@ -85,15 +93,26 @@ impl Part {
         } else {
             Out::Plain(file)
         };
-        Ok(Self { path, out })
+        Ok(Self { path: Unfinished(Some(path)), out })
     }
 
     fn failed(&self, source: io::Error) -> GenerateError {
-        GenerateError::file("write", &self.path)(source)
+        GenerateError::file("write", self.path.0.as_deref().unwrap_or(Path::new("")))(source)
     }
+}
 
-    fn finish(self) -> Result<(), GenerateError> {
-        self.out.finish().map_err(GenerateError::file("write", self.path))
+impl Unfinished {
+    fn keep(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // The run has failed already, and says why.
+            _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -107,10 +126,13 @@ impl Out {
         out.write_all(b"\n")
     }
 
-    fn finish(self) -> io::Result<()> {
+    fn finish(&mut self) -> io::Result<()> {
         match self {
-            Self::Plain(mut file) => file.flush(),
-            Self::Gzip(encoder) => encoder.finish()?.flush(),
+            Self::Plain(file) => file.flush(),
+            Self::Gzip(encoder) => {
+                encoder.try_finish()?;
+                encoder.get_mut().flush()
+            }
         }
     }
 }

@@ -106,6 +106,8 @@ impl Kafka {
 }
 
 impl Sink for Kafka {
+    const LEFT: &'static str = "the lines that were sent stay in the topics";
+
     fn flaws(&self) -> &'static [Flaw] {
         &Flaw::IN_KAFKA
     }

@@ -19,6 +19,16 @@ pub(super) enum Phase {
     Reading,
 }
 
+/// Where a partition begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Begun {
+    /// The first offset that is needed.
+    pub(super) position: i64,
+    /// The first that no worker has read before, as far as is known: all below is in raw files, or applied where
+    /// there are none. A state that is built anew (raised epoch, Redis lost) does not tell.
+    pub(super) unread: Option<i64>,
+}
+
 pub(super) struct Lane {
     pub(super) assigned: Assigned,
     /// Of its rows at the raw writer.
@@ -30,6 +40,8 @@ pub(super) struct Lane {
     pub(super) chunk: Option<Chunk>,
     pub(super) chunk_since: Option<Instant>,
     pub(super) end_since: Option<Instant>,
+    /// Since when it has had more, and nothing has come.
+    waiting_since: Option<Instant>,
     /// Where the partition ended when it was last looked at.
     end_seen: Option<i64>,
     first_event_time: Option<EventTime>,
@@ -50,6 +62,7 @@ impl Lane {
             chunk: None,
             chunk_since: None,
             end_since: None,
+            waiting_since: None,
             end_seen: None,
             first_event_time: None,
             timestamp: None,
@@ -69,17 +82,18 @@ impl Lane {
     }
 
     /// Begins to read; returns from where.
-    pub(super) fn begin(&mut self, located: Located) -> i64 {
+    pub(super) fn begin(&mut self, located: Located) -> Begun {
         let partition = located.assigned.partition;
+        let applied = located.by_shard.iter().copied().max().flatten();
         let cursor = Cursor::new(partition, located.by_shard, located.origin);
         if let Some(raw) = located.raw {
             self.chunk = Some(chunk_from(partition.topic, partition.index, raw.start));
         }
-        let raw = self.chunk.as_ref().map_or(i64::MAX, |chunk| chunk.to);
-        let position = cursor.position().min(raw);
+        let raw = self.chunk.as_ref().map(|chunk| chunk.to);
+        let position = cursor.position().min(raw.unwrap_or(i64::MAX));
         self.cursor = Some(cursor);
         self.phase = Phase::Reading;
-        position
+        Begun { position, unread: raw.or(applied) }
     }
 
     /// Parses a record once, for the state and for the raw rows, each if it has not had it before.
@@ -194,9 +208,25 @@ impl Lane {
     }
 
     /// A record has come.
-    pub(super) fn leave_end(&mut self) {
+    pub(super) fn has_come(&mut self) {
         self.end_since = None;
         self.end_seen = None;
+        self.waiting_since = None;
+    }
+
+    /// There is no more for now.
+    pub(super) fn stand_at_end(&mut self) {
+        self.end_since.get_or_insert_with(Instant::now);
+        self.waiting_since = None;
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        self.end_since.is_some()
+    }
+
+    /// There is more, which has not come yet; whether it has been so for less than `patience`.
+    pub(super) fn waits_less_than(&mut self, patience: Duration) -> bool {
+        self.waiting_since.get_or_insert_with(Instant::now).elapsed() < patience
     }
 
     pub(super) fn call_idle(&mut self) {
@@ -219,5 +249,37 @@ fn chunk_from(topic: Topic, partition: i32, offset: i64) -> Chunk {
     match topic {
         Topic::Rides => Chunk::rides(partition, offset),
         Topic::Fares => Chunk::fares(partition, offset),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::shard::Partition;
+    use crate::pipeline::locate::RawStart;
+
+    /// The state says `by_shard`, the range log `raw`; the pipeline began at 3.
+    fn begun(by_shard: &[Option<i64>], raw: Option<i64>) -> Begun {
+        let partition = Partition { topic: Topic::Fares, index: 0 };
+        let assigned = Assigned { partition, low: 50, high: 90, committed: None, start: 0 };
+        Lane::new(assigned, 1).begin(Located {
+            assigned,
+            ticket: 0,
+            origin: 3,
+            by_shard: by_shard.to_vec(),
+            raw: raw.map(|start| RawStart { start, end: None }),
+        })
+    }
+
+    #[test]
+    fn what_raw_files_hold_was_read_though_the_state_is_built_anew() {
+        assert_eq!(begun(&[None, None], Some(40)), Begun { position: 3, unread: Some(40) });
+        assert_eq!(begun(&[Some(60), Some(55)], Some(40)), Begun { position: 40, unread: Some(40) });
+    }
+
+    #[test]
+    fn without_raw_files_the_shards_tell_what_was_read() {
+        assert_eq!(begun(&[Some(20), Some(30)], None), Begun { position: 20, unread: Some(30) });
+        assert_eq!(begun(&[None, None], None), Begun { position: 3, unread: None });
     }
 }

@@ -9,7 +9,7 @@ use crate::settings::{SettingsError, variable};
 
 /// What librdkafka may hold of records that are not read yet, all partitions together. Beside its bytes a
 /// record of this job costs librdkafka about three times as much again.
-const QUEUE_BYTES: usize = 24 << 20;
+const QUEUE_BYTES: usize = 8 << 20;
 const MIN_QUEUE_KBYTES: usize = 64;
 
 /// How to reach the brokers: addresses, TLS, login, and the properties of the manifest.
@@ -67,8 +67,10 @@ pub(super) fn consumer(mut config: ClientConfig, known: PartitionCounts) -> Clie
         ("group.protocol", "consumer".to_owned()),
         ("fetch.wait.max.ms", "100".to_owned()),
         ("queued.max.messages.kbytes", queue.to_string()),
+        // A queue that was full is filled again before it runs dry, not a second later.
+        ("fetch.queue.backoff.ms", "5".to_owned()),
         ("queued.min.messages", (queue * 1024 / 64).to_string()),
-        ("max.partition.fetch.bytes", (queue * 1024 / 2).max(1 << 17).to_string()),
+        ("max.partition.fetch.bytes", (queue * 1024).max(1 << 17).to_string()),
         ("statistics.interval.ms", "2000".to_owned()),
     ];
     if config.get("group.protocol").is_none_or(|protocol| protocol == "consumer") {

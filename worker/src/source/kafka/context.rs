@@ -1,6 +1,7 @@
 //! What librdkafka tells by callbacks: the assignment, the ends of partitions, and why something fails.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rdkafka::config::RDKafkaLogLevel;
@@ -21,11 +22,18 @@ pub(super) struct Context {
     rebalances: Mutex<Vec<Rebalance>>,
     highs: Mutex<HashMap<(String, i32), i64>>,
     last_error: Mutex<Option<String>>,
+    reaches_group: AtomicBool,
 }
 
 impl Context {
     pub(super) fn take_rebalances(&self) -> Vec<Rebalance> {
         std::mem::take(&mut lock(&self.rebalances))
+    }
+
+    /// Whether there is a connection to the group's coordinator, as far as was heard. That we are a member cannot be
+    /// told: with KIP-848 librdkafka shows who has no partition as one who has not joined.
+    pub(super) fn reaches_group(&self) -> bool {
+        self.reaches_group.load(Ordering::Relaxed)
     }
 
     pub(super) fn high(&self, topic: &str, partition: i32) -> Option<i64> {
@@ -60,6 +68,9 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
+        if let Some(group) = &statistics.cgrp {
+            self.reaches_group.store(group.state == "up", Ordering::Relaxed);
+        }
         let mut highs = lock(&self.highs);
         for (name, topic) in statistics.topics {
             for (index, partition) in topic.partitions {

@@ -28,14 +28,27 @@ pub struct RedisConfig {
     pub mode: RedisMode,
     /// `redis://host:port`, or `rediss://` for TLS: the server; any of the sentinels; any of the nodes.
     pub urls: Vec<String>,
-    /// ACL user; `None`: the default user.
-    pub username: Option<String>,
-    /// Its password.
-    pub password: Option<String>,
+    /// Of the servers.
+    pub login: Login,
     /// PEM of the CA that signed the servers' certificates; `None`: the public ones.
     pub ca: Option<Vec<u8>>,
     /// What is shown to servers that want to see a certificate.
     pub client: Option<ClientPem>,
+}
+
+/// Who we are.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Login {
+    /// ACL user; `None`: the default user.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<String>,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Login")
+    }
 }
 
 /// A certificate and its private key, in PEM.
@@ -58,8 +71,13 @@ impl fmt::Debug for ClientPem {
 pub enum RedisMode {
     /// One server.
     Standalone,
-    /// The master of this name, as the sentinels know it.
-    Sentinel(String),
+    /// A master that sentinels watch.
+    Sentinel {
+        /// Its name, as they know it.
+        master: String,
+        /// Of the sentinels.
+        login: Login,
+    },
     /// A Redis Cluster.
     Cluster,
 }
@@ -75,16 +93,17 @@ pub(super) enum Link {
 impl Link {
     pub(super) async fn connect(config: &RedisConfig) -> Result<Self, StateError> {
         let nodes = nodes(config)?;
-        match &config.mode {
+        let link = match &config.mode {
             RedisMode::Standalone => standalone(config, nodes).await,
-            RedisMode::Sentinel(name) => sentinel(config, nodes, name).await,
+            RedisMode::Sentinel { master, login } => sentinel(config, nodes, master, login).await,
             RedisMode::Cluster => cluster(config, nodes).await,
-        }
+        };
+        link.map_err(|failed| error(&servers(config), failed))
     }
 
     /// Refuses a server that evicts keys when it is full. `INFO` tells it too, and is allowed where `CONFIG` is
     /// not.
-    pub(super) async fn check_eviction(&self) -> Result<(), StateError> {
+    pub(super) async fn check_eviction(&self, servers: &str) -> Result<(), StateError> {
         let mut info = redis::cmd("INFO");
         info.arg("memory");
         let reply = match self.clone() {
@@ -95,7 +114,7 @@ impl Link {
             mut link => link.req_packed_command(&info).await,
         }
         .and_then(Value::extract_error)
-        .map_err(error)?;
+        .map_err(|failed| error(servers, failed))?;
         match texts(&reply).iter().find_map(|text| evicting_policy(text)) {
             Some(policy) => Err(StateError::Evicts(policy)),
             None => Ok(()),
@@ -126,10 +145,10 @@ fn nodes(config: &RedisConfig) -> Result<Vec<ConnectionInfo>, StateError> {
     let read = |url: &String| {
         let mut info = url.as_str().into_connection_info()?;
         let mut login = info.redis_settings().clone();
-        if let Some(username) = &config.username {
+        if let Some(username) = &config.login.username {
             login = login.set_username(username);
         }
-        if let Some(password) = &config.password {
+        if let Some(password) = &config.login.password {
             login = login.set_password(password);
         }
         info = info.set_redis_settings(login);
@@ -138,8 +157,26 @@ fn nodes(config: &RedisConfig) -> Result<Vec<ConnectionInfo>, StateError> {
     config
         .urls
         .iter()
-        .map(|url| read(url).map_err(|e: RedisError| StateError::Config(format!("{url}: {e}"))))
+        .map(|url| {
+            read(url).map_err(|e: RedisError| StateError::Config(format!("{}: {e}", without_login(url))))
+        })
         .collect()
+}
+
+/// Where the servers are, for people.
+pub(super) fn servers(config: &RedisConfig) -> String {
+    let urls: Vec<String> = config.urls.iter().map(|url| without_login(url)).collect();
+    match &config.mode {
+        RedisMode::Standalone | RedisMode::Cluster => urls.join(", "),
+        RedisMode::Sentinel { master, .. } => format!("{master} of {}", urls.join(", ")),
+    }
+}
+
+/// A password has no place in a URL, and still less in a log.
+fn without_login(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
+    let server = rest.rsplit_once('@').map_or(rest, |(_, server)| server);
+    format!("{scheme}://{server}")
 }
 
 fn certificates(config: &RedisConfig) -> TlsCertificates {
@@ -154,22 +191,21 @@ fn uses_tls(config: &RedisConfig) -> bool {
     config.urls.iter().any(|url| url.starts_with("rediss://"))
 }
 
-async fn standalone(config: &RedisConfig, mut nodes: Vec<ConnectionInfo>) -> Result<Link, StateError> {
+async fn standalone(config: &RedisConfig, mut nodes: Vec<ConnectionInfo>) -> Result<Link, RedisError> {
     let node = nodes.swap_remove(0);
     let client = if uses_tls(config) {
         Client::build_with_tls(node, certificates(config))
     } else {
         Client::open(node)
-    }
-    .map_err(error)?;
+    }?;
     let settings = ConnectionManagerConfig::new()
         .set_response_timeout(Some(RESPONSE_TIMEOUT))
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
         .set_number_of_retries(2);
-    Ok(Link::Standalone(client.get_connection_manager_with_config(settings).await.map_err(error)?))
+    Ok(Link::Standalone(client.get_connection_manager_with_config(settings).await?))
 }
 
-async fn cluster(config: &RedisConfig, nodes: Vec<ConnectionInfo>) -> Result<Link, StateError> {
+async fn cluster(config: &RedisConfig, nodes: Vec<ConnectionInfo>) -> Result<Link, RedisError> {
     let mut builder = ClusterClientBuilder::new(nodes)
         .connection_timeout(CONNECT_TIMEOUT)
         .response_timeout(RESPONSE_TIMEOUT)
@@ -177,27 +213,41 @@ async fn cluster(config: &RedisConfig, nodes: Vec<ConnectionInfo>) -> Result<Lin
     if uses_tls(config) {
         builder = builder.tls(TlsMode::Secure).certs(certificates(config));
     }
-    let client = builder.build().map_err(error)?;
-    Ok(Link::Cluster(client.get_async_connection().await.map_err(error)?))
+    Ok(Link::Cluster(builder.build()?.get_async_connection().await?))
 }
 
-async fn sentinel(config: &RedisConfig, nodes: Vec<ConnectionInfo>, name: &str) -> Result<Link, StateError> {
+async fn sentinel(
+    config: &RedisConfig,
+    nodes: Vec<ConnectionInfo>,
+    name: &str,
+    login: &Login,
+) -> Result<Link, RedisError> {
     let sentinels = nodes.iter().map(|node| node.addr().clone());
-    let mut builder =
-        SentinelClientBuilder::new(sentinels, name, SentinelServerType::Master).map_err(error)?;
-    if let Some(username) = &config.username {
+    let mut builder = SentinelClientBuilder::new(sentinels, name, SentinelServerType::Master)?;
+    // All URLs name the same one.
+    if let Some(node) = nodes.first() {
+        builder = builder.set_client_to_redis_db(node.redis_settings().db());
+    }
+    if let Some(username) = &config.login.username {
         builder = builder.set_client_to_redis_username(username);
     }
-    if let Some(password) = &config.password {
+    if let Some(password) = &config.login.password {
         builder = builder.set_client_to_redis_password(password);
+    }
+    if let Some(username) = &login.username {
+        builder = builder.set_client_to_sentinel_username(username);
+    }
+    if let Some(password) = &login.password {
+        builder = builder.set_client_to_sentinel_password(password);
     }
     if uses_tls(config) {
         builder = builder
             .set_client_to_redis_tls_mode(TlsMode::Secure)
-            .set_client_to_redis_certificates(certificates(config));
+            .set_client_to_redis_certificates(certificates(config))
+            .set_client_to_sentinel_certificates(certificates(config));
     }
-    let master = Master { client: Mutex::new(builder.build().map_err(error)?), current: Mutex::new(None) };
-    master.connection().await.map_err(error)?;
+    let master = Master { client: Mutex::new(builder.build()?), current: Mutex::new(None) };
+    master.connection().await?;
     Ok(Link::Sentinel(Arc::new(master)))
 }
 
@@ -273,8 +323,8 @@ impl ConnectionLike for Link {
 
 /// What an error of the client library means here. An unknown one is worth another try: it may be the server's
 /// state, and it is logged each time.
-pub(super) fn error(error: RedisError) -> StateError {
-    let text = error.to_string();
+pub(super) fn error(servers: &str, error: RedisError) -> StateError {
+    let text = format!("{servers}: {error}");
     match error.kind() {
         ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => {
             StateError::Denied(text)
@@ -308,6 +358,13 @@ mod tests {
         let answer = redis::parse_redis_value(b"-READONLY You can't write against a read only replica.\r\n");
         let told = master.forget_on(answer).await.expect_err("what is refused is no success");
         assert!(is_lost(&told));
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_not_told() {
+        assert_eq!(without_login("redis://user:p@ss@redis:6379/3"), "redis://redis:6379/3");
+        assert_eq!(without_login("rediss://redis:6379"), "rediss://redis:6379");
+        assert_eq!(without_login(":secret@redis"), "redis://redis");
     }
 
     #[test]

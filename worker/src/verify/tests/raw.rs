@@ -37,11 +37,11 @@ fn part(start: i64, end: i64, rows: i64) -> RawFile {
         offsets: Some((start, start + rows - 1)),
         event_times: Some((micros("00:00:00"), micros("23:59:59"))),
     };
-    RawFile { path, len: 1000, name, footer: Some(Ok(footer)) }
+    RawFile { path, len: 1000, name, footer: Ok(footer) }
 }
 
 fn footer(file: &mut RawFile) -> &mut Footer {
-    file.footer.as_mut().and_then(|footer| footer.as_mut().ok()).expect("a footer")
+    file.footer.as_mut().expect("a footer")
 }
 
 fn log(entries: &[(i64, i64)]) -> Log {
@@ -190,7 +190,7 @@ fn what_is_wrong_with_a_single_file_is_found() {
             |file| footer(file).event_times = Some((micros("00:00:00") - 1, micros("01:00:00"))),
             "holds event times from 2013-01-01 23:59:59",
         ),
-        (|file| file.footer = Some(Err(FooterError::Key("tipstream.topic"))), "has no tipstream.topic"),
+        (|file| file.footer = Err(FooterError::Key("tipstream.topic")), "has no tipstream.topic"),
     ];
     for (fault, finding) in faults {
         let mut file = file(0, 10);

@@ -67,7 +67,7 @@ impl Run {
         let flags = "generate --rides 4000 --rate 0.5 --partitions 2 --invalid 0.02 --duplicates 0.05 --unmatched 0.1 --output";
         let flags = flags.split_whitespace().chain(input.to_str());
         let args = Generate::try_parse_from(flags).expect("the test's flags are right").args;
-        generate::run(args).expect("generated");
+        generate::run(args, &CancellationToken::new()).expect("generated");
         let parts = |topic: &str| -> Vec<PathBuf> {
             (0..2).map(|part| input.join(format!("{topic}-{part}.csv"))).collect()
         };
@@ -108,7 +108,7 @@ impl Run {
 async fn state_and_files_of_a_run_agree() {
     let run = Run::make().await;
     let seen = views(&run.state).await.expect("the state");
-    let found = archive(&run.sink, None, &Progress::new(true)).await.expect("the sink");
+    let found = archive(&run.sink, &Progress::new(true)).await.expect("the sink");
     let (ranges, published) = ranges::check(&by_lane(&found.files), &found.logs, &Source::Files);
     holds(&ranges);
     holds(&books::check(&seen));
@@ -165,8 +165,9 @@ async fn a_closed_window_without_its_file_is_found_until_it_is_there() {
     let bytes = sink.read(&file).await.expect("the sink").expect("a file");
     sink.delete(&file).await.expect("deleted");
     assert_eq!(compare().await, BTreeMap::from([(start, "has no file".to_owned())]));
-    sink.replace(&file, bytes.slice(..100)).await.expect("written");
+    sink.put_if_absent(&file, bytes.slice(..100)).await.expect("written");
     assert!(compare().await[&start].starts_with("has a file that is not a whole Parquet file"));
-    sink.replace(&file, bytes).await.expect("written");
+    sink.delete(&file).await.expect("deleted");
+    sink.put_if_absent(&file, bytes).await.expect("written");
     assert_eq!(compare().await, BTreeMap::new());
 }

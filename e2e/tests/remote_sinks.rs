@@ -13,9 +13,13 @@ fn the_sink_keeps_its_promises_on_s3_and_hdfs() {
     scenario("sink", |folder| {
         let s3 = S3::start(folder)?;
         let hdfs = Hdfs::start(folder)?;
+        // As `make test` has built them: with other features all would be built once more.
+        let build = ["--locked", "--workspace", "--features", "tips-worker/failpoints"];
         let mut tests = Command::new("cargo");
         tests
-            .args(["test", "--locked", "-p", "tips-worker", "--test", "sink"])
+            .arg("test")
+            .args(build)
+            .args(["--test", "sink"])
             .env("TIPS_TEST_S3_ENDPOINT", s3.endpoint())
             .env("TIPS_TEST_S3_BUCKET", s3.bucket())
             .env("AWS_ACCESS_KEY_ID", s3.access_key())
