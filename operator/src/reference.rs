@@ -3,7 +3,7 @@
 use std::fmt;
 
 use tipstream_crds::env::{self, secret_key};
-use tipstream_crds::{ClientTls, SinkKind, TipsPipelineSpec};
+use tipstream_crds::{ClientTls, Hdfs, SinkKind, TipsPipelineSpec};
 
 use crate::build::{HADOOP_KEYS, KRB5_KEY};
 
@@ -42,63 +42,86 @@ pub const POLYGONS_FIELD: &str = "spec.job.neighbourhoods.configMapKeyRef";
 
 /// The references of `spec`, in the order of its fields.
 pub fn references(spec: &TipsPipelineSpec) -> Vec<Reference> {
-    use Source::{ConfigMap, Secret};
-    let mut found = Vec::new();
-    let mut add = |source, name: &str, keys: &[&str], field| {
+    let mut found = kafka(spec);
+    found.extend(redis(spec));
+    found.extend(sink(spec));
+    found.extend(spec.job.neighbourhoods.iter().map(|neighbourhoods| {
+        let reference = &neighbourhoods.config_map_key_ref;
+        Reference::new(Source::ConfigMap, &reference.name, &[&reference.key], POLYGONS_FIELD)
+    }));
+    found
+}
+
+impl Reference {
+    fn new(source: Source, name: &str, keys: &[&str], field: &'static str) -> Self {
         let keys = keys.iter().map(|key| (*key).to_owned()).collect();
-        found.push(Reference { source, name: name.to_owned(), keys, optional_keys: Vec::new(), field });
-    };
-    let tls = |add: &mut dyn FnMut(Source, &str, &[&str], &'static str),
-               tls: Option<&ClientTls>,
-               fields: [_; 2]| {
-        let Some(tls) = tls else { return };
-        if let Some(ca) = &tls.ca_secret_ref {
-            add(Secret, &ca.name, &[&ca.key], fields[0]);
-        }
-        if let Some(client) = &tls.client_certificate {
-            add(Secret, &client.secret_ref.name, &[secret_key::TLS_CERT, secret_key::TLS_KEY], fields[1]);
-        }
-    };
-    let kafka = ["spec.kafka.tls.caSecretRef", "spec.kafka.tls.clientCertificate.secretRef"];
-    tls(&mut add, spec.kafka.tls.as_ref(), kafka);
-    if let Some(sasl) = &spec.kafka.sasl {
+        Reference { source, name: name.to_owned(), keys, optional_keys: Vec::new(), field }
+    }
+}
+
+fn kafka(spec: &TipsPipelineSpec) -> Vec<Reference> {
+    let fields = ["spec.kafka.tls.caSecretRef", "spec.kafka.tls.clientCertificate.secretRef"];
+    let mut found = tls(spec.kafka.tls.as_ref(), fields);
+    found.extend(spec.kafka.sasl.iter().map(|sasl| {
         let keys = [secret_key::USERNAME, secret_key::PASSWORD];
-        add(Secret, &sasl.secret_ref.name, &keys, "spec.kafka.sasl.secretRef");
+        Reference::new(Source::Secret, &sasl.secret_ref.name, &keys, "spec.kafka.sasl.secretRef")
+    }));
+    found
+}
+
+fn redis(spec: &TipsPipelineSpec) -> Vec<Reference> {
+    let fields = ["spec.redis.tls.caSecretRef", "spec.redis.tls.clientCertificate.secretRef"];
+    let mut found = tls(spec.redis.tls.as_ref(), fields);
+    let sentinel = spec.redis.sentinel.as_ref().and_then(|sentinel| sentinel.auth.as_ref());
+    for (auth, field) in [
+        (spec.redis.auth.as_ref(), "spec.redis.auth.secretRef"),
+        (sentinel, "spec.redis.sentinel.auth.secretRef"),
+    ] {
+        found.extend(auth.map(|auth| Reference {
+            optional_keys: vec![secret_key::USERNAME.to_owned()],
+            ..Reference::new(Source::Secret, &auth.secret_ref.name, &[secret_key::PASSWORD], field)
+        }));
     }
-    let redis = ["spec.redis.tls.caSecretRef", "spec.redis.tls.clientCertificate.secretRef"];
-    tls(&mut add, spec.redis.tls.as_ref(), redis);
-    if let Some(auth) = &spec.redis.auth {
-        add(Secret, &auth.secret_ref.name, &[secret_key::PASSWORD], "spec.redis.auth.secretRef");
-    }
+    found
+}
+
+fn sink(spec: &TipsPipelineSpec) -> Vec<Reference> {
     match spec.sink.kind() {
         Some(SinkKind::S3(s3)) => {
-            if let Some(credentials) = &s3.credentials {
-                let keys = [env::S3_ACCESS_KEY_ID, env::S3_SECRET_ACCESS_KEY];
-                add(Secret, &credentials.secret_ref.name, &keys, "spec.sink.s3.credentials.secretRef");
-            }
+            let keys = [env::S3_ACCESS_KEY_ID, env::S3_SECRET_ACCESS_KEY];
+            let field = "spec.sink.s3.credentials.secretRef";
+            let of = |name: &str| Reference::new(Source::Secret, name, &keys, field);
+            s3.credentials.iter().map(|credentials| of(&credentials.secret_ref.name)).collect()
         }
-        Some(SinkKind::Hdfs(hdfs)) => {
-            if let Some(config) = &hdfs.config_map_ref {
-                add(ConfigMap, &config.name, &HADOOP_KEYS, "spec.sink.hdfs.configMapRef");
-            }
-            if let Some(kerberos) = &hdfs.kerberos {
-                let keytab = &kerberos.keytab_secret_ref;
-                add(Secret, &keytab.name, &[&keytab.key], "spec.sink.hdfs.kerberos.keytabSecretRef");
-                if let Some(config) = &kerberos.config_map_ref {
-                    add(ConfigMap, &config.name, &[KRB5_KEY], "spec.sink.hdfs.kerberos.configMapRef");
-                }
-            }
-        }
-        Some(SinkKind::Volume(_)) | None => {}
+        Some(SinkKind::Hdfs(hdfs)) => hdfs_files(hdfs),
+        Some(SinkKind::Volume(_)) | None => Vec::new(),
     }
-    if let Some(neighbourhoods) = &spec.job.neighbourhoods {
-        let reference = &neighbourhoods.config_map_key_ref;
-        add(ConfigMap, &reference.name, &[&reference.key], POLYGONS_FIELD);
+}
+
+fn hdfs_files(hdfs: &Hdfs) -> Vec<Reference> {
+    let config_map = |name: &str, keys: &[&str], field| Reference::new(Source::ConfigMap, name, keys, field);
+    let mut found = Vec::new();
+    if let Some(config) = &hdfs.config_map_ref {
+        found.push(config_map(&config.name, &HADOOP_KEYS, "spec.sink.hdfs.configMapRef"));
     }
-    for reference in &mut found {
-        if reference.field == "spec.redis.auth.secretRef" {
-            reference.optional_keys.push(secret_key::USERNAME.to_owned());
+    if let Some(kerberos) = &hdfs.kerberos {
+        let (keytab, field) = (&kerberos.keytab_secret_ref, "spec.sink.hdfs.kerberos.keytabSecretRef");
+        found.push(Reference::new(Source::Secret, &keytab.name, &[&keytab.key], field));
+        if let Some(config) = &kerberos.config_map_ref {
+            found.push(config_map(&config.name, &[KRB5_KEY], "spec.sink.hdfs.kerberos.configMapRef"));
         }
     }
+    found
+}
+
+fn tls(tls: Option<&ClientTls>, [ca_field, client_field]: [&'static str; 2]) -> Vec<Reference> {
+    let Some(tls) = tls else { return Vec::new() };
+    let ca = tls.ca_secret_ref.iter();
+    let mut found: Vec<_> =
+        ca.map(|ca| Reference::new(Source::Secret, &ca.name, &[&ca.key], ca_field)).collect();
+    found.extend(tls.client_certificate.iter().map(|client| {
+        let keys = [secret_key::TLS_CERT, secret_key::TLS_KEY];
+        Reference::new(Source::Secret, &client.secret_ref.name, &keys, client_field)
+    }));
     found
 }

@@ -11,26 +11,13 @@ use tips_e2e::scenario;
 
 use crate::pipeline::manifest;
 
-/// What the operator reads and writes; the Lease, by which it leads, is beside it.
-const RESOURCES: [&str; 9] = [
-    "configmaps",
-    "deployments",
-    "events",
-    "networkpolicies",
-    "poddisruptionbudgets",
-    "secrets",
-    "serviceaccounts",
-    "services",
-    "tipspipelines",
-];
-
-/// Requests that the API server has had for these resources, without the watches that begin anew by themselves.
+/// Requests of the operator that the API server has let through: it is the only service account of this cluster that
+/// is not Kubernetes' own.
 fn requests(cluster: &Cluster) -> Result<u64> {
     let text = cluster.kubectl(&["get", "--raw", "/metrics"])?;
     let counted = |line: &&str| {
-        line.starts_with("apiserver_request_total{")
-            && !line.contains("verb=\"WATCH\"")
-            && RESOURCES.iter().any(|resource| line.contains(&format!("resource=\"{resource}\"")))
+        line.starts_with("apiserver_flowcontrol_dispatched_requests_total{")
+            && line.contains("flow_schema=\"service-accounts\"")
     };
     let values = text.lines().filter(counted).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
     Ok(values.sum::<f64>() as u64)
@@ -61,18 +48,21 @@ fn await_settled(cluster: &Cluster, count: usize, within: Duration) -> Result<()
 #[test]
 fn a_hundred_settled_pipelines_cost_the_api_server_nothing() {
     scenario("operator-quiet", |folder| {
+        /// The Lease is renewed every 4 s, PodMonitors are looked for every minute, and each of the 14 watches begins
+        /// anew within five.
+        const OWN: u64 = 15 + 1 + 14;
         let control_plane = ControlPlane::start(folder)?;
         let cluster = control_plane.cluster();
         let rights = operator::install(cluster)?;
         let operator = Operator::start(folder, &rights, "operator")?;
         apply_many(cluster, 100)?;
-        await_settled(cluster, 100, Duration::from_secs(60))?;
+        await_settled(cluster, 100, Duration::from_secs(90))?;
         thread::sleep(Duration::from_secs(5));
         let (before, passes) = (requests(cluster)?, operator.metric("reconciles_total")?);
         thread::sleep(Duration::from_secs(60));
         let asked = requests(cluster)? - before;
         let passes = operator.metric("reconciles_total")? - passes;
-        ensure!(asked == 0, "{asked} requests and {passes} passes in a quiet minute");
+        ensure!((1..=OWN).contains(&asked), "{asked} requests and {passes} passes in a quiet minute");
 
         // A new operator knows nothing and asks once for each object; nothing is written for it.
         let version = || {
@@ -99,6 +89,7 @@ fn resident_kibibytes(pid: u32) -> Result<u64> {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are what it is for")]
 fn a_thousand_pipelines_are_looked_after_by_one_small_operator() {
     scenario("operator-thousand", |folder| {
         const COUNT: usize = 1000;
@@ -109,19 +100,19 @@ fn a_thousand_pipelines_are_looked_after_by_one_small_operator() {
         let before = requests(cluster)?;
         let mut operator = Operator::start(folder, &rights, "operator")?;
         let begun = Instant::now();
-        while operator.metric("status_writes_total")? < COUNT as f64 {
+        let answered = "--output=jsonpath={.items[*].status.observedGeneration}";
+        while cluster.kubectl(&["get", "tips", answered])?.split_whitespace().count() < COUNT {
             ensure!(begun.elapsed() < Duration::from_secs(120), "they are not all looked after in time");
-            thread::sleep(Duration::from_millis(200));
+            thread::sleep(Duration::from_millis(500));
         }
         let rate = COUNT as f64 / begun.elapsed().as_secs_f64();
-        await_settled(cluster, COUNT, Duration::from_secs(60))?;
         let each = (requests(cluster)? - before) / COUNT as u64;
         let mebibytes = resident_kibibytes(operator.process().pid())? / 1024;
         let figures = format!("{rate:.0} pipelines/s, {each} requests each, {mebibytes} MiB at most");
         ensure!(mebibytes < 128, "{figures}");
         ensure!(rate >= 20.0, "{figures}");
-        ensure!(each <= 40, "{figures}");
-        folder.file("figures", figures)?;
+        ensure!(each <= 20, "{figures}");
+        println!("{figures}");
         Ok(())
     });
 }

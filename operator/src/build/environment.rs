@@ -41,13 +41,15 @@ fn kafka(spec: &TipsPipelineSpec) -> Vec<EnvVar> {
 /// What reaches Redis, for workers and for the removal of the state.
 pub(super) fn redis(spec: &TipsPipelineSpec) -> Vec<EnvVar> {
     let mut variables = Vec::new();
-    if let Some(auth) = &spec.redis.auth {
-        let mut username = secret(env::REDIS_USERNAME, &auth.secret_ref.name, secret_key::USERNAME);
-        if let Some(selector) = username.value_from.as_mut().and_then(|from| from.secret_key_ref.as_mut()) {
-            selector.optional = Some(true);
+    let sentinel = spec.redis.sentinel.as_ref().and_then(|sentinel| sentinel.auth.as_ref());
+    for (auth, username, password) in [
+        (spec.redis.auth.as_ref(), env::REDIS_USERNAME, env::REDIS_PASSWORD),
+        (sentinel, env::REDIS_SENTINEL_USERNAME, env::REDIS_SENTINEL_PASSWORD),
+    ] {
+        if let Some(auth) = auth {
+            variables.push(optional(secret(username, &auth.secret_ref.name, secret_key::USERNAME)));
+            variables.push(secret(password, &auth.secret_ref.name, secret_key::PASSWORD));
         }
-        variables.push(username);
-        variables.push(secret(env::REDIS_PASSWORD, &auth.secret_ref.name, secret_key::PASSWORD));
     }
     if let Some(tls) = &spec.redis.tls {
         if tls.ca_secret_ref.is_some() {
@@ -94,6 +96,13 @@ fn value(name: &str, value: String) -> EnvVar {
 
 fn path(name: &str, file: &str) -> EnvVar {
     value(name, format!("{}/{file}", files::MOUNT_PATH))
+}
+
+fn optional(mut variable: EnvVar) -> EnvVar {
+    if let Some(selector) = variable.value_from.as_mut().and_then(|from| from.secret_key_ref.as_mut()) {
+        selector.optional = Some(true);
+    }
+    variable
 }
 
 fn secret(name: &str, secret: &str, key: &str) -> EnvVar {

@@ -89,6 +89,17 @@ fn what_is_built_with_every_reference() {
 }
 
 #[test]
+fn the_sentinels_have_a_login_of_their_own() {
+    let sentinel = json!({"masterName": "mymaster", "auth": {"secretRef": {"name": "sentinels"}}});
+    let redis = json!({"urls": ["redis://a:1", "redis://b:1"], "mode": "Sentinel", "sentinel": sentinel});
+    let pipeline = pipeline(json!({"redis": redis}));
+    let variable = &deployment(&plan(&pipeline))["spec"]["template"]["spec"]["containers"][0]["env"][1];
+    assert_eq!(variable["name"], "TIPS_REDIS_SENTINEL_PASSWORD");
+    assert_eq!(variable["valueFrom"]["secretKeyRef"], json!({"name": "sentinels", "key": "password"}));
+    assert_eq!(crate::reference::references(&pipeline.spec)[0].name, "sentinels");
+}
+
+#[test]
 fn what_is_built_with_every_override() {
     let pipeline = pipeline(json!({
         "replicas": 3,

@@ -70,12 +70,16 @@ impl Observer {
 
     /// What the workers in `pods` say of `epoch`; `None` where none of them says anything of it.
     pub async fn ask(&self, pods: &[PodView], epoch: i64) -> Option<Figures> {
-        let running: Vec<_> = pods.iter().filter(|pod| pod.ready && !pod.terminating).collect();
-        let answers = futures::stream::iter(running.iter().take(MOST_WORKERS))
-            .map(|pod| self.ask_one(pod))
+        let there = pods.iter().filter(|pod| !pod.terminating && pod.address.is_some());
+        let answers = futures::stream::iter(there.take(MOST_WORKERS))
+            .map(|pod| async { (pod.ready, self.ask_one(pod).await) })
             .buffer_unordered(AT_ONCE);
-        let reports: Vec<Report> = answers.filter_map(std::future::ready).collect().await;
-        together(&reports, epoch, reports.len() == running.len())
+        let answers: Vec<(bool, Option<Report>)> = answers.collect().await;
+        // One that is not ready has no partitions to tell of, or its silence is no news.
+        let complete =
+            pods.len() <= MOST_WORKERS && answers.iter().all(|(ready, told)| told.is_some() || !ready);
+        let reports: Vec<_> = answers.into_iter().filter_map(|(_, report)| report).collect();
+        together(&reports, epoch, complete)
     }
 
     async fn ask_one(&self, pod: &PodView) -> Option<Report> {
