@@ -103,6 +103,13 @@ fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
         );
         condition(cluster, "nyc", "Degraded", "False/AsExpected")?;
 
+        // A new epoch begins anew from the topics and writes the same windows.
+        patch(cluster, "nyc", r#"{"spec": {"epoch": 1, "replicas": 2}}"#)?;
+        condition(cluster, "nyc", "StateCompatible", "Unknown/NewEpoch")?;
+        ready(cluster, 2)?;
+        consumed(cluster, data.records()?)?;
+        becomes(cluster, "tips/nyc", "{.status.stateEpoch}", "1")?;
+
         // Stopped, so that all that was read is published.
         patch(cluster, "nyc", r#"{"spec": {"suspend": true}}"#)?;
         let pods = ["get", "pods", "--selector=app.kubernetes.io/component=worker", "--output=name"];
