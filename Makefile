@@ -32,6 +32,7 @@ test: export TIPS_WORKER = $(CARGO_TARGET_DIR)/tips-worker-failpoints
 test: setup check ## All tests
 	$(BUILD) --bin tips-worker --bin tips-operator --features tips-worker/failpoints
 	cp $(WORKER) $(TIPS_WORKER)
+	cargo build --locked -p tips-operator
 	cargo test --locked --workspace --features tips-worker/failpoints
 
 bench: export TIPS_WORKER = $(CARGO_TARGET_DIR)/release/tips-worker

@@ -31,24 +31,27 @@ pub fn binary() -> Result<PathBuf> {
 /// Installs the chart without its own operator, and returns the cluster as that one would see it: with the rights
 /// of the chart and no more.
 pub fn install(cluster: &Cluster) -> Result<Cluster> {
+    install_with(cluster, &[])
+}
+
+/// The same with further values of the chart, such as `watchNamespace=taxi`.
+pub fn install_with(cluster: &Cluster, values: &[&str]) -> Result<Cluster> {
     let chart = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../charts/tipstream");
     let chart = chart.display().to_string();
-    cluster.helm(&[
-        "install",
-        RELEASE,
-        &chart,
-        "--namespace",
-        NAMESPACE,
-        "--create-namespace",
-        "--set",
-        "replicas=0",
-    ])?;
+    let values = [&["replicas=0"], values].concat().join(",");
+    let install = ["install", RELEASE, &chart, "--namespace", NAMESPACE, "--create-namespace", "--set"];
+    cluster.helm(&[&install[..], &[&values]].concat())?;
     cluster.as_service_account(NAMESPACE, RELEASE)
 }
 
 impl Operator {
     /// Starts one, called `name`, and waits until it knows what is there.
     pub fn start(folder: &Folder, cluster: &Cluster, name: &str) -> Result<Self> {
+        Self::start_with(folder, cluster, name, &[])
+    }
+
+    /// The same with further flags.
+    pub fn start_with(folder: &Folder, cluster: &Cluster, name: &str, flags: &[&str]) -> Result<Self> {
         let port = Port::reserve()?;
         let mut command = Command::new(binary()?);
         command
@@ -57,7 +60,8 @@ impl Operator {
             .env("RUST_LOG", "info,tips_operator=debug,kube_runtime=warn")
             .args(["--lease-namespace", NAMESPACE, "--lease", RELEASE])
             .args(["--listen", &port.address()])
-            .args(["--worker-image", "tipstream.test/tips-worker:e2e"]);
+            .args(["--worker-image", "tipstream.test/tips-worker:e2e"])
+            .args(flags);
         let process = Process::start(name, command, &folder.path().join(format!("{name}.log")))?;
         let mut operator = Self { process, port };
         let address = operator.port.address();

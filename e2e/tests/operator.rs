@@ -9,6 +9,8 @@ mod children;
 mod deletion;
 #[path = "operator/leader.rs"]
 mod leader;
+#[path = "operator/node.rs"]
+mod node;
 #[path = "operator/pipeline.rs"]
 mod pipeline;
 #[path = "operator/references.rs"]

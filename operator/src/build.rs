@@ -75,7 +75,7 @@ pub enum Object {
     ServiceAccount(ServiceAccount),
     ConfigMap(ConfigMap),
     NetworkPolicy(NetworkPolicy),
-    Service(Service),
+    Service(Box<Service>),
     PodDisruptionBudget(PodDisruptionBudget),
     Deployment(Box<Deployment>),
     Job(Box<Job>),
@@ -141,7 +141,7 @@ pub fn objects(plan: &Plan<'_>) -> Vec<Object> {
     }
     objects.push(Object::ConfigMap(config_map::build(plan)));
     objects.push(Object::NetworkPolicy(network_policy::build(plan)));
-    objects.push(Object::Service(service::build(plan)));
+    objects.push(Object::Service(Box::new(service::build(plan))));
     objects.push(Object::PodDisruptionBudget(disruption_budget::build(plan)));
     objects.push(Object::Deployment(Box::new(deployment::build(plan))));
     if plan.pod_monitors {

@@ -57,7 +57,7 @@ pub enum Error {
         /// Which.
         reference: Reference,
         /// Why.
-        source: kube::Error,
+        source: Box<kube::Error>,
     },
     /// An object of the same name is somebody else's.
     #[error("the {kind} {name} exists and does not belong to this TipsPipeline; delete or rename it")]
@@ -75,7 +75,7 @@ pub enum Error {
         /// Its name.
         name: String,
         /// Why.
-        source: kube::Error,
+        source: Box<kube::Error>,
     },
     /// An object that is not wanted could not be deleted.
     #[error("cannot delete the {kind} {name}: {}", said(source))]
@@ -85,14 +85,14 @@ pub enum Error {
         /// Its name.
         name: String,
         /// Why.
-        source: kube::Error,
+        source: Box<kube::Error>,
     },
     /// The status could not be written.
     #[error("cannot write the status: {}", said(.0))]
-    Status(#[source] kube::Error),
+    Status(#[source] Box<kube::Error>),
     /// The finalizer could not be set or taken away.
     #[error("cannot change the finalizers: {}", said(.0))]
-    Finalizer(#[source] kube::Error),
+    Finalizer(#[source] Box<kube::Error>),
 }
 
 /// The categories of [`Error`], for metrics.
@@ -141,7 +141,7 @@ impl Error {
             | Error::Apply { source, .. }
             | Error::Delete { source, .. }
             | Error::Status(source)
-            | Error::Finalizer(source) => match source {
+            | Error::Finalizer(source) => match &**source {
                 kube::Error::Api(status) => status.code >= 500 || matches!(status.code, 409 | 429),
                 _ => true,
             },

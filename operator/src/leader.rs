@@ -136,7 +136,11 @@ impl Candidate {
                 self.see(lease);
                 Ok(mine)
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                // Where it was deleted meanwhile, the next try makes a new one.
+                self.seen = None;
+                Err(error)
+            }
         }
     }
 

@@ -256,7 +256,8 @@ async fn tell(
 ) -> Result<(), Error> {
     let due = memo.figures_written.is_none_or(|written| written.elapsed() >= FIGURES_INTERVAL);
     let material = status::is_material(before.as_ref(), &status);
-    if !material && !(due && before.as_ref() != Some(&status)) {
+    let moved = before.as_ref() != Some(&status);
+    if !(material || due && moved) {
         memo.status = before;
         return Ok(());
     }
@@ -292,6 +293,6 @@ async fn write_status(
     match api.patch_status(&pipeline.name_any(), &params, &Patch::Apply(patch)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(error) => Err(Error::Status(error)),
+        Err(error) => Err(Error::Status(error.into())),
     }
 }

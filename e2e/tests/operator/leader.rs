@@ -92,3 +92,19 @@ fn an_api_server_that_comes_back_finds_the_operator_at_work() {
         Ok(())
     });
 }
+
+#[test]
+fn an_operator_of_one_namespace_needs_a_role_in_that_one_only() {
+    scenario("operator-namespaced", |folder| {
+        let control_plane = ControlPlane::start(folder)?;
+        let cluster = control_plane.cluster();
+        let rights = operator::install_with(cluster, &["watchNamespace=default"])?;
+        let refused =
+            rights.kubectl(&["get", "secrets", "--namespace=kube-system"]).map_err(|e| e.to_string());
+        ensure!(refused.as_ref().is_err_and(|error| error.contains("is forbidden")), "{refused:?}");
+        let _operator = Operator::start_with(folder, &rights, "operator", &["--namespace", "default"])?;
+        cluster.apply(&manifest("nyc", "  replicas: 0\n"))?;
+        condition(cluster, "nyc", "Ready", "False/NoReplicas")?;
+        becomes(cluster, "deployment/nyc-worker", "{.spec.replicas}", "0")
+    })
+}

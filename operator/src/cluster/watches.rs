@@ -266,7 +266,7 @@ async fn until(client: &Client, installed: bool) {
 }
 
 /// Takes in the events of a watch until it ends, which it does only by being dropped.
-fn follow<K, V: View>(
+fn follow<K, V>(
     events: impl futures::Stream<Item = watcher::Result<Event<K>>> + Send,
     name: String,
     mirror: &Mirror<V>,
@@ -275,7 +275,7 @@ fn follow<K, V: View>(
 ) -> impl Future<Output = ()> + Send
 where
     K: Clone + Resource + DeserializeOwned + Debug + Send + 'static,
-    V: Send + Sync,
+    V: View + Send + Sync,
 {
     let events = events.default_backoff();
     async move {

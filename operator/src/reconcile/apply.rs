@@ -96,7 +96,7 @@ async fn apply(
     presence: Presence,
 ) -> Result<u64, Error> {
     let (kind, name) = (object.kind(), object.name());
-    let failed = |source| Error::Apply { kind, name: name.to_owned(), source };
+    let failed = |source: kube::Error| Error::Apply { kind, name: name.to_owned(), source: source.into() };
     let api = api(client, kind, object.metadata().namespace.as_deref());
     let params = PatchParams::apply(MANAGER);
     let patch = Patch::Apply(json);
@@ -155,7 +155,7 @@ pub(super) async fn delete(client: &Client, kind: Kind, key: &Key) -> Result<(),
     match api.delete(&key.name, &DeleteParams::background()).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(source) => Err(Error::Delete { kind, name: key.name.to_string(), source }),
+        Err(source) => Err(Error::Delete { kind, name: key.name.to_string(), source: source.into() }),
     }
 }
 

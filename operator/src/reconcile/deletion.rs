@@ -147,6 +147,6 @@ async fn set_finalizer(pipeline: &TipsPipeline, wanted: bool, context: &Context)
     match api.patch_metadata(&pipeline.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(error) => Err(Error::Finalizer(error)),
+        Err(error) => Err(Error::Finalizer(error.into())),
     }
 }

@@ -90,6 +90,6 @@ async fn read(
     match read {
         Ok(Some(data)) => Ok(data),
         Ok(None) => Err(Error::ReferenceMissing(reference.clone())),
-        Err(source) => Err(Error::Read { reference: reference.clone(), source }),
+        Err(source) => Err(Error::Read { reference: reference.clone(), source: source.into() }),
     }
 }

@@ -42,7 +42,7 @@ fn check_polygons(text: &str) -> Result<(), String> {
         return Err("the FeatureCollection has no features".to_owned());
     }
     for (number, feature) in collection.features.iter().enumerate() {
-        if !feature.property("name").and_then(Value::as_str).is_some_and(|name| !name.is_empty()) {
+        if feature.property("name").and_then(Value::as_str).is_none_or(str::is_empty) {
             return Err(format!("feature {number} has no property `name` with a text"));
         }
         let geometry = feature.geometry.as_ref().map(|geometry| &geometry.value);

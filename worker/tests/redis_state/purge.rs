@@ -3,7 +3,7 @@
 use tips_e2e::redis::{RedisCluster, RedisOptions};
 use tips_e2e::scenario;
 use tips_worker::state::redis::purge::purge;
-use tips_worker::state::redis::{Identity, RedisConfig, RedisMode};
+use tips_worker::state::redis::{Identity, Login, RedisConfig, RedisMode};
 use tips_worker::state::{RedisState, State};
 
 use crate::deltas::{FARES, RIDES, delta, ride, to};
@@ -50,8 +50,7 @@ fn a_cluster_is_emptied_on_all_its_nodes() {
         let config = RedisConfig {
             mode: RedisMode::Cluster,
             urls: cluster.urls(),
-            username: None,
-            password: None,
+            login: Login::default(),
             ca: None,
             client: None,
         };

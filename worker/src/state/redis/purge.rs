@@ -25,13 +25,13 @@ type Node = Option<(String, u16)>;
 /// # Errors
 /// Where a server cannot be reached or refuses; what was removed until then stays removed.
 pub async fn purge(config: &RedisConfig, pipeline: &str) -> Result<u64, StateError> {
-    let link = Link::connect(config).await?;
+    let servers = Servers { link: Link::connect(config).await?, names: link::servers(config) };
     let pattern = format!("tipstream:{{{pipeline}/*");
     let mut removed = 0;
     loop {
         let mut found = 0;
-        for node in nodes(&link).await? {
-            found += purge_node(&link, &node, &pattern).await?;
+        for node in servers.nodes().await? {
+            found += servers.purge_node(&node, &pattern).await?;
         }
         if found == 0 {
             return Ok(removed);
@@ -40,61 +40,75 @@ pub async fn purge(config: &RedisConfig, pipeline: &str) -> Result<u64, StateErr
     }
 }
 
-async fn purge_node(link: &Link, node: &Node, pattern: &str) -> Result<u64, StateError> {
-    let (mut cursor, mut removed) = (0_u64, 0);
-    loop {
-        let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN_COUNT);
-        let (next, keys): (u64, Vec<Vec<u8>>) = read(on(link, node, scan).await?)?;
-        // One call a key: those of a Cluster's node lie in many slots.
-        let unlinked = try_join_all(keys.iter().map(|key| async move {
-            let mut unlink = redis::cmd("UNLINK");
-            unlink.arg(key);
-            read::<u64>(call(&mut link.clone(), &unlink).await?)
-        }))
-        .await?;
-        removed += unlinked.iter().sum::<u64>();
-        if next == 0 {
-            return Ok(removed);
+struct Servers {
+    link: Link,
+    /// For errors.
+    names: String,
+}
+
+impl Servers {
+    async fn purge_node(&self, node: &Node, pattern: &str) -> Result<u64, StateError> {
+        let (mut cursor, mut removed) = (0_u64, 0);
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN_COUNT);
+            let (next, keys): (u64, Vec<Vec<u8>>) = read(self.call_on(node, scan).await?)?;
+            // One call a key: those of a Cluster's node lie in many slots.
+            let unlinked = try_join_all(keys.iter().map(|key| async move {
+                let mut unlink = redis::cmd("UNLINK");
+                unlink.arg(key);
+                read::<u64>(self.call(&unlink).await?)
+            }))
+            .await?;
+            removed += unlinked.iter().sum::<u64>();
+            if next == 0 {
+                return Ok(removed);
+            }
+            cursor = next;
         }
-        cursor = next;
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, StateError> {
+        let Link::Cluster(_) = self.link else { return Ok(vec![None]) };
+        let mut slots = redis::cmd("CLUSTER");
+        slots.arg("SLOTS");
+        let ranges: Vec<(u16, u16, Value)> = read(without_replicas(self.call(&slots).await?))?;
+        let masters = ranges.into_iter().map(|(_, _, master)| address(master));
+        let mut masters = masters.map(|address| address.map(Some)).collect::<Result<Vec<_>, _>>()?;
+        masters.sort();
+        masters.dedup();
+        Ok(masters)
+    }
+
+    async fn call_on(&self, node: &Node, cmd: Cmd) -> Result<Value, StateError> {
+        match (self.link.clone(), node) {
+            (Link::Cluster(mut cluster), Some((host, port))) => {
+                let node = SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port };
+                let reply = cluster.route_command(cmd, RoutingInfo::SingleNode(node)).await;
+                reply.map_err(|failed| link::error(&self.names, failed))
+            }
+            _ => self.call(&cmd).await,
+        }
+    }
+
+    async fn call(&self, cmd: &Cmd) -> Result<Value, StateError> {
+        let reply = self.link.clone().req_packed_command(cmd).await.and_then(Value::extract_error);
+        reply.map_err(|failed| link::error(&self.names, failed))
     }
 }
 
-async fn on(link: &Link, node: &Node, cmd: Cmd) -> Result<Value, StateError> {
-    match (link.clone(), node) {
-        (Link::Cluster(mut cluster), Some((host, port))) => {
-            let node = SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port };
-            cluster.route_command(cmd, RoutingInfo::SingleNode(node)).await.map_err(link::error)
-        }
-        (mut link, _) => call(&mut link, &cmd).await,
-    }
-}
-
-async fn call(link: &mut Link, cmd: &Cmd) -> Result<Value, StateError> {
-    link.req_packed_command(cmd).await.and_then(Value::extract_error).map_err(link::error)
-}
-
-async fn nodes(link: &Link) -> Result<Vec<Node>, StateError> {
-    let Link::Cluster(_) = link else { return Ok(vec![None]) };
-    let mut slots = redis::cmd("CLUSTER");
-    slots.arg("SLOTS");
-    let ranges: Vec<(u16, u16, Value)> = read(first_of_each(call(&mut link.clone(), &slots).await?))?;
-    let mut masters = Vec::new();
-    for (_, _, master) in ranges {
-        let Value::Array(fields) = master else { return Err(StateError::Corrupt("CLUSTER SLOTS".into())) };
+fn address(master: Value) -> Result<(String, u16), StateError> {
+    if let Value::Array(fields) = master {
         let mut fields = fields.into_iter();
-        let address = fields.next().zip(fields.next());
-        let Some((host, port)) = address else { return Err(StateError::Corrupt("CLUSTER SLOTS".into())) };
-        masters.push(Some((read::<String>(host)?, read::<u16>(port)?)));
+        if let (Some(host), Some(port)) = (fields.next(), fields.next()) {
+            return Ok((read(host)?, read(port)?));
+        }
     }
-    masters.sort();
-    masters.dedup();
-    Ok(masters)
+    Err(StateError::Corrupt("CLUSTER SLOTS names a node without an address".into()))
 }
 
 /// Of each range of slots the bounds and the master, without its replicas.
-fn first_of_each(ranges: Value) -> Value {
+fn without_replicas(ranges: Value) -> Value {
     let Value::Array(ranges) = ranges else { return ranges };
     let cut = |range| match range {
         Value::Array(fields) => Value::Array(fields.into_iter().take(3).collect()),
