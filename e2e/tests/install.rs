@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tips_e2e::kubernetes::{Namespace, Pods};
-use tips_e2e::{Folder, operator, scenario, worker};
+use tips_e2e::{Folder, operator, scenario};
 
 const SOON: Duration = Duration::from_secs(60);
 const LEADER: [&str; 4] = ["get", "lease", "tips-tipstream", "--output=jsonpath={.spec.holderIdentity}"];
