@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tips_e2e::kafka::{Kafka, KafkaOptions};
-use tips_e2e::ports::Port;
 use tips_e2e::process::run;
 use tips_e2e::redis::{Redis, RedisOptions};
-use tips_e2e::worker::{Pipeline, Settings, Target, binary};
+use tips_e2e::worker::{Pipeline, Settings, Target, binary, page};
 use tips_e2e::{Folder, Process};
 
 use super::usage::{self, Usage};
@@ -171,21 +170,22 @@ pub(super) fn nothing_joins(folder: &Folder) -> Result<Vec<Figure>> {
 pub(super) fn live(folder: &Folder) -> Result<Vec<Figure>> {
     let live = folder.dir("live")?;
     let servers = Servers::start(folder)?;
-    let data = ["--seed", "3", "--rate", "500", "--rides", "1000000", "--pace", "50000"];
+    let data = ["--seed", "3", "--rate", "500", "--rides", "2000000", "--pace", "50000"];
     let mut pipeline = servers.pipeline(folder, "live")?;
     let sender = servers.generate(folder, "live", &data)?;
     let mut sender = Process::start("generate", sender, &live.join("generate.log"))?;
     std::thread::sleep(Duration::from_secs(3));
-    let ports = [Port::reserve()?, Port::reserve()?];
-    let mut start = |port: &Port| pipeline.start(&["--listen", &port.address()]);
-    let (mut one, _two) = (start(&ports[0])?, start(&ports[1])?);
+    let (mut one, two) = (pipeline.start(&[])?, pipeline.start(&[])?);
+    // Of the steady state: what waited before the workers began is no measure of them.
+    std::thread::sleep(Duration::from_secs(10));
+    let before = latencies(&two)?;
     std::thread::sleep(Duration::from_secs(20));
-    let latency = latency_p99(&ports[1].address())?;
+    let latency = p99(&before, &latencies(&two)?)?;
     one.kill9()?;
     let killed = Instant::now();
     let caught_up = loop {
         std::thread::sleep(Duration::from_millis(200));
-        if has_all(&ports[1].address())? {
+        if has_all(&two)? {
             break killed.elapsed().as_secs_f64();
         }
         if killed.elapsed() > Duration::from_secs(60) {
@@ -204,22 +204,26 @@ pub(super) fn live(folder: &Folder) -> Result<Vec<Figure>> {
     ])
 }
 
-/// The upper bound of the bucket that holds the 99th percentile.
-fn latency_p99(address: &str) -> Result<f64> {
-    let metrics = String::from_utf8(tips_e2e::http::get(address, "/metrics")?)?;
-    let mut buckets = Vec::new();
-    for line in metrics.lines() {
-        let Some(rest) = line.strip_prefix("tipstream_record_latency_seconds_bucket{le=\"") else { continue };
-        let (bound, count) = rest.split_once("\"} ").context("a bucket without a count")?;
-        buckets.push((bound.parse::<f64>().unwrap_or(f64::INFINITY), count.parse::<f64>()?));
-    }
-    let all = buckets.last().context("no latencies in /metrics")?.1;
-    buckets.iter().find(|(_, count)| *count >= 0.99 * all).map(|(bound, _)| *bound).context("no bucket")
+/// The buckets of the latencies so far: upper bounds in seconds, and how many were below each.
+fn latencies(worker: &Process) -> Result<Vec<(f64, f64)>> {
+    let metrics = page(worker, "/metrics")?;
+    let buckets = metrics.lines().filter_map(|line| {
+        line.strip_prefix("tipstream_record_latency_seconds_bucket{le=\"")?.split_once("\"} ")
+    });
+    buckets.map(|(bound, count)| Ok((bound.parse().unwrap_or(f64::INFINITY), count.parse()?))).collect()
+}
+
+/// The upper bound of the bucket that holds the 99th percentile of what came between two looks.
+fn p99(before: &[(f64, f64)], after: &[(f64, f64)]) -> Result<f64> {
+    let new: Vec<(f64, f64)> =
+        after.iter().zip(before).map(|((bound, after), (_, before))| (*bound, after - before)).collect();
+    let all = new.last().context("no latencies in /metrics")?.1;
+    new.iter().find(|(_, count)| *count >= 0.99 * all).map(|(bound, _)| *bound).context("no bucket")
 }
 
 /// Whether the worker has all partitions and is less than a second of records behind.
-fn has_all(address: &str) -> Result<bool> {
-    let status: serde_json::Value = serde_json::from_slice(&tips_e2e::http::get(address, "/status")?)?;
+fn has_all(worker: &Process) -> Result<bool> {
+    let status: serde_json::Value = serde_json::from_str(&page(worker, "/status")?)?;
     let partitions = status["partitions"].as_array().context("no partitions in /status")?;
     let reading = partitions.iter().filter(|partition| partition["position"].is_number()).count();
     Ok(reading == 16 && status["lagRecords"].as_i64().is_some_and(|lag| lag < 50_000))
