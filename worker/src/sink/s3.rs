@@ -42,6 +42,9 @@ const SINGLE_PUT: usize = 16 * 1024 * 1024;
 /// S3 takes 5 MiB to 5 GiB, and 10,000 of them.
 const PART: usize = 8 * 1024 * 1024;
 const PARTS_AT_ONCE: usize = 4;
+/// See [`has_lost_its_directory`].
+const DIRECTORY_RETRIES: usize = 5;
+const DIRECTORY_PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) struct S3 {
     pub(super) objects: Objects,
@@ -138,8 +141,19 @@ impl S3 {
 }
 
 async fn put_object(op: &Operator, path: &str, bytes: Bytes, mode: &Mode) -> opendal::Result<()> {
-    op.write_options(path, bytes, condition(mode)).await?;
-    Ok(())
+    for _ in 0..DIRECTORY_RETRIES {
+        match op.write_options(path, bytes.clone(), condition(mode)).await {
+            Err(error) if has_lost_its_directory(&error) => tokio::time::sleep(DIRECTORY_PAUSE).await,
+            done => return done.map(drop),
+        }
+    }
+    op.write_options(path, bytes, condition(mode)).await.map(drop)
+}
+
+/// A gateway over a folder removes a directory with the last object in it. A PUT that had just found the directory
+/// is refused so, and has written nothing; the next one makes the directory again.
+fn has_lost_its_directory(error: &opendal::Error) -> bool {
+    error.to_string().contains("ExistingObjectIsDirectory")
 }
 
 fn condition(mode: &Mode) -> WriteOptions {
