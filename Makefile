@@ -30,8 +30,9 @@ check: ## Formatting and lints
 # The worker of the end-to-end tests can be ended at its crash points.
 test: export TIPS_WORKER = $(CARGO_TARGET_DIR)/tips-worker-failpoints
 test: setup check ## All tests
-	$(BUILD) --bin tips-worker --features tips-worker/failpoints
+	$(BUILD) --bin tips-worker --bin tips-operator --features tips-worker/failpoints
 	cp $(WORKER) $(TIPS_WORKER)
+	cargo build --locked -p tips-operator
 	cargo test --locked --workspace --features tips-worker/failpoints
 
 bench: export TIPS_WORKER = $(CARGO_TARGET_DIR)/release/tips-worker
@@ -39,9 +40,20 @@ bench: setup ## Measure what the project promises: a line a figure, exit status 
 	$(BUILD) --release --bin tips-worker
 	cargo run --locked -q -p tips-e2e --bin bench
 
-crds: ## Write the CRD from the types
+<<<<<<< HEAD
+crds: ## Write the CRD from the types, and its copy and the operator's rights in the chart
 	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml.new
 	@mv crds/tipspipelines.yaml.new crds/tipspipelines.yaml
+	cp crds/tipspipelines.yaml charts/tipstream/files/crd.yaml
+	cargo run --locked -q -p tips-operator -- rbac > charts/tipstream/files/rbac.yaml.new
+	@mv charts/tipstream/files/rbac.yaml.new charts/tipstream/files/rbac.yaml
+=======
+crds: ## Write the CRD from the types, and what the chart has of it and of the operator
+	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml.new
+	@mv crds/tipspipelines.yaml.new crds/tipspipelines.yaml
+	cp crds/tipspipelines.yaml charts/tipstream/files/crd.yaml
+	cp operator/rbac.yaml charts/tipstream/files/rbac.yaml
+>>>>>>> h/node-operator
 
 docs: ## Write the reference of the manifest from the types
 	cargo run --locked -q -p tipstream-crds --bin manifestdoc > docs/manifest.md.new

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tests start: Redis, a JRE, Kafka, HDFS, an S3 gateway, and the oracle's Python.
+# Installs what the end-to-end tests start: Redis, a JRE, Kafka, HDFS, an S3 gateway, Kubernetes, and the oracle's Python.
 # Run it as often as you like: what is there at the pinned version is left alone, and then it takes well under a second.
 # Everything but the apt packages goes into one folder, ${TIPSTREAM_CACHE:-$HOME/.cache/tipstream}; delete it to start anew.
 set -uo pipefail
@@ -35,6 +35,7 @@ go_version() { go env GOVERSION 2>/dev/null | sed 's/^go//'; }
 has_java() { command -v java >/dev/null && at_least "$(java_major)" "$JAVA_MIN"; }
 has_redis() { command -v redis-server redis-sentinel redis-cli >/dev/null && at_least "$(redis_version)" "$REDIS_MIN"; }
 has_go() { command -v go >/dev/null && at_least "$(go_version)" "$GO_MIN"; }
+has_cni() { [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ]; }
 
 stamped() { [ -e "$cache/stamps/$1" ]; }
 stamp() { touch "$cache/stamps/$1"; }
@@ -49,12 +50,20 @@ missing_packages() {
   command -v redis-cli >/dev/null || echo redis-tools
   command -v java >/dev/null || echo openjdk-17-jre-headless
   stamped "kafka-$KAFKA" && stamped "hadoop-$HADOOP" || command -v mvn >/dev/null || echo maven
-  stamped "versitygw-$VERSITYGW" || command -v go >/dev/null || echo golang-go
+  stamped "versitygw-$VERSITYGW" && stamped "$(kubernetes_stamp)" || command -v go >/dev/null || echo golang-go
   command -v python3 >/dev/null || echo python3
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
   command -v openssl >/dev/null || echo openssl
   command -v curl >/dev/null || echo curl
   command -v setpriv >/dev/null || echo util-linux
+  # A node with pods is for root to start; others are told so by the tests.
+  [ "$(id -u)" = 0 ] || return
+  command -v containerd >/dev/null || echo containerd
+  command -v runc >/dev/null || echo runc
+  has_cni || echo containernetworking-plugins
+  command -v nft >/dev/null || echo nftables
+  command -v ip >/dev/null || echo iproute2
+  [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
 }
 
 # A package's server must not start: the tests use ports of their own, and 6379 may be somebody's.
@@ -110,6 +119,23 @@ versitygw() {
   fi
 }
 
+kubernetes_version() { sed -n 's|^\tk8s.io/kubernetes v||p' "$here/servers/kubernetes/go.mod" | cut -d' ' -f1; }
+kubernetes_stamp() { printf 'kubernetes-%s' "$(cat "$here"/servers/kubernetes/{go.*,build.sh,*/*.go} | sha256sum | cut -c1-12)"; }
+
+kubernetes() {
+  local build=$here/servers/kubernetes/build.sh log=$logs/kubernetes.log item
+  item=$(kubernetes_stamp)
+  stamped "$item" && return
+  say "Kubernetes $(kubernetes_version), etcd, CoreDNS, Helm: go build, some minutes"
+  if ! has_go; then
+    fail "Kubernetes" /dev/null "install Go $GO_MIN or later (https://go.dev/dl), then: make setup"
+  elif "$build" "$cache/bin" >"$log" 2>&1; then
+    stamp "$item"
+  else
+    fail "Kubernetes" "$log" "$build $cache/bin && touch $cache/stamps/$item"
+  fi
+}
+
 venv() {
   local dir=$cache/venv want=$here/oracle/requirements.txt log=$logs/venv.log item
   item=venv-$(sha256sum "$want" | cut -c1-12)
@@ -128,6 +154,7 @@ versions
 jars kafka "$KAFKA" "$here/servers/kafka/pom.xml"
 jars hadoop "$HADOOP" "$here/servers/hdfs/pom.xml"
 versitygw
+kubernetes
 venv
 
 if [ ${#failures[@]} != 0 ]; then
@@ -135,4 +162,4 @@ if [ ${#failures[@]} != 0 ]; then
   printf '  - %s\n' "${failures[@]}"
   exit 1
 fi
-say "ready: redis $(redis_version), java $(java_major), kafka $KAFKA, hadoop $HADOOP, versitygw $VERSITYGW, venv in $cache"
+say "ready: redis $(redis_version), java $(java_major), kafka $KAFKA, hadoop $HADOOP, versitygw $VERSITYGW, kubernetes $(kubernetes_version), venv in $cache"

@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::CustomResourceExt;
 use schemars::generate::SchemaSettings;
 
-use crate::TipsPipeline;
+use crate::{TipsPipeline, rule::Rule, spec::NAMED};
 
 /// The CustomResourceDefinition of TipsPipelines.
 pub fn crd() -> CustomResourceDefinition {
@@ -22,6 +22,7 @@ pub fn crd() -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
             tidy(schema);
+            schema.x_kubernetes_validations = Some(NAMED.iter().map(Rule::of_object).collect());
             if let Some(workload) = property(schema, "spec").and_then(|s| property(s, "workload")) {
                 for field in workload.properties.iter_mut().flat_map(|p| p.values_mut()) {
                     for_each_child(field, &mut strip_descriptions);

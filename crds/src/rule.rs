@@ -4,6 +4,7 @@
 //! API server, so the same rule is a Rust function too. A [`Rule`] holds both beside one message,
 //! and the tests evaluate both on the same specs.
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::ValidationRule;
 use kube::core::Rule as CelRule;
 use schemars::Schema;
 
@@ -27,6 +28,18 @@ pub(crate) struct Rule<T: 'static> {
     pub(crate) message: &'static str,
     /// The rule as the worker evaluates it.
     pub(crate) holds: fn(&T) -> bool,
+}
+
+impl<T> Rule<T> {
+    /// The rule of an object as a whole. A CRD does not describe metadata, so no path can lead into it: the message
+    /// says where.
+    pub(crate) fn of_object(&self) -> ValidationRule {
+        ValidationRule {
+            rule: self.cel.to_owned(),
+            message: Some(format!("{} {}", self.field, self.message)),
+            ..ValidationRule::default()
+        }
+    }
 }
 
 /// A part of the spec that has rules.

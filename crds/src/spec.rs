@@ -40,16 +40,23 @@ use crate::{
     printcolumn(
         name = "Ready",
         type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether all wanted workers run"
     ),
     printcolumn(
         name = "Reason",
         type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "Why it is ready, or why not"
     ),
-    printcolumn(name = "Desired", type_ = "integer", json_path = ".spec.replicas"),
     printcolumn(
-        name = "Workers",
+        name = "Replicas",
+        type_ = "integer",
+        json_path = ".spec.replicas",
+        description = "Workers that are wanted"
+    ),
+    printcolumn(
+        name = "Available",
         type_ = "integer",
         json_path = ".status.readyReplicas",
         description = "Workers that are ready"
@@ -66,8 +73,41 @@ use crate::{
         json_path = ".status.lag.records",
         description = "Records still to be read"
     ),
-    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
-    printcolumn(name = "Epoch", type_ = "integer", json_path = ".spec.epoch", priority = 1),
+    printcolumn(
+        name = "Behind",
+        type_ = "integer",
+        json_path = ".status.lag.seconds",
+        description = "Seconds of event time from the watermark to the latest event read",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Last Window",
+        type_ = "string",
+        json_path = ".status.lastWindow.start",
+        description = "Start of the latest window that was written",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Degraded",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Degraded\")].reason",
+        description = "What needs a person, if anything",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Suspended",
+        type_ = "boolean",
+        json_path = ".spec.suspend",
+        description = "Whether it is stopped on purpose",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Epoch",
+        type_ = "integer",
+        json_path = ".spec.epoch",
+        description = "How often it was started anew with other settings",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -137,6 +177,7 @@ impl TipsPipelineSpec {
         found.check("spec.query", &self.query);
         found.check("spec.compaction", &self.compaction);
         found.check_optional("spec.scaling", self.scaling.as_ref());
+        found.check("spec.workload", &self.workload);
         found.0
     }
 
@@ -152,6 +193,16 @@ impl TipsPipelineSpec {
 }
 
 impl TipsPipeline {
+    /// Every broken rule of the object as a whole: its name, then [`TipsPipelineSpec::validate`].
+    pub fn validate(&self) -> Vec<Violation> {
+        let mut found = Violations::default();
+        for rule in NAMED.iter().filter(|rule| !(rule.holds)(self)) {
+            found.push("", rule.field, rule.message);
+        }
+        found.0.extend(self.spec.validate());
+        found.0
+    }
+
     /// The consumer group: `spec.kafka.groupId`, or `<namespace>.<name>`.
     pub fn group_id(&self) -> String {
         self.spec.kafka.group_id.clone().unwrap_or_else(|| {
@@ -194,6 +245,23 @@ impl Ruled for TipsPipelineSpec {
             holds: |spec| spec.epoch >= 0,
         },
     ];
+}
+
+/// Rules of the object as a whole.
+pub(crate) const NAMED: &[Rule<TipsPipeline>] = &[Rule {
+    field: "metadata.name",
+    cel: "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')",
+    message: "must be at most 40 lower-case letters, digits and dashes, beginning with a letter and ending with a letter or digit, since Services and labels are named after it; write for example nyc-taxi",
+    holds: |pipeline| pipeline.metadata.name.as_deref().is_some_and(is_label),
+}];
+
+fn is_label(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let end = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    name.len() <= 40
+        && bytes.iter().all(|b| end(b) || *b == b'-')
+        && bytes.first().is_some_and(u8::is_ascii_lowercase)
+        && bytes.last().is_some_and(end)
 }
 
 const DECIDES_RESULTS: &str = "decides results and cannot change within an epoch; leave it as it is, or raise spec.epoch in the same edit to start anew with it";

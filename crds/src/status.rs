@@ -41,15 +41,19 @@ pub struct TipsPipelineStatus {
     /// Fingerprint of the settings that the state in Redis was made with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_fingerprint: Option<String>,
+    /// Epoch of that state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_epoch: Option<i64>,
 }
 
 /// What is still to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Lag {
-    /// Records in the topics that have not been applied.
+    /// Records in the topics that have not been read.
     pub records: i64,
-    /// Age of the oldest record that has not been applied, in seconds; 0 where there is none.
+    /// Seconds of event time from the watermark to the latest event read: how far the results are
+    /// behind the reading. In normal work a little more than watermarkDelay.
     pub seconds: i64,
 }
 

@@ -8,10 +8,13 @@ use k8s_openapi::api::core::v1::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::rule::{Rule, Ruled};
+
 /// How the pods are made. What is not said here, the operator decides; what is said is added to
 /// it. The fields have the names and the meaning that they have in a Pod.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = <Self as Ruled>::rules)]
 pub struct Workload {
     /// Image of the worker. Default: the one that belongs to the operator's version.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -22,6 +25,7 @@ pub struct Workload {
     pub resources: Option<ResourceRequirements>,
     /// Labels added to the pods.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
     pub labels: BTreeMap<String, String>,
     /// Annotations added to the pods.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -54,7 +58,7 @@ pub struct Workload {
     pub priority_class_name: Option<String>,
     /// Environment variables added to the worker.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend(
+    #[schemars(length(max = 128), extend(
         "x-kubernetes-list-type" = "map",
         "x-kubernetes-list-map-keys" = ["name"]
     ))]
@@ -73,4 +77,34 @@ pub struct Workload {
         "x-kubernetes-list-map-keys" = ["mountPath"]
     ))]
     pub volume_mounts: Vec<VolumeMount>,
+}
+
+impl Ruled for Workload {
+    const RULES: &'static [Rule<Self>] = &[
+        Rule {
+            field: ".labels",
+            cel: "!has(self.labels) || self.labels.all(name, !(name.startsWith('tipstream.dev/') || name in \
+                  ['app.kubernetes.io/component', 'app.kubernetes.io/instance', 'app.kubernetes.io/managed-by', \
+                  'app.kubernetes.io/name']))",
+            message: "must not set the labels by which the operator finds its pods: app.kubernetes.io/name, instance, component and managed-by, and tipstream.dev/ with anything; write a label of your own, such as team: taxi",
+            holds: |workload| !workload.labels.keys().any(|name| is_reserved(name)),
+        },
+        Rule {
+            field: ".env",
+            cel: "!has(self.env) || self.env.all(variable, !variable.name.startsWith('TIPS_'))",
+            message: "must not set TIPS_ variables, which the operator fills from the spec and its Secrets; use kafka.sasl, kafka.tls, redis.auth, redis.tls, job.neighbourhoods and sink.volume",
+            holds: |workload| !workload.env.iter().any(|variable| variable.name.starts_with("TIPS_")),
+        },
+    ];
+}
+
+/// What the operator selects pods by.
+fn is_reserved(label: &str) -> bool {
+    const NAMES: [&str; 4] = [
+        "app.kubernetes.io/component",
+        "app.kubernetes.io/instance",
+        "app.kubernetes.io/managed-by",
+        "app.kubernetes.io/name",
+    ];
+    NAMES.contains(&label) || label.starts_with("tipstream.dev/")
 }

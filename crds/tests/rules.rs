@@ -49,13 +49,17 @@ fn by_rust(new: &TipsPipelineSpec, old: Option<&TipsPipelineSpec>) -> Vec<String
 
 /// What the API server would say, sorted; the spec is written out, with every default in it.
 fn by_cel(new: &TipsPipelineSpec, old: Option<&TipsPipelineSpec>) -> Vec<String> {
-    static SCHEMA: LazyLock<Value> =
-        LazyLock::new(|| serde_json::to_value(tipstream_crds::schema()).expect("a schema is JSON"));
     let object = |spec: &TipsPipelineSpec| {
         serde_json::to_value(TipsPipeline::new("taxi", spec.clone())).expect("an object is JSON")
     };
-    let result = Validator::new().validate(&SCHEMA, &object(new), old.map(object).as_ref());
-    let mut found: Vec<_> = result
+    cel_errors(&object(new), old.map(object).as_ref())
+}
+
+fn cel_errors(new: &Value, old: Option<&Value>) -> Vec<String> {
+    static SCHEMA: LazyLock<Value> =
+        LazyLock::new(|| serde_json::to_value(tipstream_crds::schema()).expect("a schema is JSON"));
+    let mut found: Vec<_> = Validator::new()
+        .validate(&SCHEMA, new, old)
         .err()
         .into_iter()
         .flat_map(kube_cel::ValidationErrors::into_vec)
@@ -178,6 +182,33 @@ fn sizes_and_schedules_have_bounds() {
     for schedule in ["", "daily", "0 3 * *", "0  3 * * *", "0 3 * * * *"] {
         assert_refused("spec.compaction.schedule", &[("/compaction/schedule", json!(schedule))]);
     }
+}
+
+#[test]
+fn a_name_fits_services_and_labels() {
+    let refused = |name: &str| {
+        let pipeline = TipsPipeline::new(name, typed(&minimal()));
+        let by_rust = pipeline.validate();
+        let object = serde_json::to_value(&pipeline).expect("an object is JSON");
+        let said: Vec<_> = by_rust.iter().map(|v| format!(": {} {}", v.path, v.message)).collect();
+        assert_eq!(said, cel_errors(&object, None), "by Rust, by CEL");
+        !by_rust.is_empty()
+    };
+    assert!(!refused("nyc") && !refused("a") && !refused("a-1") && !refused(&"a".repeat(40)));
+    for name in ["nyc.taxi", "1nyc", "nyc-", "Nyc", "", &"a".repeat(41)] {
+        assert!(refused(name), "{name}");
+    }
+}
+
+#[test]
+fn what_the_operator_goes_by_cannot_be_set_in_the_workload() {
+    for label in ["app.kubernetes.io/name", "app.kubernetes.io/managed-by", "tipstream.dev/pipeline"] {
+        assert_refused("spec.workload.labels", &[("/workload/labels", json!({label: "x", "team": "taxi"}))]);
+    }
+    let own = with(&[("/workload/labels", json!({"app.kubernetes.io/part-of": "lake"}))]);
+    assert_eq!(refused(&own, None), [""; 0]);
+    let env = json!([{"name": "RUST_LOG", "value": "debug"}, {"name": "TIPS_REDIS_PASSWORD", "value": "x"}]);
+    assert_refused("spec.workload.env", &[("/workload/env", env)]);
 }
 
 /// A change of each setting that decides results.

@@ -1,6 +1,7 @@
 //! A Kafka broker of one node (KRaft), with an admin and a producer for the test.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -23,6 +24,8 @@ const CLUSTER_ID: &str = "dGlwc3RyZWFtLWUyZS0wMQ";
 /// What a broker is started with.
 #[derive(Debug, Clone)]
 pub struct KafkaOptions {
+    /// Where it listens, and what it tells its clients.
+    pub host: Ipv4Addr,
     /// A second listener: SASL_SSL with SCRAM-SHA-512 and PLAIN.
     pub secure: bool,
     /// When a silent member of a group of the new protocol (KIP-848) is given up. Members of the classic protocol
@@ -36,7 +39,13 @@ pub struct KafkaOptions {
 
 impl Default for KafkaOptions {
     fn default() -> Self {
-        Self { secure: false, session_timeout: Duration::from_secs(6), heap: 512, config: Vec::new() }
+        Self {
+            host: Ipv4Addr::LOCALHOST,
+            secure: false,
+            session_timeout: Duration::from_secs(6),
+            heap: 512,
+            config: Vec::new(),
+        }
     }
 }
 
@@ -90,7 +99,7 @@ impl Kafka {
     /// The same with options.
     pub fn start_with(folder: &Folder, options: &KafkaOptions) -> Result<Self> {
         let dir = folder.dir("kafka")?;
-        let (port, controller) = (Port::reserve()?, Port::reserve()?);
+        let (port, controller) = (Port::reserve_at(options.host)?, Port::reserve()?);
         let secure = if options.secure {
             Some(Secure { port: Port::reserve()?, certificates: Certificates::create(folder, "kafka-tls")? })
         } else {
@@ -108,7 +117,7 @@ impl Kafka {
         Ok(started)
     }
 
-    /// `127.0.0.1:<port>` of the listener without security.
+    /// `<host>:<port>` of the listener without security.
     pub fn bootstrap(&self) -> String {
         self.port.address()
     }

@@ -1,4 +1,4 @@
-//! Free loopback ports that no other test takes.
+//! Free ports of this machine's addresses that no other test takes.
 //!
 //! Binding port 0 and closing it again is not enough: the kernel may give the number to an outgoing connection or
 //! to another test before the server binds it, and a server that is restarted needs its old number back. So the
@@ -17,16 +17,22 @@ use anyhow::{Context, Result, bail};
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 10_000;
 
-/// A port of 127.0.0.1 that is ours while this lives.
+/// A port of an address that is ours while this lives.
 #[derive(Debug)]
 pub struct Port {
+    host: Ipv4Addr,
     number: u16,
     _lock: File,
 }
 
 impl Port {
-    /// Reserves a port that nobody listens on.
+    /// Reserves a port of 127.0.0.1 that nobody listens on.
     pub fn reserve() -> Result<Self> {
+        Self::reserve_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same of another address, such as that which the pods of a [`Node`](crate::kubernetes::Node) reach.
+    pub fn reserve_at(host: Ipv4Addr) -> Result<Self> {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         let locks = env::temp_dir().join("tipstream-ports");
         fs::create_dir_all(&locks).with_context(|| format!("creating {}", locks.display()))?;
@@ -36,8 +42,8 @@ impl Port {
             let step = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
             let number = FIRST + (first + step) % COUNT;
             let lock = File::create(locks.join(number.to_string())).context("opening a port's lock")?;
-            if lock.try_lock().is_ok() && is_free(number) {
-                return Ok(Self { number, _lock: lock });
+            if lock.try_lock().is_ok() && is_free(host, number) {
+                return Ok(Self { host, number, _lock: lock });
             }
         }
         bail!("no free port in {FIRST}..{}", FIRST + COUNT);
@@ -48,13 +54,18 @@ impl Port {
         self.number
     }
 
-    /// `127.0.0.1:<number>`.
+    /// The address that it is a port of.
+    pub fn host(&self) -> Ipv4Addr {
+        self.host
+    }
+
+    /// `<host>:<number>`.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.number)
+        format!("{}:{}", self.host, self.number)
     }
 }
 
-fn is_free(number: u16) -> bool {
-    let bound: io::Result<_> = TcpListener::bind((Ipv4Addr::LOCALHOST, number));
+fn is_free(host: Ipv4Addr, number: u16) -> bool {
+    let bound: io::Result<_> = TcpListener::bind((host, number));
     bound.is_ok()
 }

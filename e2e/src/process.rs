@@ -6,10 +6,10 @@
 //! children are started by one thread that lives as long as the process.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -219,6 +219,22 @@ fn spawn(command: Command) -> Result<io::Result<Child>> {
 /// Runs a command to its end and returns what it printed; fails with its error output.
 pub fn run(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("starting {command:?}"))?;
+    printed(command, output)
+}
+
+/// [`run`] for a command that reads `input` before it prints.
+pub fn run_with(command: &mut Command, input: &str) -> Result<String> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("starting {command:?}"))?;
+    let mut stdin = child.stdin.take().context("a command without its input")?;
+    // One that has ended before it has read all says why in its output.
+    stdin.write_all(input.as_bytes()).ok();
+    drop(stdin);
+    let output = child.wait_with_output().with_context(|| format!("waiting for {command:?}"))?;
+    printed(command, output)
+}
+
+fn printed(command: &Command, output: Output) -> Result<String> {
     let stdout = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);

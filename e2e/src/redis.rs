@@ -1,6 +1,7 @@
 //! A Redis server, alone or as a building block of a cluster or a Sentinel set.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -25,6 +26,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub struct RedisOptions {
     /// Names its folder; give each server of a test its own.
     pub name: String,
+    /// Where it listens.
+    pub host: Ipv4Addr,
     /// The default user's password.
     pub password: Option<String>,
     /// A user besides the default one; [`Redis::url`] is then that user's.
@@ -56,6 +59,7 @@ impl Default for RedisOptions {
     fn default() -> Self {
         Self {
             name: "redis".to_owned(),
+            host: Ipv4Addr::LOCALHOST,
             password: None,
             user: None,
             tls: false,
@@ -101,7 +105,7 @@ impl Redis {
     /// Starts one and waits until it answers.
     pub fn start(folder: &Folder, options: RedisOptions) -> Result<Self> {
         let dir = folder.dir(&options.name)?;
-        let port = Port::reserve()?;
+        let port = Port::reserve_at(options.host)?;
         let secure = if options.tls {
             Some((Port::reserve()?, Certificates::create(folder, &format!("{}-tls", options.name))?))
         } else {
@@ -129,7 +133,7 @@ impl Redis {
         }
     }
 
-    /// `127.0.0.1:<port>` of the port without TLS.
+    /// `<host>:<port>` of the port without TLS.
     pub fn address(&self) -> String {
         self.port.address()
     }
@@ -252,7 +256,9 @@ fn launch(dir: &Path) -> Result<Process> {
 
 fn config(dir: &Path, options: &RedisOptions, port: &Port, secure: Option<&(Port, Certificates)>) -> String {
     let mut lines = vec![
-        "bind 127.0.0.1".to_owned(),
+        format!("bind {}", port.host()),
+        // The addresses are only this machine's.
+        "protected-mode no".to_owned(),
         format!("port {}", port.number()),
         format!("dir {}", dir.join("data").display()),
         "save \"\"".to_owned(),

@@ -1,6 +1,6 @@
 //! An S3 endpoint: a gateway over a folder, so a test may also read a bucket as plain files.
 
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -24,10 +24,15 @@ pub struct S3 {
 impl S3 {
     /// Starts a gateway with an empty bucket.
     pub fn start(folder: &Folder) -> Result<Self> {
+        Self::start_at(folder, Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same, listening elsewhere.
+    pub fn start_at(folder: &Folder, host: Ipv4Addr) -> Result<Self> {
         let dir = folder.dir("s3")?;
         // To this gateway a bucket is a folder.
         folder.dir(&format!("s3/data/{BUCKET}"))?;
-        let port = Port::reserve()?;
+        let port = Port::reserve_at(host)?;
         let process = launch(&dir, &port)?;
         let mut started = Self { process, dir, port };
         started.await_listening()?;
@@ -44,7 +49,7 @@ impl S3 {
         self.dir.join("data").join(BUCKET)
     }
 
-    /// `http://127.0.0.1:<port>`.
+    /// `http://<host>:<port>`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.port.address())
     }

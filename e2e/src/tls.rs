@@ -1,4 +1,4 @@
-//! A certificate authority and a server certificate for 127.0.0.1 and localhost, by the openssl command.
+//! A certificate authority and a server certificate, by the openssl command.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -19,13 +19,18 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Makes them in a folder of their own.
+    /// Makes them for 127.0.0.1 and localhost, in a folder of their own.
     pub fn create(folder: &Folder, name: &str) -> Result<Self> {
+        Self::issue(folder, name, "/CN=localhost", "DNS:localhost,IP:127.0.0.1")
+    }
+
+    /// Makes them for a subject, as `/O=…/CN=…`, and its other names, as `DNS:…,IP:…`.
+    pub fn issue(folder: &Folder, name: &str, subject: &str, names: &str) -> Result<Self> {
         let made = Self { dir: folder.dir(name)? };
-        let extensions = "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n";
+        let extensions = format!("subjectAltName={names}\nbasicConstraints=CA:FALSE\n");
         folder.file(&format!("{name}/server.ext"), extensions)?;
         made.openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj /CN=e2e-ca -keyout ca.key -out ca.pem")?;
-        made.openssl("req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -keyout server.key -out server.csr")?;
+        made.openssl(&format!("req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj {subject} -keyout server.key -out server.csr"))?;
         made.openssl("x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 3650 -extfile server.ext -out server.pem")?;
         made.openssl(&format!("pkcs12 -export -in server.pem -inkey server.key -certfile ca.pem -name server -passout pass:{KEYSTORE_PASSWORD} -out server.p12"))?;
         Ok(made)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::built::built;
 use crate::hdfs::Hdfs;
 use crate::kafka::Kafka;
 use crate::oracle::Oracle;
@@ -19,14 +20,9 @@ use crate::{Folder, Process, http};
 /// How long a worker may take to see that it cannot work: longer than its longest try to connect.
 const REFUSAL: Duration = Duration::from_secs(60);
 
-/// The binary: `TIPS_WORKER`, or the one that was built last.
+/// The worker's binary: `TIPS_WORKER`, or the one that was built last.
 pub fn binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("TIPS_WORKER") {
-        return Ok(path.into());
-    }
-    let test = std::env::current_exe().context("finding this test")?;
-    let built = test.ancestors().nth(2).map(|dir| dir.join("tips-worker")).filter(|path| path.exists());
-    built.context("no tips-worker beside the tests: run `make test`, or set TIPS_WORKER")
+    built("TIPS_WORKER", "tips-worker")
 }
 
 /// Where a pipeline under test writes.
@@ -115,6 +111,11 @@ impl<'a> Pipeline<'a> {
     /// Sets a variable for the workers that are started from now on.
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// The variables of its workers.
+    pub fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
     }
 
     /// The manifest.

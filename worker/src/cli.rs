@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::commands::local::{self, LocalArgs};
+use crate::commands::purge::{self, PurgeArgs};
 use crate::commands::stream::{self, StreamArgs};
 use crate::commands::verify::{self, VerifyArgs};
 use crate::failure::{Failure, INTERRUPTED};
@@ -34,6 +35,8 @@ enum Command {
     Stream(StreamArgs),
     /// Prove the books and the files of a pipeline, live or stopped.
     Verify(VerifyArgs),
+    /// Remove the state of a pipeline from Redis, of all its epochs. Its workers must have ended.
+    Purge(PurgeArgs),
     /// Make taxi data of a seed, to files or to Kafka, and the exact answer it must lead to.
     Generate(Box<GenerateArgs>),
 }
@@ -58,6 +61,10 @@ impl Cli {
             Command::Verify(args) => {
                 init_log("warn");
                 verify::run(args, stop, &mut out).await
+            }
+            Command::Purge(args) => {
+                init_log("warn");
+                purge::run(args, stop, &mut out).await
             }
             Command::Generate(args) => {
                 init_log("warn");

@@ -2,6 +2,7 @@
 //! writes Parquet, exactly once as any reader sees it.
 
 pub mod cli;
+pub mod clock;
 pub mod commands;
 pub mod core;
 pub mod crash;

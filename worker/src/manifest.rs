@@ -122,8 +122,8 @@ fn checked(yaml: &[u8], problems: &mut Problems<'_>) -> Option<TipsPipeline> {
     let document = only_pipeline(&documents, problems)?;
     unknown::check(document, problems);
     let pipeline = typed(document, problems)?;
-    check_names(&pipeline, document, problems);
-    for violation in pipeline.spec.validate() {
+    check_namespace(&pipeline, document, problems);
+    for violation in pipeline.validate() {
         let path: Vec<_> = violation.path.split('.').map(Segment::key).collect();
         problems.push(document, &path, violation.message);
     }
@@ -180,19 +180,12 @@ fn typed(document: &Node, problems: &mut Problems<'_>) -> Option<TipsPipeline> {
     }
 }
 
-/// Name and namespace go into keys, groups and paths.
-fn check_names(pipeline: &TipsPipeline, document: &Node, problems: &mut Problems<'_>) {
-    const MESSAGE: &str = "must be lower-case letters, digits, dashes and dots, at most 253, with a letter or digit at both ends; write for example taxi";
-    let metadata = &pipeline.metadata;
-    let names = [
-        ("name", Some(metadata.name.as_deref().unwrap_or_default())),
-        ("namespace", metadata.namespace.as_deref()),
-    ];
-    for (field, name) in names {
-        if name.is_some_and(|name| !is_dns_name(name)) {
-            let path = [Segment::key("metadata"), Segment::key(field)];
-            problems.push(document, &path, MESSAGE);
-        }
+/// The namespace goes into keys, groups and paths.
+fn check_namespace(pipeline: &TipsPipeline, document: &Node, problems: &mut Problems<'_>) {
+    if pipeline.metadata.namespace.as_deref().is_some_and(|name| !is_dns_name(name)) {
+        let path = [Segment::key("metadata"), Segment::key("namespace")];
+        let message = "must be lower-case letters, digits, dashes and dots, at most 253, with a letter or digit at both ends; write for example taxi";
+        problems.push(document, &path, message);
     }
 }
 

@@ -11,6 +11,8 @@ mod deltas;
 mod faults;
 #[path = "redis_state/history.rs"]
 mod history;
+#[path = "redis_state/purge.rs"]
+mod purge;
 #[path = "redis_state/server.rs"]
 mod server;
 #[path = "redis_state/topology.rs"]

@@ -8,12 +8,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
 use tokio::sync::{mpsc, oneshot};
 
 use super::locate::{LocateError, Located, Question, applied, locate};
+use crate::clock::unix_millis;
 use crate::core::batch::{Batch, Job};
 use crate::core::delta::Delta;
 use crate::core::join::Joiner;
@@ -272,9 +273,8 @@ impl Applier {
 
     fn observe(&self, begun: Instant, oldest: Option<i64>) {
         self.metrics.apply_seconds.observe(begun.elapsed().as_secs_f64());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
         if let Some(oldest) = oldest {
-            self.metrics.latency_seconds.observe((now - oldest).max(0) as f64 / 1000.0);
+            self.metrics.latency_seconds.observe((unix_millis() - oldest).max(0) as f64 / 1000.0);
         }
     }
 

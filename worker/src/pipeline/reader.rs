@@ -23,6 +23,7 @@ use self::catch_up::Elsewhere;
 use self::lane::{Lane, Phase};
 use super::applier::{FromApplier, SharedWatermark, ToApplier};
 use super::locate::{Located, Question};
+use crate::clock::unix_millis;
 use crate::core::batch::{Batcher, Job};
 use crate::core::shard::Partition;
 use crate::core::time::{EventTime, Span};
@@ -35,15 +36,17 @@ use crate::source::{Assigned, Change, Done, Read, Source, SourceError};
 
 /// Records read of one partition before the next is looked at.
 const BURST: usize = 1024;
-/// How long the source may take its time when there is nothing to do.
-const REST: Duration = Duration::from_millis(5);
-/// The same while a partition's records are on their way.
-const SHORT_REST: Duration = Duration::from_millis(1);
+/// How long the source may take its time when there is nothing to read.
+const REST: Duration = Duration::from_millis(20);
+/// The same while a partition's records are on their way, or those that are read cannot be handed on.
+const SHORT_REST: Duration = Duration::from_millis(2);
 /// How long the others wait for a partition that is first in order and has more, but not here yet.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Partitions whose event times differ by less are about level: more than a ride lasts.
 const LEVEL: Span = Span::from_seconds(3600);
-/// A batch waits so many times longer than its linger time to fill, while there is something to read.
+/// A batch of records that are older than this, in milliseconds, is part of a backlog,
+const BACKLOG_AGE: i64 = 1000;
+/// and waits so many times longer than its linger time to fill, while there is something to read.
 const BACKLOG_LINGER: u32 = 10;
 /// How often the group is moved on where no raw file does it.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
@@ -102,8 +105,8 @@ pub enum Ended {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
     Records,
-    /// The partition that is first in order has more, which is not here yet.
-    OnTheirWay,
+    /// There is more, which is not here yet, or cannot be handed on yet.
+    Later,
     Nothing,
 }
 
@@ -168,14 +171,14 @@ impl<S: Source> Reader<S> {
             if stop.is_cancelled() || self.is_cut_off() {
                 break Ended::Stopped;
             }
-            let found = if self.hand_on() { self.read_some()? } else { Found::Nothing };
+            let found = if self.hand_on() { self.read_some()? } else { Found::Later };
             self.cut_what_is_due(found != Found::Nothing);
             if self.settings.until_caught_up && self.is_caught_up()? {
                 break Ended::CaughtUp;
             }
             rest = match found {
                 Found::Records => Duration::ZERO,
-                Found::OnTheirWay => SHORT_REST,
+                Found::Later => SHORT_REST,
                 Found::Nothing => REST,
             };
         };
@@ -456,8 +459,10 @@ impl<S: Source> Reader<S> {
                 lane.stand_at_end();
                 Ok(Found::Nothing)
             }
-            Read::Nothing if lane.waits_less_than(PATIENCE) => Ok(Found::OnTheirWay),
-            Read::Nothing => Ok(Found::Nothing),
+            Read::Nothing => {
+                let has_more = self.source.high(partition) > lane.position();
+                Ok(if has_more && lane.waits_less_than(PATIENCE) { Found::Later } else { Found::Nothing })
+            }
         }
     }
 
@@ -469,7 +474,8 @@ impl<S: Source> Reader<S> {
         }
         let waited = self.batch_since.map_or(Duration::ZERO, |since| since.elapsed());
         let full = self.batcher.records() >= self.settings.batch_records;
-        let linger = self.settings.linger.saturating_mul(if has_more { BACKLOG_LINGER } else { 1 });
+        let in_backlog = has_more && self.oldest.is_none_or(|oldest| unix_millis() - oldest > BACKLOG_AGE);
+        let linger = self.settings.linger.saturating_mul(if in_backlog { BACKLOG_LINGER } else { 1 });
         // A batch that cannot be handed on yet keeps filling instead.
         if full || (waited >= linger && self.batch_since.is_some() && self.out.is_empty()) {
             self.cut_batch();

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! An ACL user needs no more than this (a Cluster's also `+cluster|slots`; where the URL names a database,
-//! `+select`):
+//! `+select`; for `purge` also `+scan +unlink`):
 //!
 //! ```text
 //! ~tipstream:{<pipeline>/* -@all +info +evalsha +script|load
@@ -22,6 +22,7 @@
 //! ```
 
 mod link;
+pub mod purge;
 mod wire;
 
 use std::sync::Arc;

@@ -1,9 +1,10 @@
 //! What the reader tells of how it is doing: metrics of its partitions, and the board.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::Reader;
 use super::lane::Lane;
+use crate::clock::unix_millis;
 use crate::core::shard::Partition;
 use crate::core::time::EventTime;
 use crate::http::LaneStatus;
@@ -19,9 +20,9 @@ impl<S: Source> Reader<S> {
             return;
         }
         self.shown = Some(Instant::now());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
+        let now = EventTime::from_seconds(unix_millis() / 1000);
         for (partition, lane) in &self.lanes {
-            self.links.metrics.set_lag(*partition, self.lag(*partition, lane, EventTime::from_seconds(now)));
+            self.links.metrics.set_lag(*partition, self.lag(*partition, lane, now));
         }
         if let Some(board) = &self.links.board {
             let lanes = self.lanes.iter().map(|(partition, lane)| self.status(*partition, lane));

@@ -1,0 +1,52 @@
+//! Helm installs the real operator on a real node: it runs under the rights of the chart and the level `restricted`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tips_e2e::kubernetes::{Namespace, Pods};
+use tips_e2e::{Folder, operator, scenario};
+
+const SOON: Duration = Duration::from_secs(60);
+const LEADER: [&str; 4] = ["get", "lease", "tips-tipstream", "--output=jsonpath={.spec.holderIdentity}"];
+
+fn program(folder: &Folder, binary: PathBuf, name: &str) -> Result<PathBuf> {
+    let program = folder.path().join(name);
+    fs::copy(&binary, &program).with_context(|| format!("copying {}", binary.display()))?;
+    Ok(program)
+}
+
+#[test]
+fn two_operators_run_as_the_chart_says_and_one_leads() {
+    scenario("install", |folder| {
+        let Some(pods) = Pods::start(folder)? else {
+            return Ok(());
+        };
+        let cluster = pods.cluster();
+        let image = pods.image(folder, &program(folder, operator::binary()?, "tips-operator")?)?;
+        let (repository, tag) = image.rsplit_once(':').context("an image without a tag")?;
+        let namespace = Namespace::create(cluster, "tips-install")?;
+        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/tipstream").display().to_string();
+        let set =
+            format!("image.repository={repository},image.tag={tag},watchNamespace={}", namespace.name());
+        let release = ["--namespace", namespace.name(), "--wait", "--timeout=2m"];
+        cluster.helm(&[&["install", "tips", &chart, "--set", &set], &release[..]].concat())?;
+
+        let led = |old: &str| {
+            let query = [&LEADER[..], &["--namespace", namespace.name()]].concat();
+            cluster.until(&query, SOON, |holder| !holder.is_empty() && holder != old)
+        };
+        let leader = led("")?;
+        cluster.helm(&["test", "tips", "--namespace", namespace.name()])?;
+        for pod in namespace.kubectl(&["get", "pods", "--output=name"])?.lines() {
+            let log = namespace.kubectl(&["logs", pod])?;
+            ensure!(!log.contains("orbidden"), "{log}");
+        }
+        let pod = leader.split(['_', '/']).next().unwrap_or_default();
+        namespace.kubectl(&["delete", "pod", pod, "--grace-period=0", "--force"])?;
+        led(&leader)?;
+        cluster.helm(&["uninstall", "tips", "--namespace", namespace.name(), "--wait"])?;
+        Ok(())
+    });
+}

@@ -1,0 +1,21 @@
+//! The operator on a real control plane, with the rights that the chart gives it: what it makes, how it answers what
+//! people and faults do to that, what it says, and how little it asks for.
+
+#[path = "operator/bench.rs"]
+mod bench;
+#[path = "operator/children.rs"]
+mod children;
+#[path = "operator/deletion.rs"]
+mod deletion;
+#[path = "operator/leader.rs"]
+mod leader;
+#[path = "operator/node.rs"]
+mod node;
+#[path = "operator/pipeline.rs"]
+mod pipeline;
+#[path = "operator/references.rs"]
+mod references;
+#[path = "operator/rules.rs"]
+mod rules;
+#[path = "operator/settings.rs"]
+mod settings;

@@ -1,0 +1,172 @@
+//! What the operator makes, and that it comes back whatever is done to it (O2).
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::ensure;
+use tips_e2e::kubernetes::ControlPlane;
+use tips_e2e::operator::{self, Operator};
+use tips_e2e::scenario;
+
+use crate::pipeline::{SOON, becomes, condition, field, manifest, patch, with_operator};
+
+const CHILDREN: [&str; 6] = [
+    "configmap/nyc-worker",
+    "deployment/nyc-worker",
+    "networkpolicy/nyc-worker",
+    "poddisruptionbudget/nyc-worker",
+    "service/nyc-worker",
+    "serviceaccount/nyc-worker",
+];
+
+#[test]
+fn an_applied_pipeline_gets_its_objects_and_each_has_an_owner() {
+    with_operator("operator-children", |cluster| {
+        cluster.apply(&manifest("nyc", "  replicas: 2\n"))?;
+        condition(cluster, "nyc", "Progressing", "True/Starting")?;
+        for child in CHILDREN {
+            ensure!(field(cluster, child, "{.metadata.ownerReferences[0].name}")? == "nyc", "{child}");
+        }
+        let pods = ["get", "pods", "--selector=app.kubernetes.io/instance=nyc", "--output=name"];
+        cluster.until(&pods, SOON, |names| names.lines().count() == 2)?;
+        let table = cluster.kubectl(&["get", "tips"])?;
+        ensure!(table.starts_with("NAME   READY   REASON"), "{table}");
+        cluster.kubectl(&["scale", "tips/nyc", "--replicas=3"])?;
+        becomes(cluster, "deployment/nyc-worker", "{.spec.replicas}", "3")?;
+        let scale = cluster.kubectl(&["get", "--raw", &format!("{API}/nyc/scale")])?;
+        ensure!(scale.contains("app.kubernetes.io/instance=nyc"), "an autoscaler finds no pods: {scale}");
+        Ok(())
+    });
+}
+
+const API: &str = "/apis/tipstream.dev/v1alpha1/namespaces/default/tipspipelines";
+
+#[test]
+fn what_is_edited_or_deleted_by_hand_comes_back() {
+    with_operator("operator-edits", |cluster| {
+        cluster.apply(&manifest("nyc", "  replicas: 2\n"))?;
+        condition(cluster, "nyc", "Progressing", "True/Starting")?;
+        let ports = "{.spec.ports[*].port}";
+        let patch =
+            |object: &str, patch: &str| cluster.kubectl(&["patch", object, "--type=merge", "--patch", patch]);
+        patch("service/nyc-worker", r#"{"spec": {"ports": [{"name": "http", "port": 9999}]}}"#)?;
+        becomes(cluster, "service/nyc-worker", ports, "8080")?;
+        patch("configmap/nyc-worker", r#"{"data": {"pipeline.yaml": "", "more": "x"}}"#)?;
+        becomes(cluster, "configmap/nyc-worker", "{.data.more}", "")?;
+        ensure!(field(cluster, "configmap/nyc-worker", "{.data}")?.contains("TipsPipeline"));
+        cluster.kubectl(&["set", "env", "deployment/nyc-worker", "INTRUDER=1"])?;
+        cluster.kubectl(&["scale", "deployment/nyc-worker", "--replicas=9"])?;
+        becomes(cluster, "deployment/nyc-worker", "{.spec.replicas}", "2")?;
+        becomes(cluster, "deployment/nyc-worker", "{..env[?(@.name=='INTRUDER')].value}", "")?;
+        cluster.kubectl(&["label", "networkpolicy/nyc-worker", "app.kubernetes.io/managed-by-"])?;
+        becomes(
+            cluster,
+            "networkpolicy/nyc-worker",
+            r"{.metadata.labels.app\.kubernetes\.io/managed-by}",
+            "tips-operator",
+        )?;
+        for child in CHILDREN {
+            cluster.kubectl(&["delete", child])?;
+            cluster.until(&["get", child], SOON, |_| true)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn another_field_manager_does_not_keep_what_it_has_taken() {
+    with_operator("operator-managers", |cluster| {
+        cluster.apply(&manifest("nyc", "  replicas: 2\n"))?;
+        condition(cluster, "nyc", "Progressing", "True/Starting")?;
+        let taken = "apiVersion: apps/v1
+kind: Deployment
+metadata: {name: nyc-worker, namespace: default}
+spec: {replicas: 7}
+";
+        let force = ["apply", "--server-side", "--force-conflicts", "--field-manager=other", "-f", "-"];
+        cluster.kubectl_with(&force, taken)?;
+        becomes(cluster, "deployment/nyc-worker", "{.spec.replicas}", "2")
+    });
+}
+
+#[test]
+fn what_belongs_to_somebody_else_is_left_alone() {
+    with_operator("operator-taken", |cluster| {
+        let mine = ["create", "configmap", "nyc-worker", "--from-literal=pipeline.yaml=mine"];
+        cluster.kubectl(&mine)?;
+        cluster.apply(&manifest("nyc", ""))?;
+        condition(cluster, "nyc", "Degraded", "True/NameTaken")?;
+        ensure!(field(cluster, "configmap/nyc-worker", "{.data.pipeline\\.yaml}")? == "mine");
+        cluster.kubectl(&["delete", "configmap", "nyc-worker"])?;
+        condition(cluster, "nyc", "Degraded", "False/AsExpected")
+    });
+}
+
+#[test]
+fn a_pod_monitor_is_made_where_the_prometheus_operator_is_installed() {
+    scenario("operator-monitor", |folder| {
+        let control_plane = ControlPlane::start(folder)?;
+        let cluster = control_plane.cluster();
+        cluster.apply(include_str!("../../manifests/podmonitors.yaml"))?;
+        let crd = "customresourcedefinition/podmonitors.monitoring.coreos.com";
+        cluster.kubectl(&["wait", "--for=condition=Established", crd, "--timeout=30s"])?;
+        let rights = operator::install(cluster)?;
+        let _operator = Operator::start(folder, &rights, "operator")?;
+        cluster.apply(&manifest("nyc", ""))?;
+        becomes(cluster, "podmonitor/nyc-worker", "{.spec.podMetricsEndpoints[0].port}", "http")?;
+        cluster.kubectl(&["delete", "podmonitor/nyc-worker"])?;
+        becomes(cluster, "podmonitor/nyc-worker", "{.spec.podMetricsEndpoints[0].port}", "http")
+    });
+}
+
+#[test]
+fn an_operator_that_is_killed_again_and_again_gets_there() {
+    scenario("operator-killed", |folder| {
+        let control_plane = ControlPlane::start(folder)?;
+        let cluster = control_plane.cluster();
+        let rights = operator::install(cluster)?;
+        for round in 0..12_u64 {
+            let name = format!("nyc-{round}");
+            cluster.apply(&manifest(&name, "  replicas: 0\n"))?;
+            let mut operator = Operator::start(folder, &rights, &format!("operator-{round}"))?;
+            // From before it leads to after the last object.
+            thread::sleep(Duration::from_millis(25 * round));
+            operator.process().kill9()?;
+            // Nobody gave the Lease up.
+            cluster.kubectl(&[
+                "delete",
+                "lease",
+                "tipstream",
+                "--namespace=tips-system",
+                "--ignore-not-found",
+            ])?;
+        }
+        let _operator = Operator::start(folder, &rights, "operator")?;
+        for round in 0..12 {
+            let name = format!("nyc-{round}");
+            condition(cluster, &name, "Progressing", "False/Settled")?;
+            for child in CHILDREN {
+                cluster.kubectl(&["get", &child.replace("nyc", &name)])?;
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_decides_nothing_in_the_pods_restarts_none() {
+    with_operator("operator-no-roll", |cluster| {
+        cluster.apply(&manifest("nyc", "  replicas: 1\n"))?;
+        condition(cluster, "nyc", "Progressing", "True/Starting")?;
+        let template = || field(cluster, "deployment/nyc-worker", "{.spec.template}");
+        let before = template()?;
+        patch(cluster, "nyc", r#"{"spec": {"replicas": 2, "suspend": true, "query": {"replicas": 2}}}"#)?;
+        becomes(cluster, "deployment/nyc-worker", "{.spec.replicas}", "0")?;
+        condition(cluster, "nyc", "Ready", "False/Suspended")?;
+        ensure!(template()? == before, "the pods roll");
+        patch(cluster, "nyc", r#"{"spec": {"suspend": false, "raw": {"flushInterval": "1m"}}}"#)?;
+        becomes(cluster, "deployment/nyc-worker", "{.spec.replicas}", "2")?;
+        ensure!(template()? != before, "the pods do not roll");
+        Ok(())
+    });
+}

@@ -1,0 +1,105 @@
+//! The end of a pipeline: nothing is left, and nothing hangs.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tips_e2e::kubernetes::Cluster;
+
+use crate::pipeline::{SOON, becomes, condition, manifest, patch, with_operator};
+
+const FINALIZERS: &str = "{.metadata.finalizers}";
+const LEFT: [&str; 5] = [
+    "get",
+    "configmaps,services,deployments,jobs,poddisruptionbudgets,networkpolicies,serviceaccounts",
+    "--selector=app.kubernetes.io/instance=nyc",
+    "--output=name",
+    "--ignore-not-found",
+];
+
+/// The garbage collector looks for kinds that are new to it every 30 s.
+const COLLECTED: Duration = Duration::from_secs(90);
+
+fn nothing_is_left(cluster: &Cluster) -> Result<()> {
+    cluster.until(&LEFT, COLLECTED, str::is_empty)?;
+    ensure!(cluster.kubectl(&["get", "tips", "--output=name"])?.is_empty(), "the pipeline is still there");
+    Ok(())
+}
+
+/// As the kubelet and the Job's controller would.
+fn end_job(cluster: &Cluster, condition: &str) -> Result<()> {
+    let started = ["get", "job/nyc-purge", "--output=jsonpath={.status.startTime}"];
+    cluster.until(&started, SOON, |time| !time.is_empty())?;
+    // The controller insists on what leads to the end, and on times.
+    let (before, counts) = match condition {
+        "Complete" => ("SuccessCriteriaMet", r#""succeeded": 1, "completionTime": "2030-01-01T00:00:01Z","#),
+        _ => ("FailureTarget", ""),
+    };
+    let entry = |kind: &str| {
+        format!(
+            r#"{{"type": "{kind}", "status": "True", "reason": "Test", "message": "no server",
+            "lastTransitionTime": "2030-01-01T00:00:00Z", "lastProbeTime": "2030-01-01T00:00:00Z"}}"#
+        )
+    };
+    let status = format!(
+        r#"{{"status": {{{counts} "active": 0, "ready": 0, "terminating": 0,
+            "uncountedTerminatedPods": {{}}, "conditions": [{}, {}]}}}}"#,
+        entry(before),
+        entry(condition)
+    );
+    cluster
+        .kubectl(&["patch", "job/nyc-purge", "--subresource=status", "--type=merge", "--patch", &status])
+        .map(drop)
+}
+
+#[test]
+fn a_pipeline_that_retains_its_state_goes_at_once() {
+    with_operator("operator-retain", |cluster| {
+        cluster.apply(&manifest("nyc", "  replicas: 1\n"))?;
+        condition(cluster, "nyc", "Progressing", "True/Starting")?;
+        becomes(cluster, "tips/nyc", FINALIZERS, "")?;
+        cluster.kubectl(&["delete", "tips", "nyc", "--timeout=10s"])?;
+        nothing_is_left(cluster)
+    });
+}
+
+#[test]
+fn the_state_is_removed_where_that_is_asked_for() {
+    with_operator("operator-purge", |cluster| {
+        cluster.apply(&manifest("nyc", "  replicas: 0\n  deletionPolicy: Delete\n"))?;
+        becomes(cluster, "tips/nyc", FINALIZERS, r#"["tipstream.dev/state"]"#)?;
+        condition(cluster, "nyc", "Progressing", "False/Settled")?;
+        // Foreground: what the pipeline owns goes before it does.
+        cluster.kubectl(&["delete", "tips", "nyc", "--cascade=foreground", "--wait=false"])?;
+        end_job(cluster, "Complete")?;
+        nothing_is_left(cluster)?;
+        ensure!(events(cluster)?.contains("StateRemoved"), "{}", events(cluster)?);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_state_that_cannot_be_removed_holds_nobody_up() {
+    with_operator("operator-purge-fails", |cluster| {
+        cluster.apply(&manifest("nyc", "  replicas: 0\n  deletionPolicy: Delete\n"))?;
+        becomes(cluster, "tips/nyc", FINALIZERS, r#"["tipstream.dev/state"]"#)?;
+        cluster.kubectl(&["delete", "tips", "nyc", "--wait=false"])?;
+        end_job(cluster, "Failed")?;
+        nothing_is_left(cluster)?;
+        ensure!(events(cluster)?.contains("StateLeft"), "{}", events(cluster)?);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_policy_that_is_changed_changes_the_finalizer() {
+    with_operator("operator-policy", |cluster| {
+        cluster.apply(&manifest("nyc", "  replicas: 0\n  deletionPolicy: Delete\n"))?;
+        becomes(cluster, "tips/nyc", FINALIZERS, r#"["tipstream.dev/state"]"#)?;
+        patch(cluster, "nyc", r#"{"spec": {"deletionPolicy": "Retain"}}"#)?;
+        becomes(cluster, "tips/nyc", FINALIZERS, "")
+    });
+}
+
+fn events(cluster: &Cluster) -> Result<String> {
+    cluster.kubectl(&["get", "events", "--output=jsonpath={.items[*].reason}"])
+}

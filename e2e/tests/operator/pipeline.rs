@@ -1,0 +1,64 @@
+//! A pipeline of a test, and what one asks of it.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tips_e2e::kubernetes::{Cluster, ControlPlane};
+use tips_e2e::operator::{self, Operator};
+use tips_e2e::{Folder, scenario};
+
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// Runs a test with an operator on a control plane of its own.
+pub(crate) fn with_operator(name: &str, test: impl FnOnce(&Cluster) -> Result<()>) {
+    scenario(name, |folder: &Folder| {
+        let control_plane = ControlPlane::start(folder)?;
+        let cluster = control_plane.cluster();
+        let rights = operator::install(cluster)?;
+        let _operator = Operator::start(folder, &rights, "operator")?;
+        test(cluster)
+    });
+}
+
+/// A pipeline with `more` in its spec, as lines of YAML.
+pub(crate) fn manifest(name: &str, more: &str) -> String {
+    format!(
+        "apiVersion: tipstream.dev/v1alpha1
+kind: TipsPipeline
+metadata: {{name: {name}, namespace: default}}
+spec:
+  kafka: {{bootstrapServers: 'kafka:9092', ridesTopic: rides, faresTopic: fares}}
+  redis: {{urls: ['redis://redis:6379']}}
+  sink: {{volume: {{claimName: lake}}}}
+{more}"
+    )
+}
+
+/// Waits until condition `kind` of the pipeline is `wanted`, as `True/Running`.
+pub(crate) fn condition(cluster: &Cluster, name: &str, kind: &str, wanted: &str) -> Result<()> {
+    let query = format!("--output=jsonpath={{.status.conditions[?(@.type=='{kind}')]['status','reason']}}");
+    let answer = wanted.replace('/', " ");
+    cluster.until(&["get", "tips", name, &query], SOON, |text| text == answer).map(drop)
+}
+
+/// The message of a condition.
+pub(crate) fn message(cluster: &Cluster, name: &str, kind: &str) -> Result<String> {
+    let query = format!("--output=jsonpath={{.status.conditions[?(@.type=='{kind}')].message}}");
+    cluster.kubectl(&["get", "tips", name, &query])
+}
+
+/// A field of an object, such as `{.spec.replicas}` of `deployment/nyc-worker`.
+pub(crate) fn field(cluster: &Cluster, object: &str, path: &str) -> Result<String> {
+    cluster.kubectl(&["get", object, &format!("--output=jsonpath={path}")])
+}
+
+/// Waits until a field of an object is `wanted`.
+pub(crate) fn becomes(cluster: &Cluster, object: &str, path: &str, wanted: &str) -> Result<()> {
+    let query = format!("--output=jsonpath={path}");
+    cluster.until(&["get", object, &query], SOON, |text| text == wanted).map(drop)
+}
+
+/// Changes a pipeline by a merge patch.
+pub(crate) fn patch(cluster: &Cluster, name: &str, patch: &str) -> Result<String> {
+    cluster.kubectl(&["patch", "tips", name, "--type=merge", "--patch", patch])
+}

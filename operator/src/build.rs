@@ -1,0 +1,180 @@
+//! The objects of a pipeline, from its spec alone: pure, one file an object.
+//!
+//! What comes in, a [`Plan`], has been checked; what comes out is the whole of what the operator owns of each
+//! object, for server-side apply.
+
+mod config_map;
+mod deployment;
+mod disruption_budget;
+mod environment;
+mod files;
+pub mod names;
+mod network_policy;
+mod overrides;
+mod pod;
+mod pod_monitor;
+pub mod purge_job;
+mod service;
+mod service_account;
+
+#[cfg(test)]
+mod tests;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::core::DynamicObject;
+use kube::{Resource as _, ResourceExt as _};
+use serde_json::Value;
+use tipstream_crds::{SinkKind, TipsPipeline};
+
+pub use self::deployment::wanted_replicas;
+pub use self::files::{HADOOP_KEYS, KRB5_KEY};
+use self::names::Component;
+use crate::kind::Kind;
+
+/// The port of the worker's `/metrics`, `/healthz`, `/readyz` and `/status`.
+pub const PORT: i32 = 8080;
+const PORT_NAME: &str = "http";
+
+/// All that the objects of a pipeline are made from.
+#[derive(Clone, Debug)]
+pub struct Plan<'a> {
+    /// The pipeline, whose spec keeps every rule.
+    pub pipeline: &'a TipsPipeline,
+    /// Its one sink.
+    pub sink: SinkKind<'a>,
+    /// Image of the worker where the spec names none.
+    pub default_image: &'a str,
+    /// The GeoJSON that the spec refers to.
+    pub polygons: Option<&'a str>,
+    /// Stands for the content of the Secrets and ConfigMaps that the spec refers to.
+    pub references_digest: &'a str,
+    /// How workers are replaced.
+    pub replacement: Replacement,
+    /// Whether the cluster has PodMonitors.
+    pub pod_monitors: bool,
+}
+
+/// How workers are replaced by those of a changed spec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replacement {
+    /// A few at a time: old and new ones share the group and the state.
+    Rolling,
+    /// All old ones end before a new one begins: those of another epoch write the same windows (I8).
+    AllAtOnce,
+}
+
+/// An object of a pipeline.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Object {
+    ServiceAccount(ServiceAccount),
+    ConfigMap(ConfigMap),
+    NetworkPolicy(NetworkPolicy),
+    Service(Box<Service>),
+    PodDisruptionBudget(PodDisruptionBudget),
+    Deployment(Box<Deployment>),
+    Job(Box<Job>),
+    PodMonitor(Box<DynamicObject>),
+}
+
+impl Object {
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Object::ServiceAccount(_) => Kind::ServiceAccount,
+            Object::ConfigMap(_) => Kind::ConfigMap,
+            Object::NetworkPolicy(_) => Kind::NetworkPolicy,
+            Object::Service(_) => Kind::Service,
+            Object::PodDisruptionBudget(_) => Kind::PodDisruptionBudget,
+            Object::Deployment(_) => Kind::Deployment,
+            Object::Job(_) => Kind::Job,
+            Object::PodMonitor(_) => Kind::PodMonitor,
+        }
+    }
+
+    /// Its metadata.
+    pub fn metadata(&self) -> &ObjectMeta {
+        match self {
+            Object::ServiceAccount(object) => &object.metadata,
+            Object::ConfigMap(object) => &object.metadata,
+            Object::NetworkPolicy(object) => &object.metadata,
+            Object::Service(object) => &object.metadata,
+            Object::PodDisruptionBudget(object) => &object.metadata,
+            Object::Deployment(object) => &object.metadata,
+            Object::Job(object) => &object.metadata,
+            Object::PodMonitor(object) => &object.metadata,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.metadata().name.as_deref().unwrap_or_default()
+    }
+
+    /// As it is sent.
+    pub fn to_json(&self) -> Value {
+        let json = match self {
+            Object::ServiceAccount(object) => serde_json::to_value(object),
+            Object::ConfigMap(object) => serde_json::to_value(object),
+            Object::NetworkPolicy(object) => serde_json::to_value(object),
+            Object::Service(object) => serde_json::to_value(object),
+            Object::PodDisruptionBudget(object) => serde_json::to_value(object),
+            Object::Deployment(object) => serde_json::to_value(object),
+            Object::Job(object) => serde_json::to_value(object),
+            Object::PodMonitor(object) => serde_json::to_value(object),
+        };
+        json.expect("a Kubernetes object serializes")
+    }
+}
+
+/// The objects of a running pipeline, in the order in which they are applied: what the pods need comes first.
+pub fn objects(plan: &Plan<'_>) -> Vec<Object> {
+    let workload = &plan.pipeline.spec.workload;
+    let mut objects = Vec::new();
+    if workload.service_account_name.is_none() {
+        objects.push(Object::ServiceAccount(service_account::build(plan)));
+    }
+    objects.push(Object::ConfigMap(config_map::build(plan)));
+    objects.push(Object::NetworkPolicy(network_policy::build(plan)));
+    objects.push(Object::Service(Box::new(service::build(plan))));
+    objects.push(Object::PodDisruptionBudget(disruption_budget::build(plan)));
+    objects.push(Object::Deployment(Box::new(deployment::build(plan))));
+    if plan.pod_monitors {
+        objects.push(Object::PodMonitor(Box::new(pod_monitor::build(plan))));
+    }
+    objects
+}
+
+impl Plan<'_> {
+    fn name(&self) -> String {
+        self.pipeline.name_any()
+    }
+
+    /// Metadata of an object of the workers.
+    fn metadata(&self) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(Component::Worker.name(&self.name())),
+            namespace: self.pipeline.namespace(),
+            labels: Some(Component::Worker.labels(&self.name())),
+            owner_references: Some(vec![owner(self.pipeline)]),
+            ..ObjectMeta::default()
+        }
+    }
+}
+
+/// The reference by which an object goes when its pipeline goes.
+fn owner(pipeline: &TipsPipeline) -> OwnerReference {
+    OwnerReference {
+        api_version: TipsPipeline::api_version(&()).into_owned(),
+        kind: TipsPipeline::kind(&()).into_owned(),
+        name: pipeline.name_any(),
+        uid: pipeline.uid().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}

@@ -1,0 +1,55 @@
+//! The Deployment of the workers.
+//!
+//! A roll never has more consumers than were asked for (`maxSurge` 0): a worker beyond them would take partitions
+//! over only to give them back, two rebalances for nothing. A quarter at a time bounds both the lost capacity and
+//! the number of rebalances; of few workers Kubernetes takes one.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use tipstream_crds::TipsPipelineSpec;
+
+use super::names::{Component, EPOCH};
+use super::{Plan, Replacement, pod};
+
+pub(super) fn build(plan: &Plan<'_>) -> Deployment {
+    let mut metadata = plan.metadata();
+    metadata.annotations = Some(BTreeMap::from([(EPOCH.to_owned(), plan.pipeline.spec.epoch.to_string())]));
+    Deployment {
+        metadata,
+        spec: Some(DeploymentSpec {
+            replicas: Some(wanted_replicas(&plan.pipeline.spec)),
+            selector: LabelSelector {
+                match_labels: Some(Component::Worker.selector(&plan.name())),
+                ..LabelSelector::default()
+            },
+            strategy: Some(strategy(plan.replacement)),
+            revision_history_limit: Some(3),
+            template: pod::template(plan),
+            ..DeploymentSpec::default()
+        }),
+        ..Deployment::default()
+    }
+}
+
+/// The number of workers that the spec asks for.
+pub fn wanted_replicas(spec: &TipsPipelineSpec) -> i32 {
+    if spec.suspend { 0 } else { spec.replicas }
+}
+
+fn strategy(replacement: Replacement) -> DeploymentStrategy {
+    match replacement {
+        Replacement::AllAtOnce => {
+            DeploymentStrategy { type_: Some("Recreate".to_owned()), ..DeploymentStrategy::default() }
+        }
+        Replacement::Rolling => DeploymentStrategy {
+            type_: Some("RollingUpdate".to_owned()),
+            rolling_update: Some(RollingUpdateDeployment {
+                max_surge: Some(IntOrString::Int(0)),
+                max_unavailable: Some(IntOrString::String("25%".to_owned())),
+            }),
+        },
+    }
+}

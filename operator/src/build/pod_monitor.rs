@@ -1,0 +1,18 @@
+//! The PodMonitor: the Prometheus operator scrapes the workers.
+
+use kube::core::DynamicObject;
+use serde_json::json;
+
+use super::names::Component;
+use super::{PORT_NAME, Plan};
+use crate::kind::Kind;
+
+pub(super) fn build(plan: &Plan<'_>) -> DynamicObject {
+    let spec = json!({"spec": {
+        "selector": {"matchLabels": Component::Worker.selector(&plan.name())},
+        "podMetricsEndpoints": [{"port": PORT_NAME, "path": "/metrics"}],
+    }});
+    let mut monitor = DynamicObject::new("", &Kind::PodMonitor.resource()).data(spec);
+    monitor.metadata = plan.metadata();
+    monitor
+}

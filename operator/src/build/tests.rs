@@ -1,0 +1,177 @@
+//! What is built, as YAML, for settings that change it. `INSTA_UPDATE=always cargo test -p tips-operator` records
+//! anew what is then looked at in the diff.
+
+use serde_json::{Value, json};
+use tipstream_crds::TipsPipeline;
+
+use super::*;
+
+fn pipeline(spec: Value) -> TipsPipeline {
+    let mut object = json!({
+        "apiVersion": "tipstream.dev/v1alpha1",
+        "kind": "TipsPipeline",
+        "metadata": {"name": "nyc", "namespace": "taxi", "uid": "0b1c"},
+        "spec": {
+            "kafka": {"bootstrapServers": "kafka:9092", "ridesTopic": "rides", "faresTopic": "fares"},
+            "redis": {"urls": ["redis://redis:6379"]},
+            "sink": {"s3": {"bucket": "taxi", "region": "us-east-1"}},
+        },
+    });
+    for (name, value) in spec.as_object().into_iter().flatten() {
+        object["spec"][name] = value.clone();
+    }
+    let pipeline: TipsPipeline = serde_json::from_value(object).expect("a pipeline");
+    assert_eq!(pipeline.validate(), [], "it is valid");
+    pipeline
+}
+
+fn plan(pipeline: &TipsPipeline) -> Plan<'_> {
+    Plan {
+        pipeline,
+        sink: pipeline.spec.sink.kind().expect("one sink"),
+        default_image: "tips-worker:test",
+        polygons: None,
+        references_digest: "",
+        replacement: Replacement::Rolling,
+        pod_monitors: false,
+    }
+}
+
+fn yaml<'a>(objects: impl IntoIterator<Item = &'a Object>) -> String {
+    let text = |object: &Object| serde_saphyr::to_string(&object.to_json()).expect("JSON is YAML");
+    objects.into_iter().map(text).collect::<Vec<_>>().join("---\n")
+}
+
+fn deployment(plan: &Plan<'_>) -> Value {
+    let objects = objects(plan);
+    objects.iter().find(|object| object.kind() == Kind::Deployment).expect("a Deployment").to_json()
+}
+
+fn config_hash(plan: &Plan<'_>) -> Value {
+    deployment(plan)["spec"]["template"]["metadata"]["annotations"][names::CONFIG_HASH].clone()
+}
+
+#[test]
+fn what_is_built_of_a_minimal_spec() {
+    let pipeline = pipeline(json!({}));
+    insta::assert_snapshot!(yaml(&objects(&Plan { pod_monitors: true, ..plan(&pipeline) })));
+}
+
+#[test]
+fn what_is_built_with_every_reference() {
+    let tls = |name: &str| {
+        json!({
+            "caSecretRef": {"name": format!("{name}-ca"), "key": "ca.pem"},
+            "clientCertificate": {"secretRef": {"name": format!("{name}-client")}},
+        })
+    };
+    let pipeline = pipeline(json!({
+        "kafka": {
+            "bootstrapServers": "kafka:9093", "ridesTopic": "rides", "faresTopic": "fares", "tls": tls("kafka"),
+            "sasl": {"mechanism": "SCRAM-SHA-512", "secretRef": {"name": "kafka-user"}},
+        },
+        "redis": {
+            "urls": ["rediss://redis:6380"], "tls": tls("redis"), "auth": {"secretRef": {"name": "redis-user"}},
+        },
+        "sink": {"hdfs": {
+            "nameNode": "hdfs://lake", "path": "/lake/taxi", "configMapRef": {"name": "hadoop"},
+            "kerberos": {
+                "principal": "tips@EXAMPLE.COM", "keytabSecretRef": {"name": "keytab", "key": "tips.keytab"},
+                "configMapRef": {"name": "krb5"},
+            },
+        }},
+        "job": {"neighbourhoods": {"configMapKeyRef": {"name": "polygons", "key": "nyc.geojson"}}},
+    }));
+    let plan = Plan { polygons: Some("{}"), ..plan(&pipeline) };
+    let wanted = [Kind::ConfigMap, Kind::Deployment];
+    let objects = objects(&plan);
+    insta::assert_snapshot!(yaml(objects.iter().filter(|object| wanted.contains(&object.kind()))));
+}
+
+#[test]
+fn the_sentinels_have_a_login_of_their_own() {
+    let sentinel = json!({"masterName": "mymaster", "auth": {"secretRef": {"name": "sentinels"}}});
+    let redis = json!({"urls": ["redis://a:1", "redis://b:1"], "mode": "Sentinel", "sentinel": sentinel});
+    let pipeline = pipeline(json!({"redis": redis}));
+    let variable = &deployment(&plan(&pipeline))["spec"]["template"]["spec"]["containers"][0]["env"][1];
+    assert_eq!(variable["name"], "TIPS_REDIS_SENTINEL_PASSWORD");
+    assert_eq!(variable["valueFrom"]["secretKeyRef"], json!({"name": "sentinels", "key": "password"}));
+    assert_eq!(crate::reference::references(&pipeline.spec)[0].name, "sentinels");
+}
+
+#[test]
+fn what_is_built_with_every_override() {
+    let pipeline = pipeline(json!({
+        "replicas": 3,
+        "sink": {"volume": {"claimName": "lake", "path": "taxi"}},
+        "workload": {
+            "image": "registry.example/tips-worker:1",
+            "resources": {"requests": {"cpu": "2"}, "limits": {"memory": "1Gi"}},
+            "labels": {"team": "taxi"},
+            "annotations": {"sidecar.istio.io/inject": "false"},
+            "nodeSelector": {"disk": "ssd"},
+            "tolerations": [{"key": "stream", "operator": "Exists"}],
+            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}],
+            }}},
+            "topologySpreadConstraints": [
+                {"maxSkew": 2, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"},
+                {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"},
+            ],
+            "serviceAccountName": "cloud-role",
+            "priorityClassName": "streams",
+            "env": [{"name": "RUST_LOG", "value": "debug"}],
+            "volumes": [{"name": "extra", "emptyDir": {}}],
+            "volumeMounts": [{"name": "extra", "mountPath": "/extra"}],
+        },
+    }));
+    let objects = objects(&plan(&pipeline));
+    assert!(objects.iter().all(|object| object.kind() != Kind::ServiceAccount));
+    insta::assert_snapshot!(yaml(objects.iter().filter(|object| object.kind() == Kind::Deployment)));
+}
+
+#[test]
+fn what_removes_the_state() {
+    let pipeline = pipeline(json!({
+        "redis": {
+            "urls": ["rediss://redis:6380"], "tls": {"caSecretRef": {"name": "redis-ca", "key": "ca.pem"}},
+            "auth": {"secretRef": {"name": "redis-user"}},
+        },
+    }));
+    insta::assert_snapshot!(yaml(&[purge_job::build(&pipeline, "tips-worker:test", 180)]));
+}
+
+#[test]
+fn what_decides_nothing_in_the_pods_does_not_roll_them() {
+    let template = |spec: Value| deployment(&plan(&pipeline(spec)))["spec"]["template"].clone();
+    let base = template(json!({}));
+    assert_eq!(base, template(json!({"replicas": 7})));
+    assert_eq!(base, template(json!({"suspend": true, "deletionPolicy": "Delete"})));
+    assert_eq!(base, template(json!({"compaction": {"enabled": true}, "query": {"replicas": 2}})));
+    assert_eq!(base, template(json!({"scaling": {"maxReplicas": 4, "targetLag": 1000}})));
+    assert_ne!(base, template(json!({"raw": {"flushInterval": "1m"}})));
+    assert_ne!(base, template(json!({"epoch": 1})));
+    assert_ne!(base, template(json!({"workload": {"labels": {"team": "taxi"}}})));
+}
+
+#[test]
+fn what_is_referred_to_rolls_them() {
+    let pipeline = pipeline(json!({}));
+    let base = config_hash(&plan(&pipeline));
+    assert_ne!(base, config_hash(&Plan { references_digest: "another password", ..plan(&pipeline) }));
+    assert_ne!(base, config_hash(&Plan { polygons: Some("{}"), ..plan(&pipeline) }));
+}
+
+#[test]
+fn workers_of_another_epoch_are_replaced_all_at_once() {
+    let pipeline = pipeline(json!({"epoch": 2}));
+    let deployment = deployment(&Plan { replacement: Replacement::AllAtOnce, ..plan(&pipeline) });
+    assert_eq!(deployment["spec"]["strategy"], json!({"type": "Recreate"}));
+    assert_eq!(deployment["metadata"]["annotations"], json!({names::EPOCH: "2"}));
+}
+
+#[test]
+fn a_suspended_pipeline_has_no_workers() {
+    let pipeline = pipeline(json!({"suspend": true, "replicas": 4}));
+    assert_eq!(deployment(&plan(&pipeline))["spec"]["replicas"], 0);
+}

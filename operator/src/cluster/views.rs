@@ -1,0 +1,347 @@
+//! What matters of a child, a Deployment, a Job and a pod.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use k8s_openapi::api::apps::v1::DeploymentStatus;
+use k8s_openapi::api::batch::v1::JobStatus;
+use k8s_openapi::api::core::v1::{ContainerState, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::ResourceExt as _;
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use super::Key;
+use super::mirror::View;
+use crate::build::names::{EPOCH, INSTANCE};
+use crate::kind::Kind;
+
+/// Longest message of a pod that is passed on.
+const MESSAGE_LIMIT: usize = 500;
+
+/// What the Deployment's controller writes with every roll.
+const REVISION: &str = "deployment.kubernetes.io/revision";
+
+/// An object that the operator made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChildView {
+    /// The pipeline that its label names.
+    pub pipeline: Option<String>,
+    /// The UID of its controller.
+    pub controller: Option<String>,
+    /// Hash of all of it but its status and bookkeeping: changes with whatever anybody changes.
+    pub hash: u64,
+    /// Whether somebody has edited it with kubectl.
+    pub hand_edited: bool,
+    /// Whether it is on its way out.
+    pub terminating: bool,
+    /// Where it stands, for the kinds that go through something.
+    pub progress: Progress,
+}
+
+/// Where an object stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// It only is.
+    Still,
+    /// A Deployment.
+    Deployment(DeploymentView),
+    /// A Job.
+    Job(JobView),
+}
+
+/// Where a Deployment stands.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeploymentView {
+    /// The epoch of its pods.
+    pub epoch: Option<i64>,
+    /// Whether it replaces all pods at once.
+    pub recreates: bool,
+    /// Whether its controller has seen the latest spec.
+    pub observed: bool,
+    /// Replicas that the spec asks for.
+    pub wanted: i32,
+    /// Replicas that exist.
+    pub existing: i32,
+    /// Of those, the ones with the present template.
+    pub updated: i32,
+    /// Of those that exist, the ones that are ready.
+    pub ready: i32,
+    /// Whether the controller has given up waiting.
+    pub stalled: bool,
+    /// Why pods cannot be made.
+    pub failure: Option<String>,
+}
+
+impl DeploymentView {
+    /// Whether exactly the wanted pods exist, all with the present template.
+    pub fn is_rolled_out(&self) -> bool {
+        self.observed && self.updated == self.wanted && self.existing == self.wanted
+    }
+}
+
+/// Where a Job stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JobView {
+    /// It works.
+    Running,
+    /// It is done.
+    Complete,
+    /// It has given up.
+    Failed(String),
+}
+
+/// A worker pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodView {
+    /// The pipeline that its label names.
+    pub pipeline: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: Option<String>,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Whether it is on its way out.
+    pub terminating: bool,
+    /// What keeps it from running.
+    pub trouble: Option<Trouble>,
+}
+
+/// What keeps a pod from running.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trouble {
+    /// In one word, such as ImagePullBackOff.
+    pub reason: String,
+    /// In its own words.
+    pub message: String,
+    /// The exit code of its last run.
+    pub exit_code: Option<i32>,
+}
+
+impl View for ChildView {
+    fn pipeline(&self) -> Option<&str> {
+        self.pipeline.as_deref()
+    }
+}
+
+impl View for PodView {
+    fn pipeline(&self) -> Option<&str> {
+        self.pipeline.as_deref()
+    }
+}
+
+/// What matters of an object of `kind`.
+pub fn child(kind: Kind, object: &DynamicObject) -> (Key, ChildView) {
+    let progress = match kind {
+        Kind::Deployment => Progress::Deployment(deployment(object)),
+        Kind::Job => Progress::Job(job(object)),
+        _ => Progress::Still,
+    };
+    let controller =
+        object.owner_references().iter().find(|owner| owner.controller == Some(true)).map(|o| o.uid.clone());
+    let view = ChildView {
+        pipeline: object.labels().get(INSTANCE).cloned(),
+        controller,
+        hash: content_hash(object),
+        hand_edited: object.managed_fields().iter().any(is_by_hand),
+        terminating: object.metadata.deletion_timestamp.is_some(),
+        progress,
+    };
+    (key(object), view)
+}
+
+/// Hash of an object without what its own controllers and the API server write.
+pub fn content_hash(object: &DynamicObject) -> u64 {
+    let mut hash = DefaultHasher::new();
+    let metadata = &object.metadata;
+    metadata.labels.hash(&mut hash);
+    for annotation in metadata.annotations.iter().flatten().filter(|(name, _)| *name != REVISION) {
+        annotation.hash(&mut hash);
+    }
+    metadata.finalizers.hash(&mut hash);
+    metadata.uid.hash(&mut hash);
+    for owner in metadata.owner_references.iter().flatten() {
+        (&owner.uid, owner.controller, owner.block_owner_deletion).hash(&mut hash);
+    }
+    for (field, value) in
+        object.data.as_object().into_iter().flatten().filter(|(field, _)| *field != "status")
+    {
+        (field, value.to_string()).hash(&mut hash);
+    }
+    hash.finish()
+}
+
+/// Whether the fields of an entry were set with kubectl: `kubectl-edit`, `kubectl-patch`, `kubectl`, ….
+pub fn is_by_hand(entry: &ManagedFieldsEntry) -> bool {
+    entry.manager.as_deref().is_some_and(|manager| manager.starts_with("kubectl"))
+        && entry.subresource.is_none()
+}
+
+/// The namespaced name of an object.
+pub fn key(object: &impl kube::ResourceExt) -> Key {
+    Key::new(object.meta().namespace.as_deref().unwrap_or_default(), &object.name_any())
+}
+
+fn status<T: serde::de::DeserializeOwned + Default>(object: &DynamicObject) -> T {
+    object
+        .data
+        .get("status")
+        .cloned()
+        .and_then(|status| serde_json::from_value(status).ok())
+        .unwrap_or_default()
+}
+
+fn deployment(object: &DynamicObject) -> DeploymentView {
+    let status: DeploymentStatus = status(object);
+    let spec = object.data.get("spec").unwrap_or(&Value::Null);
+    let mut view = DeploymentView {
+        epoch: object.annotations().get(EPOCH).and_then(|epoch| epoch.parse().ok()),
+        recreates: spec["strategy"]["type"] == "Recreate",
+        observed: status.observed_generation == object.metadata.generation,
+        wanted: spec["replicas"].as_i64().and_then(|n| n.try_into().ok()).unwrap_or(1),
+        existing: status.replicas.unwrap_or(0),
+        updated: status.updated_replicas.unwrap_or(0),
+        ready: status.ready_replicas.unwrap_or(0),
+        ..DeploymentView::default()
+    };
+    for condition in status.conditions.unwrap_or_default() {
+        match (&*condition.type_, &*condition.status) {
+            ("Progressing", "False") => view.stalled = true,
+            ("ReplicaFailure", "True") => view.failure = Some(short(condition.message.as_deref())),
+            _ => {}
+        }
+    }
+    view
+}
+
+fn job(object: &DynamicObject) -> JobView {
+    let status: JobStatus = status(object);
+    for condition in status.conditions.unwrap_or_default() {
+        match (&*condition.type_, &*condition.status) {
+            ("Complete", "True") => return JobView::Complete,
+            ("Failed", "True") => return JobView::Failed(short(condition.message.as_deref())),
+            _ => {}
+        }
+    }
+    JobView::Running
+}
+
+/// What matters of a worker pod.
+pub fn pod(pod: &Pod) -> (Key, PodView) {
+    let status = pod.status.as_ref();
+    let conditions = || status.and_then(|s| s.conditions.as_ref()).into_iter().flatten();
+    let ready = conditions().any(|c| c.type_ == "Ready" && c.status == "True");
+    let view = PodView {
+        pipeline: pod.labels().get(INSTANCE).cloned(),
+        name: pod.name_any(),
+        address: status.and_then(|s| s.pod_ip.clone()),
+        ready,
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        trouble: if ready { None } else { trouble(pod) },
+    };
+    (key(pod), view)
+}
+
+fn trouble(pod: &Pod) -> Option<Trouble> {
+    let status = pod.status.as_ref()?;
+    let unscheduled =
+        status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled" && c.status == "False");
+    if let Some(condition) = unscheduled {
+        let reason = condition.reason.clone().unwrap_or_else(|| "Unschedulable".to_owned());
+        return Some(Trouble { reason, message: short(condition.message.as_deref()), exit_code: None });
+    }
+    let container = status.container_statuses.iter().flatten().next()?;
+    let ended = |state: &Option<ContainerState>| state.as_ref().and_then(|s| s.terminated.clone());
+    let last =
+        ended(&container.state).or_else(|| ended(&container.last_state)).filter(|end| end.exit_code != 0);
+    let waiting = container.state.as_ref().and_then(|state| state.waiting.clone());
+    let waiting = waiting.filter(|waiting| {
+        !matches!(waiting.reason.as_deref(), None | Some("ContainerCreating" | "PodInitializing"))
+    });
+    match (waiting, last) {
+        (waiting, Some(last)) => Some(Trouble {
+            reason: waiting
+                .and_then(|waiting| waiting.reason)
+                .or(last.reason)
+                .unwrap_or_else(|| "Error".to_owned()),
+            message: last_line(last.message.as_deref()),
+            exit_code: Some(last.exit_code),
+        }),
+        (Some(waiting), None) => Some(Trouble {
+            reason: waiting.reason.unwrap_or_default(),
+            message: short(waiting.message.as_deref()),
+            exit_code: None,
+        }),
+        (None, None) => None,
+    }
+}
+
+/// A program that ends says why at last.
+fn last_line(message: Option<&str>) -> String {
+    short(message.and_then(|message| message.trim_end().lines().next_back()))
+}
+
+fn short(message: Option<&str>) -> String {
+    let message = message.unwrap_or_default().trim();
+    match message.char_indices().nth(MESSAGE_LIMIT) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(value: Value) -> DynamicObject {
+        serde_json::from_value(value).expect("an object")
+    }
+
+    #[test]
+    fn only_what_somebody_changes_changes_the_hash() {
+        let base = json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "a", "resourceVersion": "1", "generation": 1, "managedFields": []},
+            "spec": {"clusterIP": "None"},
+            "status": {"loadBalancer": {}},
+        });
+        let hash = |change: fn(&mut Value)| {
+            let mut value = base.clone();
+            change(&mut value);
+            content_hash(&object(value))
+        };
+        let same = hash(|_| ());
+        assert_eq!(same, hash(|v| v["metadata"]["resourceVersion"] = json!("2")));
+        assert_eq!(same, hash(|v| v["status"] = json!({"loadBalancer": {"ingress": []}})));
+        assert_eq!(same, hash(|v| v["metadata"]["managedFields"] = json!([{"manager": "x"}])));
+        assert_ne!(same, hash(|v| v["spec"]["clusterIP"] = json!("10.0.0.1")));
+        assert_ne!(same, hash(|v| v["metadata"]["labels"] = json!({"a": "b"})));
+        assert_ne!(
+            same,
+            hash(|v| v["metadata"]["ownerReferences"] =
+                json!([{"apiVersion": "v1", "kind": "A", "name": "a", "uid": "u"}]))
+        );
+    }
+
+    #[test]
+    fn a_worker_that_ended_is_quoted() {
+        let pod_json = json!({
+            "metadata": {"name": "w", "namespace": "ns", "labels": {"app.kubernetes.io/instance": "nyc"}},
+            "status": {"containerStatuses": [{
+                "name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+                "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}},
+                "lastState": {"terminated": {
+                    "exitCode": 3, "reason": "Error",
+                    "message": "{\"level\":\"INFO\"}\ntips-worker: the state in Redis belongs to other settings\n",
+                }},
+            }]},
+        });
+        let (_, view) = pod(&serde_json::from_value(pod_json).expect("a pod"));
+        let trouble = view.trouble.expect("it does not run");
+        assert_eq!(trouble.reason, "CrashLoopBackOff");
+        assert_eq!(trouble.message, "tips-worker: the state in Redis belongs to other settings");
+        assert_eq!(trouble.exit_code, Some(3));
+    }
+}

@@ -1,0 +1,67 @@
+//! The kinds of objects that the operator makes.
+
+use std::fmt;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::{ApiResource, GroupVersionKind};
+
+/// A kind of object that the operator makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Who the workers are to the API server: nobody.
+    ServiceAccount,
+    /// The manifest that the workers read.
+    ConfigMap,
+    /// Who may reach the workers.
+    NetworkPolicy,
+    /// Addresses of the workers.
+    Service,
+    /// How many workers a drain may take at once.
+    PodDisruptionBudget,
+    /// The workers.
+    Deployment,
+    /// The removal of the state.
+    Job,
+    /// Scraping by the Prometheus operator, where it is installed.
+    PodMonitor,
+}
+
+impl Kind {
+    /// Those that every cluster has.
+    pub const BUILT_IN: [Kind; 7] = [
+        Kind::ServiceAccount,
+        Kind::ConfigMap,
+        Kind::NetworkPolicy,
+        Kind::Service,
+        Kind::PodDisruptionBudget,
+        Kind::Deployment,
+        Kind::Job,
+    ];
+
+    /// Group, version and plural.
+    pub fn resource(self) -> ApiResource {
+        match self {
+            Kind::ServiceAccount => ApiResource::erase::<ServiceAccount>(&()),
+            Kind::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
+            Kind::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
+            Kind::Service => ApiResource::erase::<Service>(&()),
+            Kind::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
+            Kind::Deployment => ApiResource::erase::<Deployment>(&()),
+            Kind::Job => ApiResource::erase::<Job>(&()),
+            Kind::PodMonitor => {
+                let kind = GroupVersionKind::gvk("monitoring.coreos.com", "v1", "PodMonitor");
+                ApiResource::from_gvk_with_plural(&kind, "podmonitors")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}

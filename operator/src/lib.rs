@@ -1,0 +1,18 @@
+//! The tipstream operator: from TipsPipelines to workloads, and from workloads to the status of TipsPipelines.
+//!
+//! [`cluster`] is what is there, kept by watches. [`reconcile`] passes over a pipeline in stages; [`build`] is the
+//! stage that says what should be there. [`run`] wires them, [`leader`] says whether this operator is the one.
+
+pub mod build;
+pub mod cli;
+pub mod cluster;
+pub mod error;
+pub mod events;
+pub mod http;
+pub mod kind;
+pub mod leader;
+pub mod metrics;
+pub mod rbac;
+pub mod reconcile;
+pub mod reference;
+pub mod run;

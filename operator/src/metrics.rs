@@ -1,0 +1,88 @@
+//! What the operator measures of itself, `/metrics`.
+
+use prometheus::{
+    Encoder as _, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+
+use crate::error::CATEGORIES;
+
+/// The operator's metrics; clones are the same ones.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    /// Reconciles that ended, well or not.
+    pub reconciles: IntCounter,
+    /// Those that did not end well, by [`CATEGORIES`].
+    pub errors: IntCounterVec,
+    /// How long a reconcile took.
+    pub seconds: Histogram,
+    /// Reconciles that are under way.
+    pub under_way: IntGauge,
+    /// TipsPipelines that are known.
+    pub pipelines: IntGauge,
+    /// 1 for the one that reconciles.
+    pub leader: IntGauge,
+    /// Statuses that were written.
+    pub status_writes: IntCounter,
+}
+
+impl Metrics {
+    /// All at zero.
+    ///
+    /// # Errors
+    /// Where two have the same name.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new_custom(Some("tipstream_operator".to_owned()), None)?;
+        let counter = |name: &str, help: &str| register(&registry, IntCounter::new(name, help)?);
+        let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(name, help)?);
+        let errors = Opts::new("reconcile_errors_total", "Reconciles that failed, by category.");
+        let seconds = HistogramOpts::new("reconcile_duration_seconds", "Duration of a reconcile.")
+            .buckets(vec![0.0001, 0.001, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0]);
+        let metrics = Metrics {
+            reconciles: counter("reconciles_total", "Reconciles that ended, well or not.")?,
+            errors: register(&registry, IntCounterVec::new(errors, &["category"])?)?,
+            seconds: register(&registry, Histogram::with_opts(seconds)?)?,
+            under_way: gauge("reconciles_under_way", "Reconciles that are under way.")?,
+            pipelines: gauge("pipelines", "TipsPipelines that are known.")?,
+            leader: gauge("leader", "1 for the operator that reconciles, 0 for one that stands by.")?,
+            status_writes: counter("status_writes_total", "Statuses that were written.")?,
+            registry,
+        };
+        for category in CATEGORIES {
+            metrics.errors.with_label_values(&[category]);
+        }
+        Ok(metrics)
+    }
+
+    /// In the text format of Prometheus.
+    ///
+    /// # Errors
+    /// Where they cannot be written as text.
+    pub fn render(&self) -> prometheus::Result<String> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+fn register<M: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: M,
+) -> prometheus::Result<M> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_documented() {
+        const DOC: &str = include_str!("../../docs/operator.md");
+        let text = Metrics::new().and_then(|metrics| metrics.render()).expect("metrics");
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        let missing: Vec<_> = names.filter(|name| !DOC.contains(&format!("| `{name}` |"))).collect();
+        assert!(missing.is_empty(), "docs/operator.md lacks {missing:?}");
+    }
+}

@@ -1,0 +1,298 @@
+//! One pass over one pipeline, in stages: fetch → dereference → validate → build → apply → observe → status.
+//!
+//! Fetch reads the cache of the watches. As long as what it finds is what the last pass left, the stages from
+//! dereference to apply have nothing to do and are passed over, so a pass over a settled pipeline costs the API
+//! server nothing; the workers are asked directly.
+
+mod apply;
+mod deletion;
+mod dereference;
+mod memo;
+mod observe;
+mod ownership;
+mod status;
+mod validate;
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::json;
+use tipstream_crds::{TipsPipeline, TipsPipelineStatus};
+use tracing::Instrument as _;
+
+use self::memo::{Memo, Memos};
+pub use self::observe::Observer;
+use crate::build::names::MANAGER;
+use crate::build::{self, Plan, Replacement, wanted_replicas};
+use crate::cluster::views::{ChildView, DeploymentView, PodView, Progress};
+use crate::cluster::{Cluster, Key};
+use crate::error::Error;
+use crate::events::{self, Events};
+use crate::kind::Kind;
+use crate::metrics::Metrics;
+use crate::reference::{Reference, references};
+
+/// How often workers are asked how they are doing.
+const OBSERVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often workers are asked of whom the last time none answered: one who waits for an answer keeps others waiting.
+/// That they become ready is told by a watch.
+const SILENT_INTERVAL: Duration = Duration::from_secs(60);
+/// A pipeline without workers changes by itself only with what is watched; this is for peace of mind.
+const RESYNC_INTERVAL: Duration = Duration::from_secs(600);
+/// While data flows, watermark and books change with every look. They are written only so often, so that a thousand
+/// busy pipelines are some thirty small writes a second; all else in a status is written at once.
+const FIGURES_INTERVAL: Duration = Duration::from_secs(30);
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(300);
+
+/// What reconciles share.
+pub struct Context {
+    client: Client,
+    cluster: Cluster,
+    observer: Observer,
+    events: Events,
+    metrics: Metrics,
+    worker_image: String,
+    memos: Memos,
+    passes: AtomicU64,
+}
+
+impl Context {
+    /// For reconciles by `client` of what is in `cluster`.
+    pub fn new(
+        client: Client,
+        cluster: Cluster,
+        observer: Observer,
+        events: Events,
+        metrics: Metrics,
+        worker_image: String,
+    ) -> Self {
+        let (memos, passes) = (Memos::default(), AtomicU64::new(0));
+        Context { client, cluster, observer, events, metrics, worker_image, memos, passes }
+    }
+
+    /// Forgets a pipeline that is gone.
+    pub fn forget(&self, key: &Key) {
+        drop(self.memos.take(key, ""));
+    }
+}
+
+/// When to try again after a pass that failed.
+pub fn retry(pipeline: Arc<TipsPipeline>, _: &Error, context: Arc<Context>) -> Action {
+    let failures = context.memos.failures(&Key::of(&pipeline));
+    let doubled = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    Action::requeue(doubled.min(LAST_RETRY))
+}
+
+/// One pass over `pipeline`.
+///
+/// # Errors
+/// Why what the spec asks for was not brought about. The status says it too.
+pub async fn run(pipeline: Arc<TipsPipeline>, context: Arc<Context>) -> Result<Action, Error> {
+    let pass = context.passes.fetch_add(1, Ordering::Relaxed);
+    let key = Key::of(&pipeline);
+    let span = tracing::info_span!("reconcile", pipeline = %key, pass);
+    async {
+        let started = Instant::now();
+        context.metrics.under_way.inc();
+        let uid = pipeline.uid().unwrap_or_default();
+        let mut memo = context.memos.take(&key, &uid);
+        let result = pass_over(&pipeline, &key, &mut memo, &context).await;
+        match &result {
+            Ok(_) => memo.failures = 0,
+            Err(error) => {
+                memo.failures += 1;
+                context.metrics.errors.with_label_values(&[error.category()]).inc();
+                tracing::warn!(category = error.category(), "{error}");
+            }
+        }
+        context.memos.put(key.clone(), memo);
+        context.metrics.under_way.dec();
+        context.metrics.reconciles.inc();
+        context.metrics.seconds.observe(started.elapsed().as_secs_f64());
+        tracing::debug!(millis = started.elapsed().as_millis() as u64, ok = result.is_ok(), "done");
+        result
+    }
+    .instrument(span)
+    .await
+}
+
+async fn pass_over(
+    pipeline: &TipsPipeline,
+    key: &Key,
+    memo: &mut Memo,
+    context: &Context,
+) -> Result<Action, Error> {
+    let found = Found::fetch(pipeline, key, context);
+    if pipeline.metadata.deletion_timestamp.is_some() {
+        return deletion::run(pipeline, key, &found, context).await;
+    }
+    let brought_about = match deletion::sync_finalizer(pipeline, context).await {
+        Ok(()) => bring_about(pipeline, &found, memo, context).await,
+        Err(error) => Err(error),
+    };
+    let wanted = wanted_replicas(&pipeline.spec);
+    let figures = match wanted {
+        0 => None,
+        _ => context.observer.ask(&found.pods, pipeline.spec.epoch).await,
+    };
+    let before = memo.status.take().or_else(|| pipeline.status.clone());
+    let status = status::of(&status::Seen {
+        pipeline,
+        before: before.as_ref(),
+        error: brought_about.as_ref().err(),
+        deployment: found.deployment(),
+        pods: &found.pods,
+        figures: figures.as_ref(),
+        now: Timestamp::now(),
+    });
+    let told = tell(pipeline, before, status, memo, context).await;
+    brought_about.and(told)?;
+    Ok(Action::requeue(match (wanted, figures) {
+        (0, _) => RESYNC_INTERVAL,
+        (_, None) => SILENT_INTERVAL,
+        (_, Some(_)) => OBSERVE_INTERVAL,
+    }))
+}
+
+/// What there is of a pipeline.
+struct Found {
+    children: Vec<(Kind, Key, ChildView)>,
+    pods: Vec<PodView>,
+    references: Vec<Reference>,
+    /// Stands for the versions of what is referred to.
+    versions: u64,
+    pod_monitors: bool,
+}
+
+impl Found {
+    fn fetch(pipeline: &TipsPipeline, key: &Key, context: &Context) -> Self {
+        let cluster = &context.cluster;
+        let references = references(&pipeline.spec);
+        let mut versions = DefaultHasher::new();
+        for reference in &references {
+            cluster.version(&key.namespace, reference).hash(&mut versions);
+        }
+        Found {
+            children: cluster.children(key),
+            pods: cluster.pods(key),
+            references,
+            versions: versions.finish(),
+            pod_monitors: cluster.has_pod_monitors(),
+        }
+    }
+
+    fn deployment(&self) -> Option<&DeploymentView> {
+        self.children.iter().find_map(|(.., view)| match &view.progress {
+            Progress::Deployment(deployment) => Some(deployment),
+            _ => None,
+        })
+    }
+
+    /// Workers of two epochs must not run at once: they write the same windows. So a change of epoch ends all old
+    /// ones first, and until that is done nothing else is tried.
+    fn replacement(&self, epoch: i64) -> Replacement {
+        let Some(deployment) = self.deployment() else { return Replacement::Rolling };
+        let done = deployment.is_rolled_out() && !self.pods.iter().any(|pod| pod.terminating);
+        if deployment.epoch != Some(epoch) || deployment.recreates && !done {
+            Replacement::AllAtOnce
+        } else {
+            Replacement::Rolling
+        }
+    }
+
+    /// Stands for all that decides what is built.
+    fn inputs(&self, pipeline: &TipsPipeline) -> u64 {
+        let mut hash = DefaultHasher::new();
+        (pipeline.metadata.generation, self.versions, self.pod_monitors).hash(&mut hash);
+        (self.replacement(pipeline.spec.epoch) == Replacement::AllAtOnce).hash(&mut hash);
+        hash.finish()
+    }
+}
+
+/// From dereference to apply, where there is anything to do.
+async fn bring_about(
+    pipeline: &TipsPipeline,
+    found: &Found,
+    memo: &mut Memo,
+    context: &Context,
+) -> Result<(), Error> {
+    let inputs = found.inputs(pipeline);
+    if memo.settled == Some(inputs) && apply::is_as_applied(&memo.applied, &found.children) {
+        return Ok(());
+    }
+    memo.settled = None;
+    let namespace = pipeline.namespace().unwrap_or_default();
+    let contents = dereference::run(&context.client, &context.cluster, &namespace, &found.references).await?;
+    let valid = validate::run(pipeline, &contents)?;
+    let objects = build::objects(&Plan {
+        pipeline: valid.pipeline,
+        sink: valid.sink,
+        default_image: &context.worker_image,
+        polygons: valid.contents.polygons.as_ref().map(|(_, text)| text.as_str()),
+        references_digest: &valid.contents.digest,
+        replacement: found.replacement(pipeline.spec.epoch),
+        pod_monitors: found.pod_monitors,
+    });
+    let uid = pipeline.uid().unwrap_or_default();
+    apply::run(&context.client, &uid, &objects, &found.children, &mut memo.applied).await?;
+    memo.settled = Some(inputs);
+    Ok(())
+}
+
+/// Writes the status, where it says something new, and tells what turned.
+async fn tell(
+    pipeline: &TipsPipeline,
+    before: Option<TipsPipelineStatus>,
+    status: TipsPipelineStatus,
+    memo: &mut Memo,
+    context: &Context,
+) -> Result<(), Error> {
+    let due = memo.figures_written.is_none_or(|written| written.elapsed() >= FIGURES_INTERVAL);
+    let material = status::is_material(before.as_ref(), &status);
+    let moved = before.as_ref() != Some(&status);
+    if !(material || due && moved) {
+        memo.status = before;
+        return Ok(());
+    }
+    let result = write_status(pipeline, &status, &context.client).await;
+    if let Err(error) = result {
+        memo.status = before;
+        return Err(error);
+    }
+    context.metrics.status_writes.inc();
+    memo.figures_written = Some(Instant::now());
+    for event in events::of_transition(before.as_ref(), &status) {
+        tracing::info!(reason = event.reason, "{}", event.note.as_deref().unwrap_or_default());
+        context.events.tell(pipeline, &event).await;
+    }
+    memo.status = Some(status);
+    Ok(())
+}
+
+async fn write_status(
+    pipeline: &TipsPipeline,
+    status: &TipsPipelineStatus,
+    client: &Client,
+) -> Result<(), Error> {
+    let api = Api::<TipsPipeline>::namespaced(client.clone(), &pipeline.namespace().unwrap_or_default());
+    let patch = json!({
+        "apiVersion": "tipstream.dev/v1alpha1",
+        "kind": "TipsPipeline",
+        // Not that of another one of the same name.
+        "metadata": {"uid": pipeline.metadata.uid},
+        "status": status,
+    });
+    let params = PatchParams::apply(MANAGER).force();
+    match api.patch_status(&pipeline.name_any(), &params, &Patch::Apply(patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(Error::Status(error.into())),
+    }
+}

@@ -1,0 +1,152 @@
+//! The end of a pipeline. What the operator made goes by its owner references.
+//!
+//! With `deletionPolicy: Retain` that is all, and there is no finalizer: nothing that could hang. With `Delete` a
+//! finalizer waits until the workers have ended and a Job has removed the state from Redis; if that cannot be done
+//! in time, an Event says so and the pipeline goes all the same.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+use tipstream_crds::{DeletionPolicy, TipsPipeline};
+
+use super::{Context, Found, apply};
+use crate::build::purge_job;
+use crate::cluster::Key;
+use crate::cluster::views::{JobView, Progress};
+use crate::error::Error;
+use crate::events::{normal, warning};
+use crate::kind::Kind;
+
+/// Keeps a pipeline until its state is removed.
+const FINALIZER: &str = "tipstream.dev/state";
+/// How long workers may take to end before the state is removed under them.
+const WORKERS_DEADLINE: Duration = Duration::from_secs(90);
+/// How long the Job may take.
+const JOB_DEADLINE: Duration = Duration::from_secs(180);
+/// After so long the pipeline is let go.
+const DEADLINE: Duration = Duration::from_secs(300);
+/// How often one looks whether a deadline is over; what is done meanwhile is told by the watches.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Sets or takes away the finalizer as the policy says.
+pub(super) async fn sync_finalizer(pipeline: &TipsPipeline, context: &Context) -> Result<(), Error> {
+    let wanted = pipeline.spec.deletion_policy == DeletionPolicy::Delete;
+    if wanted == has_finalizer(pipeline) { Ok(()) } else { set_finalizer(pipeline, wanted, context).await }
+}
+
+/// Does the next step of a deletion.
+pub(super) async fn run(
+    pipeline: &TipsPipeline,
+    key: &Key,
+    found: &Found,
+    context: &Context,
+) -> Result<Action, Error> {
+    if !has_finalizer(pipeline) {
+        return Ok(Action::await_change());
+    }
+    if pipeline.spec.deletion_policy == DeletionPolicy::Retain {
+        return let_go(pipeline, key, found, context).await;
+    }
+    let elapsed = elapsed(pipeline);
+    match job(found) {
+        Some(JobView::Complete) => {
+            let event = normal("StateRemoved", "Purge", "the state of all epochs was removed from Redis");
+            context.events.tell(pipeline, &event).await;
+            return let_go(pipeline, key, found, context).await;
+        }
+        Some(JobView::Failed(why)) => return abandon(pipeline, key, found, context, why).await,
+        Some(JobView::Running) | None if elapsed >= DEADLINE => {
+            return abandon(pipeline, key, found, context, "it took too long").await;
+        }
+        Some(JobView::Running) => return Ok(Action::requeue(LOOK_INTERVAL)),
+        None => {}
+    }
+    for (kind, child, view) in &found.children {
+        if *kind == Kind::Deployment && !view.terminating && view.controller == pipeline.metadata.uid {
+            apply::delete(&context.client, *kind, child).await?;
+        }
+    }
+    if found.pods.is_empty() || elapsed >= WORKERS_DEADLINE {
+        let job = purge_job::build(pipeline, &context.worker_image, JOB_DEADLINE.as_secs() as i64);
+        if let Err(error) = apply::create(&context.client, &job).await {
+            // A namespace that is going takes no new objects.
+            if !error.is_transient() {
+                return abandon(pipeline, key, found, context, &error.to_string()).await;
+            }
+            return Err(error);
+        }
+    }
+    Ok(Action::requeue(LOOK_INTERVAL))
+}
+
+/// Says that the state stays, and lets the pipeline go.
+async fn abandon(
+    pipeline: &TipsPipeline,
+    key: &Key,
+    found: &Found,
+    context: &Context,
+    why: &str,
+) -> Result<Action, Error> {
+    let note = format!(
+        "the state could not be removed from Redis ({why}) and stays there under tipstream:{{{}.{}/*; run tips-worker \
+         purge with this manifest, or delete the keys",
+        key.namespace, key.name
+    );
+    tracing::warn!("{note}");
+    context.events.tell(pipeline, &warning("StateLeft", "Purge", note)).await;
+    let_go(pipeline, key, found, context).await
+}
+
+async fn let_go(
+    pipeline: &TipsPipeline,
+    key: &Key,
+    found: &Found,
+    context: &Context,
+) -> Result<Action, Error> {
+    for (kind, child, _) in found.children.iter().filter(|(kind, ..)| *kind == Kind::Job) {
+        apply::delete(&context.client, *kind, child).await?;
+    }
+    set_finalizer(pipeline, false, context).await?;
+    tracing::info!(pipeline = &*key.name, "let go");
+    Ok(Action::await_change())
+}
+
+fn job(found: &Found) -> Option<&JobView> {
+    found.children.iter().find_map(|(.., view)| match &view.progress {
+        Progress::Job(job) => Some(job),
+        _ => None,
+    })
+}
+
+fn elapsed(pipeline: &TipsPipeline) -> Duration {
+    let since = pipeline.metadata.deletion_timestamp.as_ref().map_or_else(Timestamp::now, |time| time.0);
+    Timestamp::now().duration_since(since).try_into().unwrap_or_default()
+}
+
+fn has_finalizer(pipeline: &TipsPipeline) -> bool {
+    pipeline.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+}
+
+async fn set_finalizer(pipeline: &TipsPipeline, wanted: bool, context: &Context) -> Result<(), Error> {
+    let mut finalizers = pipeline.finalizers().to_vec();
+    finalizers.retain(|finalizer| finalizer != FINALIZER);
+    if wanted {
+        finalizers.push(FINALIZER.to_owned());
+    }
+    let api =
+        Api::<TipsPipeline>::namespaced(context.client.clone(), &pipeline.namespace().unwrap_or_default());
+    // The version: nobody else's finalizer is lost.
+    let patch = json!({"metadata": {
+        "finalizers": finalizers,
+        "resourceVersion": pipeline.metadata.resource_version,
+    }});
+    match api.patch_metadata(&pipeline.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(Error::Finalizer(error.into())),
+    }
+}

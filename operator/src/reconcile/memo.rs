@@ -1,0 +1,52 @@
+//! What the passes over a pipeline remember from one to the next. All of it can be lost: it only saves requests.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tipstream_crds::TipsPipelineStatus;
+
+use super::apply::Applied;
+use crate::cluster::Key;
+
+/// What is remembered of a pipeline.
+#[derive(Default)]
+pub(super) struct Memo {
+    uid: String,
+    /// The inputs of the last pass that brought everything about.
+    pub settled: Option<u64>,
+    /// What was applied.
+    pub applied: Applied,
+    /// The status that was written last: the cache may not have it yet.
+    pub status: Option<TipsPipelineStatus>,
+    /// When it was written.
+    pub figures_written: Option<Instant>,
+    /// Passes that failed since the last that did not.
+    pub failures: u32,
+}
+
+/// The memos of all pipelines. There is one pass over a pipeline at a time, so one who holds a memo.
+#[derive(Default)]
+pub(super) struct Memos(Mutex<HashMap<Key, Memo>>);
+
+impl Memos {
+    /// The memo of the pipeline with this name and UID, or a new one.
+    pub(super) fn take(&self, key: &Key, uid: &str) -> Memo {
+        let memo = self.lock().remove(key).filter(|memo| memo.uid == uid);
+        memo.unwrap_or_else(|| Memo { uid: uid.to_owned(), ..Memo::default() })
+    }
+
+    /// Keeps a memo.
+    pub(super) fn put(&self, key: Key, memo: Memo) {
+        self.lock().insert(key, memo);
+    }
+
+    /// Passes over the pipeline that failed in a row.
+    pub(super) fn failures(&self, key: &Key) -> u32 {
+        self.lock().get(key).map_or(0, |memo| memo.failures)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Memo>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

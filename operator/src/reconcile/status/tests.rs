@@ -1,0 +1,223 @@
+use serde_json::json;
+
+use super::super::observe::Figures;
+use super::*;
+use crate::reference::{Reference, Source};
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn pipeline(spec: serde_json::Value) -> TipsPipeline {
+    let mut object = json!({
+        "apiVersion": "tipstream.dev/v1alpha1",
+        "kind": "TipsPipeline",
+        "metadata": {"name": "nyc", "namespace": "taxi", "generation": 3},
+        "spec": {
+            "replicas": 2,
+            "kafka": {"bootstrapServers": "kafka:9092", "ridesTopic": "rides", "faresTopic": "fares"},
+            "redis": {"urls": ["redis://redis:6379"]},
+            "sink": {"s3": {"bucket": "taxi", "region": "us-east-1"}},
+        },
+    });
+    for (name, value) in spec.as_object().into_iter().flatten() {
+        object["spec"][name] = value.clone();
+    }
+    serde_json::from_value(object).expect("a pipeline")
+}
+
+fn running() -> DeploymentView {
+    DeploymentView {
+        epoch: Some(0),
+        observed: true,
+        wanted: 2,
+        existing: 2,
+        updated: 2,
+        ready: 2,
+        ..DeploymentView::default()
+    }
+}
+
+fn seen<'a>(pipeline: &'a TipsPipeline, deployment: &'a DeploymentView) -> Seen<'a> {
+    Seen {
+        pipeline,
+        before: None,
+        error: None,
+        deployment: Some(deployment),
+        pods: &[],
+        figures: None,
+        now: NOW,
+    }
+}
+
+fn failing(code: i32, message: &str) -> PodView {
+    PodView {
+        pipeline: Some("nyc".to_owned()),
+        name: "nyc-worker-a".to_owned(),
+        address: None,
+        ready: false,
+        terminating: false,
+        trouble: Some(Trouble {
+            reason: "CrashLoopBackOff".to_owned(),
+            message: message.to_owned(),
+            exit_code: Some(code),
+        }),
+    }
+}
+
+fn missing() -> Error {
+    Error::ReferenceMissing(Reference {
+        source: Source::Secret,
+        name: "kafka".to_owned(),
+        keys: Vec::new(),
+        optional_keys: Vec::new(),
+        field: "spec.kafka.sasl.secretRef",
+    })
+}
+
+fn figures() -> Figures {
+    let at = |seconds| Timestamp::from_second(seconds).ok();
+    Figures {
+        fingerprint: "f".to_owned(),
+        watermark: at(90_000),
+        last_window_end: at(89_400),
+        lag: Some(Lag { records: 7, seconds: 1800 }),
+        balance: Some(true),
+        ..Figures::default()
+    }
+}
+
+/// `Type=Status/Reason`, in the order in which they are written.
+fn said(status: &TipsPipelineStatus) -> Vec<String> {
+    status.conditions.iter().map(|c| format!("{}={}/{}", c.type_, c.status, c.reason)).collect()
+}
+
+#[test]
+fn a_pipeline_whose_workers_run_is_ready() {
+    let (pipeline, deployment, figures) = (pipeline(json!({})), running(), figures());
+    let status = of(&Seen { figures: Some(&figures), ..seen(&pipeline, &deployment) });
+    assert_eq!(
+        said(&status),
+        [
+            "Ready=True/Running",
+            "Progressing=False/Settled",
+            "Degraded=False/AsExpected",
+            "StateCompatible=True/SameSettings",
+        ]
+    );
+    assert_eq!((status.replicas, status.ready_replicas, status.observed_generation), (2, 2, Some(3)));
+    let window = status.last_window.expect("one was written");
+    assert_eq!((window.start.0.as_second(), window.end.0.as_second()), (87_600, 89_400));
+}
+
+#[test]
+fn a_missing_reference_is_told_and_that_the_last_good_workers_run() {
+    let (pipeline, deployment, error) = (pipeline(json!({})), running(), missing());
+    let status = of(&Seen { error: Some(&error), ..seen(&pipeline, &deployment) });
+    assert_eq!(
+        said(&status)[..3],
+        ["Ready=False/SecretNotFound", "Progressing=False/SecretNotFound", "Degraded=True/SecretNotFound",]
+    );
+    let ready = &status.conditions[0].message;
+    assert!(ready.contains("spec.kafka.sasl.secretRef names the Secret kafka"), "{ready}");
+    assert!(ready.contains("2 workers of the last good spec keep running"), "{ready}");
+}
+
+#[test]
+fn an_error_that_may_pass_does_not_speak_against_workers_that_run() {
+    let (pipeline, deployment) = (pipeline(json!({})), running());
+    let error = Error::Status(Box::new(kube::Error::LinesCodecMaxLineLengthExceeded));
+    let status = of(&Seen { error: Some(&error), ..seen(&pipeline, &deployment) });
+    assert_eq!(said(&status)[0], "Ready=True/Running");
+    assert_eq!(said(&status)[2], "Degraded=True/StatusFailed");
+}
+
+#[test]
+fn a_pipeline_that_is_stopped_says_how() {
+    let none = DeploymentView { wanted: 0, existing: 0, updated: 0, ready: 0, ..running() };
+    let reason = |spec| said(&of(&seen(&pipeline(spec), &none)))[..2].join(" ");
+    assert_eq!(reason(json!({"suspend": true})), "Ready=False/Suspended Progressing=False/Settled");
+    assert_eq!(reason(json!({"replicas": 0})), "Ready=False/NoReplicas Progressing=False/Settled");
+}
+
+#[test]
+fn a_roll_a_scaling_and_a_start_are_progress() {
+    let pipeline = pipeline(json!({}));
+    let progress = |deployment| said(&of(&seen(&pipeline, &deployment)))[..2].join(" ");
+    let rolling = DeploymentView { updated: 1, ready: 1, ..running() };
+    assert_eq!(progress(rolling), "Ready=False/WorkersNotReady Progressing=True/RollingOut");
+    let scaling = DeploymentView { existing: 4, updated: 4, ready: 4, ..running() };
+    assert_eq!(progress(scaling), "Ready=False/WorkersNotReady Progressing=True/Scaling");
+    let starting = DeploymentView { ready: 1, ..running() };
+    assert_eq!(progress(starting), "Ready=False/WorkersNotReady Progressing=True/Starting");
+    let stalled = DeploymentView { ready: 0, stalled: true, ..running() };
+    assert_eq!(progress(stalled), "Ready=False/WorkersNotReady Progressing=False/DeadlineExceeded");
+}
+
+#[test]
+fn a_worker_that_ends_is_quoted_and_one_of_other_settings_recognized() {
+    let pipeline = pipeline(json!({}));
+    let deployment = DeploymentView { ready: 0, ..running() };
+    let pods = [failing(1, "tips-worker: Redis cannot be reached")];
+    let status = of(&Seen { pods: &pods, ..seen(&pipeline, &deployment) });
+    assert_eq!(said(&status)[2..], ["Degraded=True/WorkerFailing", "StateCompatible=Unknown/NotOpened"]);
+    assert!(status.conditions[0].message.contains("Redis cannot be reached"));
+    let pods = [failing(3, "tips-worker: the state in Redis belongs to other settings")];
+    let status = of(&Seen { pods: &pods, ..seen(&pipeline, &deployment) });
+    assert_eq!(said(&status)[2..], ["Degraded=True/SettingsDiffer", "StateCompatible=False/SettingsDiffer"]);
+}
+
+#[test]
+fn a_new_epoch_forgets_the_figures_of_the_last_one() {
+    let first = pipeline(json!({}));
+    let (deployment, figures) = (running(), figures());
+    let before = of(&Seen { figures: Some(&figures), ..seen(&first, &deployment) });
+    let anew = pipeline(json!({"epoch": 1}));
+    let recreating = DeploymentView { recreates: true, existing: 0, updated: 0, ready: 0, ..running() };
+    let status = of(&Seen { before: Some(&before), ..seen(&anew, &recreating) });
+    assert_eq!(
+        (&status.watermark, &status.books, &status.lag, &status.state_epoch),
+        (&None, &None, &None, &None)
+    );
+    assert_eq!(said(&status)[1], "Progressing=True/NewEpoch");
+    assert_eq!(said(&status)[3], "StateCompatible=Unknown/NewEpoch");
+}
+
+#[test]
+fn workers_that_are_silent_for_once_leave_what_they_said() {
+    let (pipeline, deployment, figures) = (pipeline(json!({})), running(), figures());
+    let before = of(&Seen { figures: Some(&figures), ..seen(&pipeline, &deployment) });
+    assert_eq!(of(&Seen { before: Some(&before), ..seen(&pipeline, &deployment) }), before);
+}
+
+#[test]
+fn a_transition_has_its_time_and_a_message_has_none() {
+    let pipeline = pipeline(json!({}));
+    let at = |seconds| Timestamp::from_second(seconds).expect("a time");
+    let starting = DeploymentView { ready: 0, ..running() };
+    let first = of(&seen(&pipeline, &starting));
+    let more = DeploymentView { ready: 1, ..running() };
+    let second = of(&Seen { before: Some(&first), now: at(10), ..seen(&pipeline, &more) });
+    assert_ne!(second.conditions[0].message, first.conditions[0].message);
+    assert_eq!(second.conditions[0].last_transition_time.0, NOW);
+    let all = running();
+    let third = of(&Seen { before: Some(&second), now: at(20), ..seen(&pipeline, &all) });
+    assert_eq!(third.conditions[0].last_transition_time.0, at(20));
+}
+
+#[test]
+fn books_that_do_not_balance_need_a_person() {
+    let (pipeline, deployment) = (pipeline(json!({})), running());
+    let figures = Figures { balance: Some(false), ..figures() };
+    let status = of(&Seen { figures: Some(&figures), ..seen(&pipeline, &deployment) });
+    assert_eq!(said(&status)[2], "Degraded=True/BooksDoNotBalance");
+}
+
+#[test]
+fn figures_that_move_are_not_material_but_having_read_all_is() {
+    let (pipeline, deployment) = (pipeline(json!({})), running());
+    let status = |figures: &Figures| of(&Seen { figures: Some(figures), ..seen(&pipeline, &deployment) });
+    let before = status(&figures());
+    let lag = |records| Some(Lag { records, seconds: 2000 });
+    assert!(!is_material(Some(&before), &status(&Figures { lag: lag(9), ..figures() })));
+    assert!(is_material(Some(&before), &status(&Figures { lag: lag(0), ..figures() })));
+    assert!(is_material(None, &before));
+}

@@ -1,0 +1,157 @@
+//! Wires the parts: watches and endpoints from the start, reconciles while this operator leads.
+
+use std::convert::Infallible;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use futures::{StreamExt as _, stream};
+use kube::Client;
+use kube::runtime::controller::{self, Config};
+use kube::runtime::reflector::ObjectRef;
+use tipstream_crds::TipsPipeline;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::RunArgs;
+use crate::cluster::watches::{self, Queue, Scope};
+use crate::cluster::{Cluster, Key};
+use crate::events::Events;
+use crate::http;
+use crate::leader::{Candidate, Ended};
+use crate::metrics::Metrics;
+use crate::reconcile::{self, Context, Observer};
+
+/// Events of one change come close together: one pass sees them all.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+/// How long passes that are under way may take at the end: the Lease is still held meanwhile.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Runs until `stop`.
+///
+/// # Errors
+/// Where the API server or the address cannot be used, or another operator leads.
+pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
+    let client = Client::try_default().await.context("cannot find the API server")?;
+    let metrics = Metrics::new()?;
+    let queue = Queue::default();
+    let mut tasks = JoinSet::new();
+    let scope = Scope { client: client.clone(), namespace: args.namespace.clone() };
+    let cluster = watches::start(&scope, &queue, &mut tasks);
+    let endpoints = http::serve(args.listen, cluster.clone(), metrics.clone());
+
+    let identity = identity();
+    let lease_namespace =
+        args.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
+    let mut candidate = Candidate::new(client.clone(), &lease_namespace, &args.lease, &identity);
+    let lead = async {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = async { wait_until_synced(&cluster).await; candidate.acquire().await; } => {}
+        }
+        tracing::info!(identity, "leads");
+        metrics.leader.set(1);
+        let events = Events::new(client.clone(), &identity);
+        let context = Arc::new(Context::new(
+            client.clone(),
+            cluster.clone(),
+            Observer::new()?,
+            events,
+            metrics.clone(),
+            args.worker_image.clone(),
+        ));
+        let reconciling = reconcile_all(&cluster, &queue, context, args.concurrency);
+        let ended = while_held(&mut candidate, &stop, &queue, reconciling).await;
+        metrics.leader.set(0);
+        candidate.release().await.unwrap_or_else(|error| tracing::warn!(%error, "cannot release the Lease"));
+        match ended {
+            Ended::Stopped => Ok(()),
+            Ended::Lost => {
+                bail!("the Lease {lease_namespace}/{} is lost: another operator may lead", args.lease)
+            }
+        }
+    };
+    tokio::select! {
+        led = lead => led,
+        served = endpoints => served.with_context(|| format!("cannot serve on {}", args.listen)),
+    }
+}
+
+async fn wait_until_synced(cluster: &Cluster) {
+    while cluster.pipelines().wait_until_ready().await.is_err() || !cluster.is_synced() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Reconciles while the Lease is held. Passes that are under way are finished where it is given up, and dropped
+/// where it is lost.
+async fn while_held(
+    candidate: &mut Candidate,
+    stop: &CancellationToken,
+    queue: &Queue,
+    reconciling: impl Future<Output = ()>,
+) -> Ended {
+    let mut reconciling = pin!(reconciling);
+    let ended = tokio::select! {
+        ended = candidate.hold(stop) => ended,
+        () = &mut reconciling => Ended::Stopped,
+    };
+    queue.close();
+    if ended == Ended::Stopped && tokio::time::timeout(DRAIN_TIMEOUT, reconciling).await.is_err() {
+        tracing::warn!("passes that were under way did not end in time and are dropped");
+    }
+    ended
+}
+
+/// Passes over every pipeline once and then over each that something happens to, until the queue is closed.
+async fn reconcile_all(cluster: &Cluster, queue: &Queue, context: Arc<Context>, concurrency: u16) {
+    let happens = queue.open();
+    let known: Vec<_> =
+        cluster.pipelines().state().iter().map(|pipeline| Key::of(pipeline).pipeline()).collect();
+    let requests = stream::iter(known).chain(happens).map(Ok::<ObjectRef<TipsPipeline>, Infallible>);
+    let config = Config::default().debounce(DEBOUNCE).concurrency(concurrency);
+    let passes = controller::applier(
+        |pipeline, context| Box::pin(reconcile::run(pipeline, context)),
+        reconcile::retry,
+        context.clone(),
+        cluster.pipelines().clone(),
+        requests,
+        config,
+    );
+    let mut passes = pin!(passes);
+    while let Some(passed) = passes.next().await {
+        // What a pass could not do it has said itself.
+        if let Err(controller::Error::ObjectNotFound(gone)) = passed {
+            context.forget(&Key::new(gone.namespace.as_deref().unwrap_or_default(), &gone.name));
+        }
+    }
+}
+
+/// Tells operators apart, also two in one pod.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "tips-operator".to_owned());
+    format!("{host}_{:08x}", RandomState::new().build_hasher().finish() as u32)
+}
+
+/// Cancelled by SIGTERM or SIGINT.
+pub fn stop_on_signal() -> CancellationToken {
+    let stop = CancellationToken::new();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let stop = stop.clone();
+        match signal(kind) {
+            Ok(mut signal) => {
+                _ = tokio::spawn(async move {
+                    signal.recv().await;
+                    stop.cancel();
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot listen for a signal: the Lease will run out by itself")
+            }
+        }
+    }
+    stop
+}
