@@ -40,20 +40,12 @@ bench: setup ## Measure what the project promises: a line a figure, exit status 
 	$(BUILD) --release --bin tips-worker
 	cargo run --locked -q -p tips-e2e --bin bench
 
-<<<<<<< HEAD
 crds: ## Write the CRD from the types, and its copy and the operator's rights in the chart
 	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml.new
 	@mv crds/tipspipelines.yaml.new crds/tipspipelines.yaml
 	cp crds/tipspipelines.yaml charts/tipstream/files/crd.yaml
 	cargo run --locked -q -p tips-operator -- rbac > charts/tipstream/files/rbac.yaml.new
 	@mv charts/tipstream/files/rbac.yaml.new charts/tipstream/files/rbac.yaml
-=======
-crds: ## Write the CRD from the types, and what the chart has of it and of the operator
-	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml.new
-	@mv crds/tipspipelines.yaml.new crds/tipspipelines.yaml
-	cp crds/tipspipelines.yaml charts/tipstream/files/crd.yaml
-	cp operator/rbac.yaml charts/tipstream/files/rbac.yaml
->>>>>>> h/node-operator
 
 docs: ## Write the reference of the manifest from the types
 	cargo run --locked -q -p tipstream-crds --bin manifestdoc > docs/manifest.md.new
