@@ -5,8 +5,10 @@
 //! and no partition runs ahead of the watermark by more than `maxDrift` (I7). What cannot be handed on at once
 //! waits here, and meanwhile nothing is read.
 
+mod assignment;
 mod catch_up;
 mod lane;
+mod order;
 mod show;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -21,18 +23,17 @@ use tokio_util::sync::CancellationToken;
 
 use self::catch_up::Elsewhere;
 use self::lane::{Lane, Phase};
+use self::order::{Standing, reading_order};
 use super::applier::{FromApplier, SharedWatermark, ToApplier};
-use super::locate::{Located, Question};
 use crate::clock::unix_millis;
 use crate::core::batch::{Batcher, Job};
 use crate::core::shard::Partition;
-use crate::core::time::{EventTime, Span};
+use crate::core::time::Span;
 use crate::crash;
 use crate::http::Board;
 use crate::metrics::Metrics;
-use crate::raw::lane::Origin;
 use crate::raw::writer::{FromWriter, ToWriter};
-use crate::source::{Assigned, Change, Done, Read, Source, SourceError};
+use crate::source::{Change, Done, Read, Source, SourceError};
 
 /// Records read of one partition before the next is looked at.
 const BURST: usize = 1024;
@@ -42,8 +43,6 @@ const REST: Duration = Duration::from_millis(20);
 const SHORT_REST: Duration = Duration::from_millis(2);
 /// How long the others wait for a partition that is first in order and has more, but not here yet.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Partitions whose event times differ by less are about level: more than a ride lasts.
-const LEVEL: Span = Span::from_seconds(3600);
 /// A batch of records that are older than this, in milliseconds, is part of a backlog,
 const BACKLOG_AGE: i64 = 1000;
 /// and waits so many times longer than its linger time to fill, while there is something to read.
@@ -276,103 +275,6 @@ impl<S: Source> Reader<S> {
         self.links.applier.is_closed() || self.links.writer.is_closed()
     }
 
-    fn assigned(&mut self, assigned: Vec<Assigned>) {
-        self.links.metrics.rebalances.inc();
-        let partitions: Vec<Partition> = assigned.iter().map(|one| one.partition).collect();
-        for one in assigned {
-            self.incarnations += 1;
-            self.lanes.insert(one.partition, Lane::new(one, self.incarnations));
-        }
-        self.ask(&partitions);
-        self.tell_assignment();
-    }
-
-    fn revoked(&mut self, partitions: &[Partition]) {
-        self.links.metrics.rebalances.inc();
-        self.cut_batch();
-        for partition in partitions {
-            self.lanes.remove(partition);
-            self.links.metrics.forget_lag(*partition);
-            self.out.push_back(Out::Writer(ToWriter::Close(*partition)));
-        }
-        self.tell_assignment();
-    }
-
-    fn tell_assignment(&self) {
-        self.links.metrics.assigned_partitions.set(self.lanes.len() as i64);
-        let first = self.source.known().partitions().next();
-        self.links.owns_first.send_replace(first.is_some_and(|first| self.lanes.contains_key(&first)));
-    }
-
-    /// The state is not where it was: everything read of this generation is void, raw rows are not.
-    fn rewind(&mut self, generation: u64) {
-        if generation != self.generation {
-            return;
-        }
-        self.generation += 1;
-        self.batcher = Batcher::new(self.job.clone(), self.shards);
-        self.batch_since = None;
-        self.oldest = None;
-        self.out.retain(|out| !matches!(out, Out::Applier(ToApplier::Batch { .. })));
-        let partitions: Vec<Partition> = self.lanes.keys().copied().collect();
-        self.lanes.values_mut().for_each(Lane::lose_state);
-        self.ask(&partitions);
-    }
-
-    fn restart(&mut self, partition: Partition, incarnation: u64) {
-        self.cut_batch();
-        let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.incarnation == incarnation) else {
-            return;
-        };
-        self.incarnations += 1;
-        *lane = Lane::new(lane.assigned, self.incarnations);
-        // What was committed when the partition came is of the past; the log knows better.
-        lane.assigned.committed = None;
-        self.ask(&[partition]);
-    }
-
-    fn ask(&mut self, partitions: &[Partition]) {
-        let mut questions = Vec::new();
-        for partition in partitions {
-            let Some(lane) = self.lanes.get_mut(partition) else { continue };
-            self.tickets += 1;
-            lane.ticket = self.tickets;
-            questions.push(Question {
-                assigned: lane.assigned,
-                ticket: lane.ticket,
-                topic: self.source.topic(lane.assigned.partition.topic).to_owned(),
-                raw: self.settings.raw && lane.chunk.is_none(),
-            });
-        }
-        self.out.push_back(Out::Applier(ToApplier::Locate(questions)));
-    }
-
-    fn located(&mut self, located: Located) -> Result<(), SourceError> {
-        let partition = located.assigned.partition;
-        let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.waits_for(&located)) else {
-            return Ok(());
-        };
-        if let Some(raw) = located.raw {
-            let origin = Origin {
-                partition,
-                topic: self.source.topic(partition.topic).to_owned(),
-                fingerprint: self.settings.fingerprint.clone(),
-            };
-            let (incarnation, start, end) = (lane.incarnation, raw.start, raw.end);
-            self.out.push_back(Out::Writer(ToWriter::Open { origin, incarnation, start, end }));
-        }
-        let begun = lane.begin(located);
-        let low = lane.assigned.low;
-        if let Some(unread) = begun.unread.filter(|unread| *unread < low) {
-            tracing::error!(%partition, from = unread, to = low, "Kafka has deleted records that were not read; raise the topic's retention");
-            let lost = self.links.metrics.lost_records.with_label_values(&[partition.topic.name()]);
-            lost.inc_by((low - unread) as u64);
-        } else if begun.position < low {
-            tracing::warn!(%partition, from = begun.position, to = low, "Kafka does not hold these records any more: the state is built anew without them");
-        }
-        self.source.start(partition, begun.position.max(low))
-    }
-
     /// Hands on what waits. Returns whether nothing waits any more.
     fn hand_on(&mut self) -> bool {
         while let Some(out) = self.out.pop_front() {
@@ -395,7 +297,7 @@ impl<S: Source> Reader<S> {
     /// Reads a burst of the first partition in order that has something. One that has more waits for it to come, and
     /// so do those after it: read in its place they would run ahead, and their halves of the pairs wait in Redis.
     fn read_some(&mut self) -> Result<Found, SourceError> {
-        for partition in self.reading_order() {
+        for partition in reading_order(&self.standings()) {
             match self.read_burst(partition)? {
                 Found::Nothing => {}
                 found => return Ok(found),
@@ -404,31 +306,19 @@ impl<S: Source> Reader<S> {
         Ok(Found::Nothing)
     }
 
-    /// The partitions that may be read, the one first whose next record was sent first: by Kafka's timestamp among
-    /// those that are about level in event time, else by event time. A fare is sent when its ride ends, but its
-    /// event time is the start: by event time alone fares would be read minutes ahead of their rides.
-    fn reading_order(&self) -> Vec<Partition> {
+    /// How far the partitions are. One that is further ahead of the watermark than it may be is paused (I7).
+    fn standings(&self) -> Vec<Standing> {
         let (watermark, max_drift) = (self.links.watermark.get(), self.settings.max_drift);
-        let mut lanes: Vec<&Lane> = self.lanes.values().filter(|lane| lane.phase == Phase::Reading).collect();
-        let reading = lanes.len();
-        lanes.retain(|lane| max_drift.is_none_or(|max_drift| !lane.is_ahead(watermark, max_drift)));
-        self.links.metrics.paused_partitions.set((reading - lanes.len()) as i64);
-        let more = lanes.iter().filter(|lane| !lane.is_at_end());
-        let level = more.filter_map(|lane| lane.event_time()).min().map(|least| least.plus(LEVEL));
-        lanes.sort_by_key(|lane| {
-            let ahead = self.pair_event_time(lane).filter(|time| level.is_some_and(|level| *time > level));
-            (ahead, lane.timestamp(), lane.event_time())
+        let mut paused = 0;
+        let standings = self.lanes.values().map(|lane| {
+            let reading = lane.phase == Phase::Reading;
+            let readable = reading && max_drift.is_none_or(|max_drift| !lane.is_ahead(watermark, max_drift));
+            paused += i64::from(reading && !readable);
+            lane.standing(readable)
         });
-        lanes.into_iter().map(|lane| lane.assigned.partition).collect()
-    }
-
-    /// Partitions of one number go on or wait together: in topics that are keyed alike they hold both sides of the
-    /// same rides.
-    fn pair_event_time(&self, lane: &Lane) -> Option<EventTime> {
-        let Partition { topic, index } = lane.assigned.partition;
-        let other =
-            self.lanes.get(&Partition { topic: topic.other(), index }).filter(|other| !other.is_at_end());
-        other.map_or(lane.event_time(), |other| other.event_time().min(lane.event_time()))
+        let standings = standings.collect();
+        self.links.metrics.paused_partitions.set(paused);
+        standings
     }
 
     fn read_burst(&mut self, partition: Partition) -> Result<Found, SourceError> {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::order::Standing;
 use crate::core::batch::{Batcher, Cursor};
 use crate::core::parse;
 use crate::core::shard::Topic;
@@ -172,8 +173,14 @@ impl Lane {
         self.cursor.as_ref().and_then(Cursor::max_event_time)
     }
 
-    pub(super) fn timestamp(&self) -> Option<i64> {
-        self.timestamp
+    pub(super) fn standing(&self, readable: bool) -> Standing {
+        Standing {
+            partition: self.assigned.partition,
+            event_time: self.event_time(),
+            sent: self.timestamp,
+            at_end: self.is_at_end(),
+            readable,
+        }
     }
 
     pub(super) fn position(&self) -> Option<i64> {
