@@ -33,7 +33,7 @@ test: setup check ## All tests
 	$(BUILD) --bin tips-worker --bin tips-operator --features tips-worker/failpoints
 	cp $(WORKER) $(TIPS_WORKER)
 	cargo build --locked -p tips-operator
-	cargo test --locked --workspace --features tips-worker/failpoints
+	cargo test --locked --workspace --no-fail-fast --features tips-worker/failpoints
 
 bench: export TIPS_WORKER = $(CARGO_TARGET_DIR)/release/tips-worker
 bench: setup ## Measure what the project promises: a line a figure, exit status 1 if any is short
