@@ -10,6 +10,7 @@
 //! happens. The others are tasks. A full queue makes the reader read less, never wait.
 
 pub mod applier;
+mod left;
 pub mod locate;
 pub mod reader;
 pub mod run;

@@ -3,9 +3,13 @@
 pub mod files;
 pub mod kafka;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::core::shard::{Partition, PartitionCounts, Topic};
+
+/// A read ends with the record that takes it to so many bytes: records may be far larger than lines of taxis (I7).
+pub const BURST_BYTES: usize = 1 << 20;
 
 /// A record as it lies in the source.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +99,7 @@ pub trait Source {
     /// Where that is not possible.
     fn start(&mut self, partition: Partition, offset: i64) -> Result<(), SourceError>;
 
-    /// Hands up to `max` records to `take`, without waiting.
+    /// Hands up to `max` records to `take`, fewer where they are large ([`BURST_BYTES`]), without waiting.
     ///
     /// # Errors
     /// Where the partition cannot be read any more.
@@ -121,12 +125,11 @@ pub trait Source {
     /// The offset after the last record of `partition`, as last heard.
     fn high(&self, partition: Partition) -> Option<i64>;
 
-    /// Whether all that was there when the source was opened is published of these partitions, which other
-    /// workers have.
+    /// Whether these partitions, which other workers have, are published up to these offsets.
     ///
     /// # Errors
     /// Where that cannot be found out.
-    fn is_published(&mut self, partitions: &[Partition]) -> Result<bool, SourceError>;
+    fn is_published(&mut self, up_to: &BTreeMap<Partition, i64>) -> Result<bool, SourceError>;
 
     /// The offset after the last record of `partition` when the source was opened.
     fn target(&self, partition: Partition) -> i64;

@@ -11,7 +11,9 @@ use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{
+    BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer,
+};
 use rdkafka::{ClientConfig, TopicPartitionList};
 
 use super::Kafka;
@@ -92,6 +94,22 @@ impl Kafka {
             0 => Ok(()),
             lost => bail!("{lost} records were not delivered to {topic}"),
         }
+    }
+
+    /// Has each of the first `partitions` partitions end with what an aborted transaction leaves: a record that
+    /// nobody is given, and a marker.
+    pub fn abort(&self, topic: &str, partitions: i32) -> Result<()> {
+        let producer: BaseProducer =
+            self.client().set("transactional.id", topic).create().context("creating a producer")?;
+        producer.init_transactions(ANSWER).context("beginning with transactions")?;
+        producer.begin_transaction()?;
+        for partition in 0..partitions {
+            let record: BaseRecord<'_, (), str> =
+                BaseRecord::to(topic).partition(partition).payload("aborted");
+            producer.send(record).map_err(|(error, _)| error)?;
+        }
+        producer.flush(ANSWER)?;
+        producer.abort_transaction(ANSWER).context("aborting")
     }
 
     /// Where each partition of a topic ends.

@@ -4,6 +4,10 @@
 //! state has lost its last writes. The applier then asks the reader to go back to where the shards are
 //! ([`FromApplier::Rewind`]) and drops the batches that were read before that. A call whose answer was lost is
 //! made again; if it had been applied, the refusal shows the very offsets it was to reach, and all is well.
+//!
+//! While there is nothing to apply, nobody refuses, and a state that has lost its last writes would not be noticed. So
+//! the applier then looks now and then ([`ToApplier::Look`]) whether the shards are where it left them, and takes the
+//! watermark from them, which other workers have moved meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +17,8 @@ use std::time::{Duration, Instant};
 use futures::future::try_join_all;
 use tokio::sync::{mpsc, oneshot};
 
-use super::locate::{LocateError, Located, Question, applied, locate};
+use super::left::Left;
+use super::locate::{LocateError, Located, Question, Reached, applied, locate};
 use crate::clock::unix_millis;
 use crate::core::batch::{Batch, Job};
 use crate::core::delta::Delta;
@@ -41,6 +46,11 @@ pub enum ToApplier {
     },
     /// Find where to read; all batches before it have been applied or dropped.
     Locate(Vec<Question>),
+    /// See whether the shards are where they were left.
+    Look {
+        /// Of a generation that is void already there is nothing to see.
+        generation: u64,
+    },
     /// Tell what all shards have applied.
     AskApplied,
     /// Answer when all before it is done.
@@ -51,8 +61,8 @@ pub enum ToApplier {
 pub enum FromApplier {
     /// The answer to a question.
     Located(Vec<Located>),
-    /// Offsets that all shards have applied.
-    Applied(BTreeMap<Partition, i64>),
+    /// How far all shards are.
+    Applied(BTreeMap<Partition, Reached>),
     /// All batches of this generation are void.
     Rewind {
         /// The generation.
@@ -103,6 +113,7 @@ pub struct Applier {
     watermark: SharedWatermark,
     to_reader: std::sync::mpsc::Sender<FromApplier>,
     joiner: Joiner,
+    left: Left,
     void_up_to: Option<u64>,
 }
 
@@ -129,6 +140,7 @@ impl Applier {
             watermark,
             to_reader,
             joiner: Joiner::default(),
+            left: Left::default(),
             void_up_to: None,
         }
     }
@@ -144,6 +156,8 @@ impl Applier {
                 ToApplier::Batch { generation, batch, oldest } => {
                     self.apply(generation, &batch, oldest).await?;
                 }
+                ToApplier::Look { generation } if self.is_void(generation) => {}
+                ToApplier::Look { generation } => self.look(generation).await?,
                 ToApplier::Locate(questions) => {
                     let located = self.patiently(|| locate(&self.state, &self.sink, &questions)).await?;
                     self.tell(FromApplier::Located(located));
@@ -175,19 +189,36 @@ impl Applier {
         match self.apply_all(&deltas).await? {
             Applied::All { watermark } => {
                 crash::point("state::after-apply");
-                if let Some(watermark) = watermark {
-                    self.watermark.set(watermark);
-                    self.metrics.watermark_seconds.set(watermark.seconds());
-                }
+                self.left.note(&deltas);
+                self.take_watermark(watermark);
                 self.observe(begun, oldest);
             }
-            Applied::Refused => {
-                self.void_up_to = Some(generation);
-                tracing::warn!("the state stands elsewhere than expected: reading again from where it is");
-                self.tell(FromApplier::Rewind { generation });
-            }
+            Applied::Refused => self.rewind(generation),
         }
         Ok(())
+    }
+
+    async fn look(&mut self, generation: u64) -> Result<(), ApplierError> {
+        let views = self.patiently(|| async { Ok(self.state.views().await?) }).await?;
+        self.take_watermark(views.iter().map(|view| view.watermark).min().flatten());
+        if !self.left.is_there(&views) {
+            self.rewind(generation);
+        }
+        Ok(())
+    }
+
+    fn take_watermark(&self, watermark: Option<EventTime>) {
+        if let Some(watermark) = watermark {
+            self.watermark.set(watermark);
+            self.metrics.watermark_seconds.set(watermark.seconds());
+        }
+    }
+
+    fn rewind(&mut self, generation: u64) {
+        self.void_up_to = Some(generation);
+        self.left = Left::default();
+        tracing::warn!("the state stands elsewhere than expected: reading again from where it is");
+        self.tell(FromApplier::Rewind { generation });
     }
 
     /// Every shard gets its delta, whatever the others say.

@@ -78,16 +78,27 @@ pub async fn locate(state: &State, sink: &Sink, questions: &[Question]) -> Resul
     try_join_all(questions.iter().map(|question| one(sink, &views, question))).await
 }
 
-/// Offsets that all shards have applied, of the partitions that all have heard of.
+/// How far all shards are in a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// They have applied all below.
+    pub offset: i64,
+    /// Its owner has stood at its end, which is `offset`: a log may end with what is no record.
+    pub at_end: bool,
+}
+
+/// How far the shards are in the partitions that all have heard of.
 ///
 /// # Errors
 /// Where the state fails.
-pub async fn applied(state: &State) -> Result<BTreeMap<Partition, i64>, LocateError> {
+pub async fn applied(state: &State) -> Result<BTreeMap<Partition, Reached>, LocateError> {
     let views = state.views().await?;
     let heard = views.first().map(|view| view.progress.keys().copied()).into_iter().flatten();
     let least = |partition: Partition| {
-        let offsets = views.iter().map(|view| view.progress.get(&partition).map(|progress| progress.offset));
-        Some((partition, offsets.min().flatten()?))
+        let all: Option<Vec<_>> = views.iter().map(|view| view.progress.get(&partition)).collect();
+        let all = all?;
+        let offset = all.iter().map(|progress| progress.offset).min()?;
+        Some((partition, Reached { offset, at_end: all.iter().all(|progress| progress.idle) }))
     };
     Ok(heard.filter_map(least).collect())
 }

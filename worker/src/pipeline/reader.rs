@@ -25,6 +25,7 @@ use self::catch_up::Elsewhere;
 use self::lane::{Lane, Phase};
 use self::order::{Standing, reading_order};
 use super::applier::{FromApplier, SharedWatermark, ToApplier};
+use super::locate::Reached;
 use crate::clock::unix_millis;
 use crate::core::batch::{Batcher, Job};
 use crate::core::shard::Partition;
@@ -49,6 +50,11 @@ const BACKLOG_AGE: i64 = 1000;
 const BACKLOG_LINGER: u32 = 10;
 /// How often the group is moved on where no raw file does it.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often the shards are looked at while nothing is applied to them.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a broker that could not tell the end of a partition is left alone.
+const END_PAUSE: Duration = Duration::from_secs(5);
 
 /// How the reader works.
 #[derive(Clone, Debug)]
@@ -100,6 +106,17 @@ pub enum Ended {
     CaughtUp,
 }
 
+/// What became of what was handed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// All of it is applied and published.
+    All,
+    /// Some of it was not in time.
+    TooLate,
+    /// Some of it was refused: the state or the range log was not where it was thought to be.
+    ToReadAgain,
+}
+
 /// What a look at the partitions gave.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
@@ -129,8 +146,14 @@ pub struct Reader<S> {
     generation: u64,
     incarnations: u64,
     tickets: u64,
+    /// How often something had to be read again.
+    returns: u64,
     elsewhere: Elsewhere,
     committed: Instant,
+    /// When the applier has last been given something that the shards answer to.
+    looked: Instant,
+    /// Until when no broker is asked for the end of a partition: one has not answered.
+    no_end_before: Instant,
     shown: Option<Instant>,
 }
 
@@ -152,8 +175,11 @@ impl<S: Source> Reader<S> {
             generation: 0,
             incarnations: 0,
             tickets: 0,
+            returns: 0,
             elsewhere: Elsewhere::default(),
             committed: Instant::now(),
+            looked: Instant::now(),
+            no_end_before: Instant::now(),
             shown: None,
         }
     }
@@ -187,11 +213,11 @@ impl<S: Source> Reader<S> {
     }
 
     /// Has all that was handed on applied and published, or gives up at the deadline: what is not published
-    /// then is read again by whoever comes next. Returns whether all is done.
+    /// then is read again by whoever comes next.
     ///
     /// # Errors
     /// Where the source cannot be read any more.
-    pub fn drain(&mut self, deadline: Option<Instant>) -> Result<bool, SourceError> {
+    pub fn drain(&mut self, deadline: Option<Instant>) -> Result<Drained, SourceError> {
         if let Some(board) = &self.links.board {
             board.drains();
         }
@@ -202,10 +228,11 @@ impl<S: Source> Reader<S> {
         }
         self.out.push_back(Out::Applier(ToApplier::Drain(applied)));
         self.out.push_back(Out::Writer(ToWriter::Drain(published)));
+        let returns = self.returns;
         let (mut waits_applied, mut waits_published) = (true, true);
         while waits_applied || waits_published {
             if self.is_cut_off() || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Ok(false);
+                return Ok(Drained::TooLate);
             }
             self.hand_on();
             self.serve(REST)?;
@@ -214,7 +241,12 @@ impl<S: Source> Reader<S> {
         }
         // The last publications were told before the answer.
         self.serve(Duration::ZERO)?;
-        Ok(true)
+        Ok(if self.returns == returns { Drained::All } else { Drained::ToReadAgain })
+    }
+
+    /// Ends the queues. What is left is to leave the source, by dropping it.
+    pub fn close(self) -> S {
+        self.source
     }
 
     /// Serves the source and the other tasks for a moment, reading nothing.
@@ -237,7 +269,7 @@ impl<S: Source> Reader<S> {
                     }
                 }
                 FromApplier::Rewind { generation } => self.rewind(generation),
-                FromApplier::Applied(offsets) => self.applied(offsets),
+                FromApplier::Applied(reached) => self.applied(reached),
             }
         }
         while let Ok(message) = self.links.from_writer.try_recv() {
@@ -254,15 +286,15 @@ impl<S: Source> Reader<S> {
     }
 
     /// Without raw rows the group stands where the shards stand.
-    fn applied(&mut self, offsets: BTreeMap<Partition, i64>) {
+    fn applied(&mut self, reached: BTreeMap<Partition, Reached>) {
         if !self.settings.raw {
-            for (partition, offset) in &offsets {
+            for (partition, Reached { offset, .. }) in &reached {
                 if self.lanes.get_mut(partition).is_some_and(|lane| lane.moves_group_to(*offset)) {
                     self.source.commit(*partition, *offset, Done::Applied);
                 }
             }
         }
-        self.elsewhere.applied = offsets;
+        self.elsewhere.applied = reached;
     }
 
     /// Whether this worker publishes the windows.
@@ -362,6 +394,10 @@ impl<S: Source> Reader<S> {
             self.committed = Instant::now();
             self.out.push_back(Out::Applier(ToApplier::AskApplied));
         }
+        if self.looked.elapsed() >= LOOK_INTERVAL && self.out.is_empty() {
+            self.looked = Instant::now();
+            self.out.push_back(Out::Applier(ToApplier::Look { generation: self.generation }));
+        }
         let waited = self.batch_since.map_or(Duration::ZERO, |since| since.elapsed());
         let full = self.batcher.records() >= self.settings.batch_records;
         let in_backlog = has_more && self.oldest.is_none_or(|oldest| unix_millis() - oldest > BACKLOG_AGE);
@@ -378,11 +414,19 @@ impl<S: Source> Reader<S> {
     /// Says which partitions have fallen idle. Whoever was stopped or cut off for a while has not stood at an end
     /// all that time, though it looks so: the source is asked again first (I2).
     fn call_idle(&mut self) {
+        if Instant::now() < self.no_end_before {
+            return;
+        }
         for (partition, lane) in &mut self.lanes {
             if !lane.is_due_to_be_idle(self.settings.idle_timeout) {
                 continue;
             }
             let end = self.source.end(*partition);
+            if end.is_none() {
+                // Asking for the others too would hold up whatever else there is to do.
+                self.no_end_before = Instant::now() + END_PAUSE;
+                return;
+            }
             if lane.stands_at(end) {
                 lane.call_idle();
                 self.batch_since.get_or_insert_with(Instant::now);
@@ -399,6 +443,7 @@ impl<S: Source> Reader<S> {
         let cursors = self.lanes.values_mut().filter_map(|lane| lane.cursor.as_mut());
         let batch = self.batcher.cut(cursors, self.source.known());
         let (generation, oldest) = (self.generation, self.oldest.take());
+        self.looked = Instant::now();
         self.out.push_back(Out::Applier(ToApplier::Batch { generation, batch, oldest }));
     }
 

@@ -3,12 +3,12 @@
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::applier::{Applier, ApplierError, SharedWatermark};
-use super::reader::{Ended, Links, Reader, ReaderSettings};
+use super::reader::{Drained, Ended, Links, Reader, ReaderSettings};
 use crate::core::batch::Job;
 use crate::http::Board;
 use crate::metrics::Metrics;
@@ -77,6 +77,15 @@ pub struct Finished {
     pub drained: bool,
 }
 
+/// How reading ended.
+struct HasRead {
+    ended: Ended,
+    drained: Drained,
+    /// Of the end.
+    deadline: Option<Instant>,
+    was_publisher: bool,
+}
+
 impl Pipeline {
     /// Runs until `stop`, or until the source is read where the settings say so.
     ///
@@ -130,53 +139,69 @@ impl Pipeline {
         stop.cancel();
 
         // What has not ended by the deadline waits for a server that does not answer.
-        let gives_up = read.as_ref().is_ok_and(|(finished, _)| !finished.drained);
-        if gives_up {
+        let deadline = read.as_ref().ok().and_then(|(read, _)| read.deadline);
+        if read.as_ref().is_ok_and(|(read, _)| read.drained != Drained::All) {
             applier.abort();
             writer.abort();
             publisher.abort();
         }
         // Whoever failed first is the reason; the reader only noticed.
-        let publisher = joined(publisher).await?;
+        let late = publisher.abort_handle();
+        let publisher = by(deadline, joined(publisher)).await.transpose()?.flatten();
+        late.abort();
         joined(applier).await?;
         joined(writer).await?;
-        let (finished, was_publisher) = read?;
-        if let (State::Memory(state), Ended::CaughtUp) = (&self.state, finished.ended) {
+        let (read, has_left) = read?;
+        if let (State::Memory(state), Ended::CaughtUp) = (&self.state, read.ended) {
             state.finish();
         }
-        if finished.drained
-            && (was_publisher || finished.ended == Ended::CaughtUp)
-            && let Some(mut publisher) = publisher
-        {
-            publisher.publish_closed().await?;
+        let mut drained = read.drained == Drained::All;
+        if drained && (read.was_publisher || read.ended == Ended::CaughtUp) {
+            let published = match publisher {
+                Some(mut publisher) => by(deadline, publisher.publish_closed()).await.transpose()?,
+                None => None,
+            };
+            drained = published.is_some();
         }
-        Ok(finished)
+        // A broker that does not answer finds out by itself that we are gone.
+        _ = by(deadline, has_left).await;
+        Ok(Finished { ended: read.ended, drained })
     }
 
-    /// Reads on a thread of its own, and drains. Dropping the reader there ends the queues and leaves the group.
+    /// Reads on a thread of its own, and drains. That ends the queues; leaving the group may then take its time.
     async fn read<S>(
         &self,
         mut reader: Reader<S>,
         stop: CancellationToken,
-    ) -> Result<(Finished, bool), PipelineError>
+    ) -> Result<(HasRead, oneshot::Receiver<()>), PipelineError>
     where
         S: Source + Send + 'static,
     {
         let drain_timeout = self.drain_timeout;
-        let (result, outcome) = tokio::sync::oneshot::channel();
+        let (result, outcome) = oneshot::channel();
+        let (left, has_left) = oneshot::channel();
         let work = move || {
-            let read = reader.run(&stop).and_then(|ended| {
-                let deadline = drain_timeout.map(|timeout| Instant::now() + timeout);
-                let drained = reader.drain(deadline)?;
-                Ok((Finished { ended, drained }, reader.is_publisher()))
-            });
-            drop(reader);
-            // The receiver waits below.
+            let mut read = || -> Result<HasRead, SourceError> {
+                loop {
+                    let ended = reader.run(&stop)?;
+                    let deadline = drain_timeout.map(|timeout| Instant::now() + timeout);
+                    let drained = reader.drain(deadline)?;
+                    if ended == Ended::CaughtUp && drained == Drained::ToReadAgain {
+                        continue;
+                    }
+                    return Ok(HasRead { ended, drained, deadline, was_publisher: reader.is_publisher() });
+                }
+            };
+            let read = read();
+            let source = reader.close();
+            // Who waits for either may have given up.
             _ = result.send(read);
+            drop(source);
+            _ = left.send(());
         };
         std::thread::Builder::new().name("reader".into()).spawn(work).map_err(PipelineError::Thread)?;
         match outcome.await {
-            Ok(read) => Ok(read?),
+            Ok(read) => Ok((read?, has_left)),
             Err(_) => panic!("the reader's thread has panicked"),
         }
     }
@@ -202,6 +227,14 @@ async fn publish_until(
             return Err(error);
         }
         tracing::warn!(%error, "cannot publish windows; trying again");
+    }
+}
+
+/// What `work` gives, if it ends in time.
+async fn by<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), work).await.ok(),
+        None => Some(work.await),
     }
 }
 

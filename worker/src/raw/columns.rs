@@ -14,7 +14,9 @@ use crate::core::amount::SCALE;
 use crate::core::record::{Fare, Ride, RideKind};
 
 /// Rows of a chunk: enough for the encoder to work by columns, few enough to stay in the cache.
-pub const CHUNK_ROWS: usize = 8192;
+const CHUNK_ROWS: usize = 8192;
+/// Bytes of text in a chunk, beyond which it is full whatever its rows: lines may be as large as Kafka takes (I7).
+const CHUNK_BYTES: usize = 2 << 20;
 /// Room of a column: a chunk is looked at only after some rows, and one that grew would leave holes in memory.
 const ROOM: usize = CHUNK_ROWS + CHUNK_ROWS / 8;
 /// Every amount below 10^9 with six digits after the point.
@@ -226,6 +228,13 @@ impl Columns {
         }
     }
 
+    fn text_bytes(&self) -> usize {
+        match self {
+            Columns::Rides(_) => 0,
+            Columns::Fares(fares) => fares.payment_types.values_slice().len(),
+        }
+    }
+
     /// Event times in microseconds: what decides the day of a row.
     fn event_times(&self) -> &[i64] {
         match self {
@@ -271,9 +280,10 @@ impl Chunk {
         Chunk { from, to: from, partition, valid, invalid: InvalidColumns::default() }
     }
 
-    /// Rows, invalid ones included.
-    pub fn rows(&self) -> usize {
-        self.valid.rows() + self.invalid.offsets.len()
+    /// Whether it is time for the next chunk.
+    pub fn is_full(&self) -> bool {
+        self.valid.rows() + self.invalid.offsets.len() >= CHUNK_ROWS
+            || self.valid.text_bytes() + self.invalid.values.values_slice().len() >= CHUNK_BYTES
     }
 
     /// Adds a ride; `timestamp` is Kafka's, in milliseconds.

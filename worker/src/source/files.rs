@@ -1,5 +1,6 @@
 //! Files as topics: each is a partition, a line's number its offset. Plain or gzip; `-` is standard input.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Stdin};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use flate2::bufread::MultiGzDecoder;
 use memchr::memchr;
 
-use super::{Assigned, Change, Done, Read, Record, Source, SourceError};
+use super::{Assigned, BURST_BYTES, Change, Done, Read, Record, Source, SourceError};
 use crate::core::shard::{Partition, PartitionCounts, Topic};
 
 const BUFFER: usize = 256 << 10;
@@ -130,8 +131,8 @@ impl Source for FileSource {
         None
     }
 
-    fn is_published(&mut self, partitions: &[Partition]) -> Result<bool, SourceError> {
-        Ok(partitions.is_empty())
+    fn is_published(&mut self, up_to: &BTreeMap<Partition, i64>) -> Result<bool, SourceError> {
+        Ok(up_to.is_empty())
     }
 
     /// The end of a file is known when it is reached.
@@ -182,10 +183,13 @@ impl Lines {
     /// it lies in the buffer; only one that goes over its end is copied. Returns how many; none at the end.
     fn read(&mut self, max: usize, mut take: impl FnMut(i64, &[u8])) -> Result<usize, SourceError> {
         let first = self.next;
-        let end = first.saturating_add_unsigned(max as u64);
+        let mut end = first.saturating_add_unsigned(max as u64);
+        let mut bytes = 0;
         let mut take = |next: &mut i64, line: &[u8]| {
             take(*next, line.strip_suffix(b"\r").unwrap_or(line));
             *next += 1;
+            bytes += line.len();
+            bytes >= BURST_BYTES
         };
         while self.next < end {
             let buffer = self.input.fill_buf().map_err(|error| failed(&self.path, error))?;
@@ -200,14 +204,18 @@ impl Lines {
             while self.next < end
                 && let Some(len) = memchr(b'\n', rest)
             {
-                if self.begun.is_empty() {
-                    take(&mut self.next, &rest[..len]);
+                let is_enough = if self.begun.is_empty() {
+                    take(&mut self.next, &rest[..len])
                 } else {
                     self.begun.extend_from_slice(&rest[..len]);
-                    take(&mut self.next, &self.begun);
+                    let is_enough = take(&mut self.next, &self.begun);
                     self.begun.clear();
-                }
+                    is_enough
+                };
                 rest = &rest[len + 1..];
+                if is_enough {
+                    end = self.next;
+                }
             }
             if self.next < end {
                 self.begun.extend_from_slice(rest);

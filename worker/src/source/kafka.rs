@@ -16,7 +16,7 @@ mod config;
 mod context;
 mod group;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,12 +32,14 @@ use tipstream_crds::StartFrom;
 pub use self::config::client_config;
 use self::context::{Context, Rebalance};
 pub use self::group::{GroupOffsets, Offsets, group_offsets};
-use super::{Assigned, Change, Done, Read, Record, Source, SourceError};
+use super::{Assigned, BURST_BYTES, Change, Done, Read, Record, Source, SourceError};
 use crate::core::shard::{Partition, PartitionCounts, Topic};
 use crate::manifest::Manifest;
 use crate::settings::SettingsError;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a broker may take to tell whether a partition is idle: meanwhile nothing is read.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the number of partitions is asked for.
 const METADATA_INTERVAL: Duration = Duration::from_secs(30);
 /// Marks an offset below which nothing is published: raw rows were not kept. Where they are kept later, such an
@@ -73,6 +75,8 @@ pub struct KafkaSource {
     opened: PartitionCounts,
     known: PartitionCounts,
     targets: HashMap<Partition, i64>,
+    /// First offsets of the partitions that were empty when the source was opened.
+    lows: HashMap<Partition, i64>,
     /// Changes of the assignment that are not told yet.
     rebalances: VecDeque<Rebalance>,
     asked: Instant,
@@ -108,23 +112,27 @@ impl KafkaSource {
             opened: known,
             known,
             targets: HashMap::new(),
+            lows: HashMap::new(),
             rebalances: VecDeque::new(),
             asked: Instant::now(),
         };
         for partition in known.partitions() {
-            let (_, high) = source.ends(partition)?;
+            let (low, high) = source.ends(partition, REQUEST_TIMEOUT)?;
             source.targets.insert(partition, high);
+            if low == high {
+                source.lows.insert(partition, low);
+            }
         }
         Ok(source)
     }
 
     /// The first offset that is still there, and the one after the last. The group may give us a partition that
     /// was just added before this client has heard of it.
-    fn ends(&self, partition: Partition) -> Result<(i64, i64), SourceError> {
+    fn ends(&self, partition: Partition, timeout: Duration) -> Result<(i64, i64), SourceError> {
         let name = self.topic(partition.topic);
         let mut tries = 0;
         loop {
-            let error = match self.consumer.fetch_watermarks(name, partition.index, REQUEST_TIMEOUT) {
+            let error = match self.consumer.fetch_watermarks(name, partition.index, timeout) {
                 Ok(ends) => return Ok(ends),
                 Err(error) => error,
             };
@@ -175,7 +183,7 @@ impl KafkaSource {
         let committed = self.committed(&partitions)?;
         let mut all = Vec::with_capacity(partitions.len());
         for partition in partitions {
-            let (low, high) = self.ends(partition)?;
+            let (low, high) = self.ends(partition, REQUEST_TIMEOUT)?;
             // All records of a partition that was added since are written "from now on".
             let start = match self.start_from {
                 StartFrom::Latest if self.opened.contains(partition) => high,
@@ -294,8 +302,8 @@ impl Source for KafkaSource {
         mut take: impl FnMut(Record<'_>),
     ) -> Result<Read, SourceError> {
         let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(Read::Nothing) };
-        let mut records = 0;
-        while records < max {
+        let (mut records, mut bytes) = (0, 0);
+        while records < max && bytes < BURST_BYTES {
             match lane.queue.poll(Duration::ZERO) {
                 Some(Ok(message)) => {
                     let offset = message.offset();
@@ -303,7 +311,9 @@ impl Source for KafkaSource {
                         Timestamp::NotAvailable => None,
                         Timestamp::CreateTime(millis) | Timestamp::LogAppendTime(millis) => Some(millis),
                     };
-                    take(Record { offset, timestamp, value: message.payload() });
+                    let value = message.payload();
+                    bytes += value.map_or(0, <[u8]>::len);
+                    take(Record { offset, timestamp, value });
                     lane.next = offset + 1;
                     lane.at_end = false;
                     records += 1;
@@ -351,7 +361,7 @@ impl Source for KafkaSource {
     }
 
     fn end(&self, partition: Partition) -> Option<i64> {
-        let ends = self.ends(partition);
+        let ends = self.ends(partition, END_TIMEOUT);
         ends.inspect_err(|error| tracing::warn!(%error, "cannot tell whether a partition is idle"))
             .ok()
             .map(|(_, high)| high)
@@ -363,11 +373,15 @@ impl Source for KafkaSource {
         heard.max(next)
     }
 
-    fn is_published(&mut self, partitions: &[Partition]) -> Result<bool, SourceError> {
-        let committed = self.committed(partitions)?;
-        let reached =
-            |partition: &Partition| committed.get(partition).copied().unwrap_or(0) >= self.target(*partition);
-        Ok(partitions.iter().all(reached))
+    fn is_published(&mut self, up_to: &BTreeMap<Partition, i64>) -> Result<bool, SourceError> {
+        let partitions: Vec<Partition> = up_to.keys().copied().collect();
+        let committed = self.committed(&partitions)?;
+        // Of a partition of which Kafka held nothing, nothing has to be published.
+        let at_least = |partition: &Partition| self.lows.get(partition).copied().unwrap_or(0);
+        let is_reached = |(partition, offset): (&Partition, &i64)| {
+            committed.get(partition).copied().unwrap_or(at_least(partition)) >= *offset
+        };
+        Ok(up_to.iter().all(is_reached))
     }
 
     fn target(&self, partition: Partition) -> i64 {

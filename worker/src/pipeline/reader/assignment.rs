@@ -49,6 +49,7 @@ impl<S: Source> Reader<S> {
             return;
         }
         self.generation += 1;
+        self.returns += 1;
         self.batcher = Batcher::new(self.job.clone(), self.shards);
         self.batch_since = None;
         self.oldest = None;
@@ -64,6 +65,7 @@ impl<S: Source> Reader<S> {
             return;
         };
         self.incarnations += 1;
+        self.returns += 1;
         *lane = Lane::new(lane.assigned, self.incarnations);
         // What was committed when the partition came is of the past; the log knows better.
         lane.assigned.committed = None;

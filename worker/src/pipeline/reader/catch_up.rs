@@ -9,6 +9,7 @@ use super::lane::Lane;
 use super::{Out, Reader};
 use crate::core::shard::Partition;
 use crate::pipeline::applier::ToApplier;
+use crate::pipeline::locate::Reached;
 use crate::raw::writer::ToWriter;
 use crate::source::{Source, SourceError};
 
@@ -19,8 +20,8 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Elsewhere {
     pub(super) checked: Option<Instant>,
-    /// Offsets that all shards have applied.
-    pub(super) applied: BTreeMap<Partition, i64>,
+    /// How far all shards are.
+    pub(super) applied: BTreeMap<Partition, Reached>,
 }
 
 impl<S: Source> Reader<S> {
@@ -41,13 +42,11 @@ impl<S: Source> Reader<S> {
             return Ok(false);
         }
         self.elsewhere.checked = Some(Instant::now());
-        let applied = |partition: &Partition| {
-            self.elsewhere
-                .applied
-                .get(partition)
-                .is_some_and(|offset| *offset >= self.source.target(*partition))
-        };
-        if others.iter().all(applied) && (!self.settings.raw || self.source.is_published(&others)?) {
+        let up_to: Option<BTreeMap<Partition, i64>> =
+            others.into_iter().map(|one| self.reached(one)).collect();
+        if let Some(up_to) = up_to
+            && (!self.settings.raw || self.source.is_published(&up_to)?)
+        {
             return Ok(true);
         }
         // Others wait for us just so: what is read is published now, not when its time comes.
@@ -56,5 +55,12 @@ impl<S: Source> Reader<S> {
         self.out.push_back(Out::Writer(ToWriter::Drain(oneshot::channel().0)));
         self.out.push_back(Out::Applier(ToApplier::AskApplied));
         Ok(false)
+    }
+
+    /// The partition, with the offset up to which it has to be published, if all of it that has to be is applied.
+    fn reached(&self, partition: Partition) -> Option<(Partition, i64)> {
+        let reached = self.elsewhere.applied.get(&partition)?;
+        let target = self.source.target(partition);
+        (reached.at_end || reached.offset >= target).then_some((partition, reached.offset.min(target)))
     }
 }

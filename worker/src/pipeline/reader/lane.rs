@@ -9,7 +9,7 @@ use crate::core::shard::Topic;
 use crate::core::time::{EventTime, Span};
 use crate::metrics::Metrics;
 use crate::pipeline::locate::Located;
-use crate::raw::columns::{CHUNK_ROWS, Chunk};
+use crate::raw::columns::Chunk;
 use crate::source::{Assigned, Record};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +152,7 @@ impl Lane {
     }
 
     pub(super) fn chunk_is_full(&self) -> bool {
-        self.chunk.as_ref().is_some_and(|chunk| chunk.rows() >= CHUNK_ROWS)
+        self.chunk.as_ref().is_some_and(Chunk::is_full)
     }
 
     /// The rows so far; the next chunk begins where they end.

@@ -1,0 +1,116 @@
+//! What looks like nothing to do: partitions that wait for each other, a state that is lost while all is quiet, a log
+//! that ends with what is no record, a broker that does not answer. And records as large as Kafka takes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tips_e2e::worker::{Data, metric, until_metric};
+use tips_e2e::{Folder, Process, Servers, scenario};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+const CONSUMED: &str = "tipstream_records_consumed_total";
+const WATERMARK: &str = "tipstream_watermark_timestamp_seconds";
+const DATA: [&str; 8] = ["--seed", "31", "--rate", "2", "--span", "3h", "--disorder", "5m"];
+
+/// A worker whose partitions are ahead hears how far another has come with those that are behind.
+fn partitions_hours_apart_are_read_by_two_workers(folder: &Folder, servers: &Servers<'_>) -> Result<()> {
+    let apart = [&DATA[..], &["--behind", "2h"]].concat();
+    let data = Data::generate(folder, &apart)?;
+    data.produce(&servers.kafka, "apart")?;
+    let mut pipeline = servers.pipeline("apart", &["job: {maxDrift: 40m, idleTimeout: 3s}"])?;
+    pipeline.catch_up(2, PATIENCE)?;
+    servers.check(&data, "apart", &pipeline)
+}
+
+/// Nothing is applied, so nothing is refused.
+fn a_quiet_pipeline_notices_that_its_state_is_gone(servers: &Servers<'_>, data: &Data) -> Result<()> {
+    data.produce(&servers.kafka, "quiet")?;
+    let mut pipeline = servers.pipeline("quiet", &["job: {idleTimeout: 3s}", "raw: {flushInterval: 1s}"])?;
+    let mut worker = pipeline.start(&[])?;
+    let records = data.records()? as f64;
+    until_metric(&mut worker, "tipstream_windows_published_total", 1.0, PATIENCE)?;
+    std::thread::sleep(Duration::from_secs(5));
+    let (consumed, watermark) = (metric(&worker, CONSUMED)?, metric(&worker, WATERMARK)?);
+    servers.redis.flushall()?;
+    until_metric(&mut worker, CONSUMED, consumed + records, PATIENCE)?;
+    until_metric(&mut worker, WATERMARK, watermark, PATIENCE)?;
+    terminate(&mut worker)?;
+    servers.check(data, "quiet", &pipeline)
+}
+
+/// An aborted transaction leaves a record that nobody is given, and a marker.
+fn a_log_that_ends_with_no_record_is_caught_up_by_two_workers(
+    servers: &Servers<'_>,
+    data: &Data,
+) -> Result<()> {
+    data.produce(&servers.kafka, "aborted")?;
+    for kind in ["rides", "fares"] {
+        servers.kafka.abort(&format!("aborted-{kind}"), 4)?;
+    }
+    let mut pipeline = servers.pipeline("aborted", &["job: {idleTimeout: 3s}"])?;
+    pipeline.catch_up(2, PATIENCE)?;
+    servers.check(data, "aborted", &pipeline)
+}
+
+/// All partitions are due to be called idle, for which the broker is asked.
+fn a_worker_ends_though_the_broker_hangs(servers: &mut Servers<'_>, data: &Data) -> Result<()> {
+    data.produce(&servers.kafka, "hangs")?;
+    let mut pipeline = servers.pipeline("hangs", &["job: {idleTimeout: 2s}", "raw: {flushInterval: 1s}"])?;
+    let mut worker = pipeline.start(&["--drain-timeout", "2s"])?;
+    until_metric(&mut worker, CONSUMED, data.records()? as f64, PATIENCE)?;
+    servers.kafka.process().stop()?;
+    std::thread::sleep(Duration::from_secs(4));
+    worker.terminate()?;
+    let ended = worker.wait(Duration::from_secs(20));
+    servers.kafka.process().cont()?;
+    ended?.with_context(|| format!("it does not end; {}", worker.last_lines()))?;
+    pipeline.catch_up(1, PATIENCE)?;
+    servers.check(data, "hangs", &pipeline)
+}
+
+fn terminate(worker: &mut Process) -> Result<()> {
+    worker.terminate()?;
+    let ended = worker.wait(PATIENCE)?.context("it does not end")?;
+    ensure!(ended.success(), "it ended with {ended}; {}", worker.last_lines());
+    Ok(())
+}
+
+#[test]
+fn nothing_stands_still_for_good() {
+    scenario("standstill", |folder| {
+        let mut servers = Servers::start(folder)?;
+        partitions_hours_apart_are_read_by_two_workers(&Folder::new("apart")?, &servers)?;
+        let data = Data::generate(folder, &DATA)?;
+        a_quiet_pipeline_notices_that_its_state_is_gone(&servers, &data)?;
+        a_log_that_ends_with_no_record_is_caught_up_by_two_workers(&servers, &data)?;
+        a_worker_ends_though_the_broker_hangs(&mut servers, &data)
+    });
+}
+
+/// 300 MB of lines of 300 kB, all of them invalid, in 4 partitions.
+#[test]
+fn records_as_large_as_kafka_takes_are_held_within_bounds() {
+    const LIMIT_MIB: u64 = 256;
+    scenario("large-records", |folder| {
+        let servers = Servers::start(folder)?;
+        for kind in ["rides", "fares"] {
+            servers.kafka.create_topic(&format!("large-{kind}"), 4)?;
+        }
+        let line = "x".repeat(300_000);
+        for partition in 0..4 {
+            servers.kafka.produce("large-rides", partition, (0..250).map(|_| line.as_str()))?;
+        }
+        let mut pipeline = servers.pipeline("large", &["raw: {maxFileBytes: 1Mi}"])?;
+        let mut worker = pipeline.start(&[])?;
+        let begun = Instant::now();
+        until_metric(&mut worker, CONSUMED, 1000.0, PATIENCE)?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", worker.pid()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|value| value.split_whitespace().next()).context("no VmHWM")?;
+        let peak_mib = peak.parse::<u64>()? / 1024;
+        ensure!(peak_mib <= LIMIT_MIB, "{peak_mib} MiB were resident, {:?} after the start", begun.elapsed());
+        terminate(&mut worker)?;
+        pipeline.verify()?;
+        Ok(())
+    });
+}
