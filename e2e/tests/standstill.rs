@@ -1,7 +1,7 @@
 //! What looks like nothing to do: partitions that wait for each other, a state that is lost while all is quiet, a log
-//! that ends with what is no record, a broker that does not answer. And records as large as Kafka takes.
+//! that ends with what is no record, a broker that does not answer.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tips_e2e::worker::{Data, metric, until_metric};
@@ -84,33 +84,5 @@ fn nothing_stands_still_for_good() {
         a_quiet_pipeline_notices_that_its_state_is_gone(&servers, &data)?;
         a_log_that_ends_with_no_record_is_caught_up_by_two_workers(&servers, &data)?;
         a_worker_ends_though_the_broker_hangs(&mut servers, &data)
-    });
-}
-
-/// 300 MB of lines of 300 kB, all of them invalid, in 4 partitions.
-#[test]
-fn records_as_large_as_kafka_takes_are_held_within_bounds() {
-    const LIMIT_MIB: u64 = 256;
-    scenario("large-records", |folder| {
-        let servers = Servers::start(folder)?;
-        for kind in ["rides", "fares"] {
-            servers.kafka.create_topic(&format!("large-{kind}"), 4)?;
-        }
-        let line = "x".repeat(300_000);
-        for partition in 0..4 {
-            servers.kafka.produce("large-rides", partition, (0..250).map(|_| line.as_str()))?;
-        }
-        let mut pipeline = servers.pipeline("large", &["raw: {maxFileBytes: 1Mi}"])?;
-        let mut worker = pipeline.start(&[])?;
-        let begun = Instant::now();
-        until_metric(&mut worker, CONSUMED, 1000.0, PATIENCE)?;
-        let status = std::fs::read_to_string(format!("/proc/{}/status", worker.pid()))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|value| value.split_whitespace().next()).context("no VmHWM")?;
-        let peak_mib = peak.parse::<u64>()? / 1024;
-        ensure!(peak_mib <= LIMIT_MIB, "{peak_mib} MiB were resident, {:?} after the start", begun.elapsed());
-        terminate(&mut worker)?;
-        pipeline.verify()?;
-        Ok(())
     });
 }

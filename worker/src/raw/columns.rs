@@ -393,3 +393,20 @@ pub fn invalid_schema() -> SchemaRef {
         Field::new("reason", DataType::Utf8, false),
     ]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_of_large_lines_is_full_long_before_it_has_its_rows() {
+        let mut chunk = Chunk::fares(0, 0);
+        let line = vec![b'x'; CHUNK_BYTES / 4];
+        for offset in 0..3 {
+            chunk.invalid(offset, None, Some(&line), "wrong number of columns");
+        }
+        assert!(!chunk.is_full());
+        chunk.invalid(3, None, Some(&line), "wrong number of columns");
+        assert!(chunk.is_full());
+    }
+}

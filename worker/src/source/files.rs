@@ -304,6 +304,15 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_ends_with_the_line_that_makes_it_large() {
+        let file = tempfile::NamedTempFile::new().expect("file");
+        std::fs::write(file.path(), ["a".repeat(BURST_BYTES / 2).as_str(); 5].join("\n")).expect("written");
+        let mut source = FileSource::open(&[file.path().to_owned()], &[]).expect("open");
+        let mut burst = || source.read(RIDES, 1000, |_| ()).expect("readable");
+        assert_eq!([burst(), burst(), burst()], [Read::Records(2), Read::Records(2), Read::Records(1)]);
+    }
+
+    #[test]
     fn gzip_is_seen_by_its_first_bytes() {
         let file = tempfile::NamedTempFile::new().expect("file");
         let mut gzip =
