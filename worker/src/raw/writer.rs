@@ -16,6 +16,7 @@ use super::columns::Chunk;
 use super::lane::{Lane, Origin, Plan};
 use super::publish::{Published, pause, publish};
 use super::range_log::{LogError, RangeLog};
+use crate::core::mark::Mark;
 use crate::core::shard::Partition;
 use crate::metrics::Metrics;
 use crate::sink::Sink;
@@ -72,6 +73,8 @@ pub enum FromWriter {
         partition: Partition,
         /// The offset.
         end: i64,
+        /// Of the range that ends there.
+        mark: Mark,
     },
     /// Another worker has begun the range: the partition has to be started again where the log says.
     Restart {
@@ -257,14 +260,14 @@ impl Writer {
     fn settle(&mut self, done: Done) -> Result<(), WriterError> {
         let Done { partition, incarnation, end, result } = done;
         let published = result?;
-        if published == Published::Whole {
-            self.tell(FromWriter::Published { partition, end });
+        if let Published::Whole(mark) = published {
+            self.tell(FromWriter::Published { partition, end, mark });
         }
         let Some(open) = self.lanes.get_mut(&partition).filter(|open| open.incarnation == incarnation) else {
             return Ok(());
         };
         open.publishing = None;
-        if published != Published::Whole {
+        if !matches!(published, Published::Whole(_)) {
             tracing::warn!(%partition, ?published, "another worker has begun this range: starting the partition again");
             self.lanes.remove(&partition);
             self.tell(FromWriter::Restart { partition, incarnation });
@@ -305,7 +308,7 @@ async fn publish_with_patience(
     loop {
         match publish(sink, log, plan, |file| metrics.raw_file(partition.topic, file)).await {
             Ok(published) => {
-                if published == Published::Whole {
+                if matches!(published, Published::Whole(_)) {
                     metrics.flush_seconds.observe(begun.elapsed().as_secs_f64());
                 }
                 return Ok(published);

@@ -33,6 +33,7 @@ pub use self::config::client_config;
 use self::context::{Context, Rebalance};
 pub use self::group::{GroupOffsets, Offsets, group_offsets};
 use super::{Assigned, Change, Done, Read, Record, Source, SourceError};
+use crate::core::mark::Mark;
 use crate::core::shard::{Partition, PartitionCounts, Topic};
 use crate::manifest::Manifest;
 use crate::settings::SettingsError;
@@ -40,9 +41,6 @@ use crate::settings::SettingsError;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the number of partitions is asked for.
 const METADATA_INTERVAL: Duration = Duration::from_secs(30);
-/// Marks an offset below which nothing is published: raw rows were not kept. Where they are kept later, such an
-/// offset must not pass for a range that is finished (I4).
-const APPLIED: &str = "applied";
 /// A partition that has just been assigned may refuse to seek for a moment.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 const SEEK_TRIES: u32 = 20;
@@ -140,14 +138,14 @@ impl KafkaSource {
     }
 
     /// What the group has committed of each as published.
-    fn committed(&self, partitions: &[Partition]) -> Result<HashMap<Partition, i64>, SourceError> {
+    fn committed(&self, partitions: &[Partition]) -> Result<HashMap<Partition, Whole>, SourceError> {
         let list = self.consumer.committed_offsets(self.list(partitions), REQUEST_TIMEOUT);
         let list = list.map_err(|error| self.failed("look up the group's offsets", &error))?;
         let elements = list.elements();
         let named = elements.iter().filter_map(|element| {
-            let offset = published(element)?;
+            let whole = published(element)?;
             let partition = Partition { topic: self.topic_of(element.topic())?, index: element.partition() };
-            Some((partition, offset))
+            Some((partition, whole))
         });
         Ok(named.collect())
     }
@@ -181,7 +179,7 @@ impl KafkaSource {
                 StartFrom::Latest if self.opened.contains(partition) => high,
                 StartFrom::Latest | StartFrom::Earliest => low,
             };
-            let committed = committed.get(&partition).copied();
+            let committed = committed.get(&partition).map(|whole| whole.mark);
             let name = self.topic(partition.topic);
             self.consumer.client().context().set_high(name, partition.index, high);
             self.targets.entry(partition).or_insert(high);
@@ -333,8 +331,8 @@ impl Source for KafkaSource {
     fn commit(&mut self, partition: Partition, offset: i64, done: Done) {
         let mut list = TopicPartitionList::new();
         let mut element = list.add_partition(self.topic(partition.topic), partition.index);
-        if done == Done::Applied {
-            element.set_metadata(APPLIED);
+        if let Done::Published(mark) = done {
+            element.set_metadata(&mark.to_string());
         }
         let set = element.set_offset(Offset::Offset(offset));
         if let Err(error) = set.and_then(|()| self.consumer.commit(&list, CommitMode::Async)) {
@@ -366,7 +364,7 @@ impl Source for KafkaSource {
     fn is_published(&mut self, partitions: &[Partition]) -> Result<bool, SourceError> {
         let committed = self.committed(partitions)?;
         let reached =
-            |partition: &Partition| committed.get(partition).copied().unwrap_or(0) >= self.target(*partition);
+            |partition: &Partition| committed.get(partition).map_or(0, |whole| whole.end) >= self.target(*partition);
         Ok(partitions.iter().all(reached))
     }
 
@@ -385,10 +383,18 @@ fn is_unknown(error: &KafkaError) -> bool {
     matches!(error.rdkafka_error_code(), Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition))
 }
 
-/// The committed offset, where it tells that all below is published.
-fn published(element: &TopicPartitionListElem<'_>) -> Option<i64> {
+/// A range that was published, as the group has it: its end is the offset that is committed, its mark the metadata.
+#[derive(Clone, Copy)]
+struct Whole {
+    end: i64,
+    mark: Mark,
+}
+
+/// What was committed after a range was published. An offset without a mark tells nothing of raw rows: none were kept,
+/// or a person has set it.
+fn published(element: &TopicPartitionListElem<'_>) -> Option<Whole> {
     match element.offset() {
-        Offset::Offset(offset) if element.metadata() != APPLIED => Some(offset),
+        Offset::Offset(end) => Some(Whole { end, mark: element.metadata().parse().ok()? }),
         _ => None,
     }
 }
