@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::future::try_join_all;
 
 use crate::core::mark::Mark;
-use crate::core::shard::{Partition, PartitionCounts};
+use crate::core::shard::Partition;
 use crate::raw::range_log::{Entry, LogError, RangeLog};
 use crate::sink::Sink;
 use crate::source::Assigned;
@@ -94,9 +94,9 @@ pub async fn applied(state: &State) -> Result<BTreeMap<Partition, i64>, LocateEr
 }
 
 async fn one(sink: &Sink, views: &[View], question: &Question) -> Result<Located, LocateError> {
-    let Assigned { partition, low, start, committed, .. } = question.assigned;
+    let Assigned { partition, start, committed, .. } = question.assigned;
     let log = RangeLog::new(sink.clone(), &question.topic, partition.index);
-    let origin = log.origin(if was_added(views, partition) { low } else { start }).await?;
+    let origin = log.origin(start).await?;
     let raw = match question.raw {
         true => Some(raw_start(&log, origin, committed).await?),
         false => None,
@@ -109,12 +109,6 @@ async fn one(sink: &Sink, views: &[View], question: &Question) -> Result<Located
         by_shard: views.iter().map(offset).collect(),
         raw,
     })
-}
-
-/// Whether the pipeline was there before the partition, and so has to read all of it.
-fn was_added(views: &[View], partition: Partition) -> bool {
-    let known = views.iter().fold(PartitionCounts::default(), |all, view| all.grown_to(view.known));
-    known != PartitionCounts::default() && !known.contains(partition)
 }
 
 /// The newest range may be unfinished, and then is to be written first. It is not if the group names its mark, which

@@ -16,7 +16,7 @@ mod config;
 mod context;
 mod group;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,6 @@ use rdkafka::message::Message;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
-use tipstream_crds::StartFrom;
 
 pub use self::config::client_config;
 use self::context::{Context, Rebalance};
@@ -67,8 +66,8 @@ pub struct KafkaSource {
     consumer: Arc<BaseConsumer<Context>>,
     brokers: String,
     names: [String; 2],
-    start_from: StartFrom,
-    opened: PartitionCounts,
+    /// Where partitions begin that the pipeline has never read; the others at their first record.
+    starts: BTreeMap<Partition, i64>,
     known: PartitionCounts,
     targets: HashMap<Partition, i64>,
     /// Changes of the assignment that are not told yet.
@@ -102,8 +101,7 @@ impl KafkaSource {
             consumer: Arc::new(consumer),
             brokers: kafka.bootstrap_servers.clone(),
             names,
-            start_from: kafka.start_from,
-            opened: known,
+            starts: BTreeMap::new(),
             known,
             targets: HashMap::new(),
             rebalances: VecDeque::new(),
@@ -114,6 +112,19 @@ impl KafkaSource {
             source.targets.insert(partition, high);
         }
         Ok(source)
+    }
+
+    /// The offset after the last record of each partition of `topic` when the source was opened.
+    pub fn ends_of(&self, topic: Topic) -> BTreeMap<i32, i64> {
+        let of_topic = self.targets.iter().filter(|(partition, _)| partition.topic == topic);
+        of_topic.map(|(partition, end)| (partition.index, *end)).collect()
+    }
+
+    /// Has partitions of `topic` that the pipeline has never read begin at these offsets, all others at their first
+    /// record.
+    pub fn begin_at(&mut self, topic: Topic, starts: BTreeMap<i32, i64>) {
+        let starts = starts.into_iter().map(|(index, start)| (Partition { topic, index }, start));
+        self.starts.extend(starts);
     }
 
     /// The first offset that is still there, and the one after the last. The group may give us a partition that
@@ -174,11 +185,7 @@ impl KafkaSource {
         let mut all = Vec::with_capacity(partitions.len());
         for partition in partitions {
             let (low, high) = self.ends(partition)?;
-            // All records of a partition that was added since are written "from now on".
-            let start = match self.start_from {
-                StartFrom::Latest if self.opened.contains(partition) => high,
-                StartFrom::Latest | StartFrom::Earliest => low,
-            };
+            let start = self.starts.get(&partition).copied().unwrap_or(low);
             let committed = committed.get(&partition).map(|whole| whole.mark);
             let name = self.topic(partition.topic);
             self.consumer.client().context().set_high(name, partition.index, high);
@@ -216,6 +223,17 @@ impl KafkaSource {
             Ok(counts) => self.known = self.known.grown_to(counts),
             Err(error) => tracing::warn!(%error, "cannot look up the partitions of the topics"),
         }
+    }
+
+    /// Where the partition ends, if that is before `offset`. The end that was heard last may be of seconds ago, and
+    /// another worker may have read on since: what seems to be so is asked for.
+    fn end_before(&self, partition: Partition, offset: i64) -> Result<Option<i64>, SourceError> {
+        if self.high(partition).is_none_or(|heard| heard >= offset) {
+            return Ok(None);
+        }
+        let (_, end) = self.ends(partition)?;
+        self.consumer.client().context().set_high(self.topic(partition.topic), partition.index, end);
+        Ok((end < offset).then_some(end))
     }
 
     fn failed(&self, action: &str, error: &KafkaError) -> SourceError {
@@ -259,7 +277,7 @@ impl Source for KafkaSource {
 
     fn start(&mut self, partition: Partition, offset: i64) -> Result<(), SourceError> {
         let name = self.topic(partition.topic).to_owned();
-        if let Some(end) = self.high(partition).filter(|end| offset > *end) {
+        if let Some(end) = self.end_before(partition, offset)? {
             return Err(SourceError::Kafka(format!(
                 "partition {} of {name} ends at offset {end}, and this pipeline has read it up to {offset}: the \
                  topic was deleted and made again; give the new one another name, or the pipeline another name \
@@ -363,8 +381,9 @@ impl Source for KafkaSource {
 
     fn is_published(&mut self, partitions: &[Partition]) -> Result<bool, SourceError> {
         let committed = self.committed(partitions)?;
-        let reached =
-            |partition: &Partition| committed.get(partition).map_or(0, |whole| whole.end) >= self.target(*partition);
+        let reached = |partition: &Partition| {
+            committed.get(partition).map_or(0, |whole| whole.end) >= self.target(*partition)
+        };
         Ok(partitions.iter().all(reached))
     }
 
