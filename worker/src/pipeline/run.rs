@@ -40,7 +40,8 @@ pub struct Pipeline {
     pub reader: ReaderSettings,
     /// When raw files are due.
     pub limits: Limits,
-    /// How long the end may take once the job is told to stop; `None`: as long as it needs.
+    /// How long publishing what was read may take at the end. `None`: as long as it needs where all was read, and no
+    /// time at all where the job is told to stop, so that no file ends where a person was impatient.
     pub drain_timeout: Option<Duration>,
     /// What is counted.
     pub metrics: Metrics,
@@ -148,7 +149,7 @@ impl Pipeline {
             && (was_publisher || finished.ended == Ended::CaughtUp)
             && let Some(mut publisher) = publisher
         {
-            publisher.publish_closed().await?;
+            publisher.publish_last().await?;
         }
         Ok(finished)
     }
@@ -167,7 +168,8 @@ impl Pipeline {
         let work = move || {
             let read = reader.run(&stop).and_then(|ended| {
                 let deadline = drain_timeout.map(|timeout| Instant::now() + timeout);
-                let drained = reader.drain(deadline)?;
+                let leaves = deadline.is_none() && ended == Ended::Stopped;
+                let drained = !leaves && reader.drain(deadline)?;
                 Ok((Finished { ended, drained }, reader.is_publisher()))
             });
             drop(reader);

@@ -169,7 +169,8 @@ impl RangeLog {
         let path = self.path(start);
         let Some(content) = self.sink.read(&path).await? else { return Ok(None) };
         let text = String::from_utf8_lossy(&content);
-        let (end, mark) = text.trim().split_once(' ').unwrap_or((&text, ""));
+        let text = text.trim();
+        let (end, mark) = text.split_once(' ').unwrap_or((text, ""));
         let corrupt = |error| LogError::Corrupt { path: path.clone(), error };
         let end = end.parse().map_err(corrupt)?;
         Ok(Some(Entry { range: Range { start, end }, mark: mark.parse().map_err(corrupt)? }))

@@ -28,7 +28,8 @@ pub struct Limits {
     pub file_bytes: usize,
     /// How long a row waits; `None`: until the file is big enough or the input ends.
     pub flush_interval: Option<Duration>,
-    /// Bytes of all lanes, open and being published; `None`: no bound but that of each file.
+    /// Bytes of all lanes, open and being published; `None`: no bound but that of each file. A lane that is full then
+    /// takes no more rows until the file before is published, so that where files end depends on the rows alone.
     pub budget: Option<usize>,
     /// How often a failing sink is tried before the writer gives up; `None`: for ever, with a line in the log
     /// each time.
@@ -197,7 +198,10 @@ impl Writer {
     fn has_room(&self) -> bool {
         let held = self.held();
         self.metrics.raw_buffered_bytes.set(held as i64);
-        self.limits.budget.is_none_or(|budget| held < budget) || self.publishing.is_empty()
+        match self.limits.budget {
+            Some(budget) => held < budget || self.publishing.is_empty(),
+            None => !self.lanes.values().any(|open| open.publishing.is_some() && self.is_full(open)),
+        }
     }
 
     fn flush_what_is_due(&mut self) -> Result<(), WriterError> {
@@ -223,8 +227,12 @@ impl Writer {
         }
         let waited = open.lane.since().map_or(Duration::ZERO, |since: Instant| since.elapsed());
         self.draining.is_some()
-            || open.lane.bytes() >= self.limits.file_bytes
+            || self.is_full(open)
             || self.limits.flush_interval.is_some_and(|interval| waited >= interval)
+    }
+
+    fn is_full(&self, open: &Open) -> bool {
+        open.end.is_none() && open.lane.bytes() >= self.limits.file_bytes
     }
 
     /// The largest lane that can go, where open lanes hold more than half of the budget: the other half is for
