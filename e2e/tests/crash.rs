@@ -105,6 +105,19 @@ fn a_worker_that_dies_before_it_replaces_a_window_changes_nothing() {
     });
 }
 
+/// The group is older than the range log then, and its offsets are beyond the range that was begun.
+#[test]
+fn a_sink_that_was_wiped_is_filled_again_though_a_worker_dies_at_the_first_range() {
+    scenario("crash-wiped", |folder| {
+        let servers = start(folder)?;
+        let data = Data::generate(folder, &DATA)?;
+        let mut pipeline = pipeline(&servers, &data, "wiped")?;
+        pipeline.catch_up(1, PATIENCE)?;
+        std::fs::remove_dir_all(pipeline.output()?)?;
+        survives(&servers, &mut pipeline, &data, "wiped", ("raw::after-range", 0))
+    });
+}
+
 fn die_at(pipeline: &mut Pipeline<'_>, point: &str, passes: usize) -> Result<()> {
     let action = match passes {
         0 => format!("{point}=return"),

@@ -85,6 +85,25 @@ fn the_state_may_be_a_cluster_or_a_sentinels_master() {
     });
 }
 
+#[test]
+fn a_state_that_was_lost_is_found_until_a_worker_has_built_it_anew() {
+    scenario("stream-lost", |folder| {
+        let servers = Servers::start(folder)?;
+        let data = Data::generate(folder, &[&DATA[..], &MIXED].concat())?;
+        data.produce(&servers.kafka, "lost")?;
+        let mut pipeline = servers.pipeline("lost", &[])?;
+        pipeline.catch_up(1, PATIENCE)?;
+        redis::cmd("FLUSHALL").exec(&mut servers.redis.connection()?)?;
+        let manifest = pipeline.manifest().display().to_string();
+        let verified = pipeline.command(&["verify", "--grace", "1s", "-f", &manifest])?.output()?;
+        let said = String::from_utf8_lossy(&verified.stdout);
+        ensure!(verified.status.code() == Some(4), "it ended with {}:\n{said}", verified.status);
+        ensure!(said.contains("behind the files and stands still"), "{said}");
+        pipeline.catch_up(1, PATIENCE)?;
+        servers.check(&data, "lost", &pipeline)
+    });
+}
+
 fn local(folder: &Folder, data: &Oracle, coordinates: bool) -> Result<()> {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/demo.yaml");
     let output = folder.path().join("output");

@@ -13,6 +13,7 @@ pub mod delta;
 pub mod fold;
 pub mod join;
 pub mod locate;
+pub mod mark;
 pub mod parse;
 pub mod record;
 pub mod shard;

@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use crate::generate::GenerateError;
+use crate::http::ListenError;
 use crate::manifest::ManifestError;
 use crate::pipeline::applier::ApplierError;
 use crate::pipeline::locate::LocateError;
 use crate::pipeline::run::PipelineError;
+use crate::raw::latest::LatestError;
 use crate::results::publisher::PublishError;
 use crate::settings::SettingsError;
 use crate::sink::SinkError;
@@ -37,6 +39,9 @@ pub enum Failure {
     /// The sink.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// Where to begin.
+    #[error(transparent)]
+    Latest(#[from] LatestError),
     /// The running job.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
@@ -49,7 +54,10 @@ pub enum Failure {
     /// Metrics that cannot be made.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
-    /// Standard output, or a listening socket.
+    /// A socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Standard output.
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// Making data.

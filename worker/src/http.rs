@@ -190,13 +190,28 @@ impl Board {
     }
 }
 
+/// Nothing can be served at an address.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot listen on {address}: {error}; name another address, as in --listen 127.0.0.1:0 for any free port"
+)]
+pub struct ListenError {
+    address: SocketAddr,
+    error: std::io::Error,
+}
+
 /// Serves until the task is aborted.
 ///
 /// # Errors
 /// Where the address cannot be listened on.
-pub async fn serve(address: SocketAddr, board: Board) -> std::io::Result<JoinHandle<std::io::Result<()>>> {
-    let listener = tokio::net::TcpListener::bind(address).await?;
-    tracing::info!(address = %listener.local_addr()?, "serving /metrics, /healthz, /readyz and /status");
+pub async fn serve(
+    address: SocketAddr,
+    board: Board,
+) -> Result<JoinHandle<std::io::Result<()>>, ListenError> {
+    let refused = |error| ListenError { address, error };
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(refused)?;
+    let bound = listener.local_addr().map_err(refused)?;
+    tracing::info!(address = %bound, "serving /metrics, /healthz, /readyz and /status");
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
@@ -233,4 +248,29 @@ async fn readyz(Shared(board): Shared<Board>) -> (StatusCode, String) {
 
 async fn status(Shared(board): Shared<Board>) -> Json<Status> {
     Json(board.status().await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::window::tests::RULES;
+    use crate::sink::SinkConfig;
+    use crate::state::MemoryState;
+
+    async fn board(root: &std::path::Path) -> Board {
+        let identity = Identity { pipeline: "default.taxi".into(), epoch: 0, fingerprint: "f".into() };
+        let sink = Sink::open(&SinkConfig::Fs { root: root.to_owned() }).await.expect("a sink");
+        let state = State::Memory(MemoryState::new(RULES, 1));
+        Board::new(identity, state, sink, Metrics::new().expect("metrics"))
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_is_named_with_the_flag_that_changes_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = taken.local_addr().expect("its address");
+        let error = serve(address, board(dir.path()).await).await.expect_err("it is taken").to_string();
+        assert!(error.starts_with(&format!("cannot listen on {address}: ")), "{error}");
+        assert!(error.contains("--listen 127.0.0.1:0"), "{error}");
+    }
 }

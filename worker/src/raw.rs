@@ -7,6 +7,7 @@
 pub mod columns;
 pub mod encode;
 pub mod lane;
+pub mod latest;
 pub mod publish;
 pub mod range_log;
 pub mod writer;

@@ -6,6 +6,7 @@ pub mod kafka;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::core::mark::Mark;
 use crate::core::shard::{Partition, PartitionCounts, Topic};
 
 /// A read ends with the record that takes it to so many bytes: records may be far larger than lines of taxis (I7).
@@ -31,8 +32,8 @@ pub struct Assigned {
     pub low: i64,
     /// The offset after the last record that was there when the source was opened.
     pub high: i64,
-    /// The group's offset: all below is published (a hint).
-    pub committed: Option<i64>,
+    /// The mark of the range that was published last, as far as the group knows (a hint).
+    pub committed: Option<Mark>,
     /// The offset from which a pipeline that has never read it begins.
     pub start: i64,
 }
@@ -60,8 +61,8 @@ pub enum Read {
 /// What a committed offset tells of the records below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
-    /// Their raw rows are published.
-    Published,
+    /// Their raw rows are published, the last of them with the range of this mark.
+    Published(Mark),
     /// All shards have applied them; there are no raw rows.
     Applied,
 }

@@ -11,6 +11,7 @@
 //! | [`ranges`] | the ranges of a partition follow each other from its origin on, as the range log has them |
 //! | [`group`] | Kafka, the group's offsets and the files are of one history |
 //! | [`rows`] | rows in the files = records in the books, as far as both have come |
+//! | [`applied`] | what the files hold is in the state, or a worker is putting it there |
 //! | [`shards`] | all shards know the same partitions |
 //! | [`books`] | every record consumed has one outcome, and what is pending is there |
 //! | [`window_files`] | a window's file is whole, where it belongs, and each average is its sum by its trips |
@@ -20,6 +21,7 @@
 //! are read before the range log and that before the files, so that what has to be there is; what is begun
 //! later is open, not wrong. What is about to be published gets a grace, and is looked at again.
 
+pub mod applied;
 pub mod books;
 pub mod collect;
 pub mod footer;

@@ -1,5 +1,6 @@
 //! `tips-worker local`: the whole job on this machine, files in, Parquet out, nothing else needed.
 
+mod behind;
 mod guard;
 mod progress;
 mod summary;
@@ -14,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::guard::OWNER;
 use self::progress::Progress;
+use crate::core::books::Outcome;
+use crate::core::shard::Topic;
+use crate::core::time::Span;
 use crate::failure::Failure;
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
@@ -31,6 +35,8 @@ const SHARDS: u16 = 1;
 const BATCH_RECORDS: usize = 262_144;
 /// Files are as large as the manifest says; where raw rows are not kept, none are written.
 const DEFAULT_FILE_BYTES: usize = 32 << 20;
+/// Of so many records more than one is late: something is wrong.
+const NOTABLY_LATE: i64 = 100;
 /// A sink that fails this often in a row, over about a minute, ends the run.
 const TRIES: u32 = 8;
 
@@ -47,7 +53,7 @@ pub struct LocalArgs {
     #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
     pub fares: Vec<PathBuf>,
     /// Directory for rides/, fares/, invalid/ and tips/. A run that was interrupted is finished by the same
-    /// command again; a directory with the results of other input is refused.
+    /// command again, unless it read a pipe; a directory with the results of other input is refused.
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
     /// GeoJSON FeatureCollection of polygons with a property `name` [default: Manhattan, built in, approximate].
@@ -68,6 +74,7 @@ pub async fn run(
     terminal: &MultiProgress,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
+    guard::check_stdin(&args)?;
     let manifest = Manifest::read(&args.file)?;
     let setup = Setup::new(&manifest, args.neighbourhoods.as_deref())?;
     let source = FileSource::open(&args.rides, &args.fares)?;
@@ -95,11 +102,30 @@ pub async fn run(
     if finished?.ended == Ended::Stopped {
         return Err(Failure::Interrupted);
     }
-    summary::print(out, &sink, &state, begun.elapsed()).await
+    summary::print(out, &sink, &state, begun.elapsed()).await?;
+    warn_of_lateness(args, &state, setup.job.rules.delay, out).await
 }
 
-/// Nothing depends on the clock, so the same input makes the same files. No partition waits for another: the
-/// one that is behind is read first, and one that has ended holds nobody back.
+/// Says which lines the late records are behind. One line with a wrong date can make all that follow it late, and a
+/// table that says so is easily overlooked. That takes a second reading, which a few late records are not worth.
+async fn warn_of_lateness(
+    args: LocalArgs,
+    state: &MemoryState,
+    delay: Span,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let books = State::Memory(state.clone()).view(0).await?.books;
+    let late = Topic::ALL.map(|topic| books.of(topic).get(Outcome::Late));
+    let consumed: i64 = Topic::ALL.iter().map(|topic| books.of(*topic).consumed).sum();
+    if late.iter().sum::<i64>() <= consumed / NOTABLY_LATE {
+        return Ok(());
+    }
+    let search = move || behind::of_files(&args.rides, &args.fares, delay);
+    summary::print_late(out, late, &tokio::task::spawn_blocking(search).await??)
+}
+
+/// Nothing depends on the clock, so the same input makes the same files. No drift has a limit: the partition that is
+/// behind is read first, so one that has jumped ahead waits until all others have come to it or have ended.
 fn reader_settings(manifest: &Manifest, setup: &Setup) -> ReaderSettings {
     ReaderSettings {
         batch_records: BATCH_RECORDS,

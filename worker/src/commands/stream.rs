@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::MultiProgress;
+use tipstream_crds::StartFrom;
 use tokio_util::sync::CancellationToken;
 
 use self::status_line::StatusLine;
+use crate::core::shard::Topic;
 use crate::core::time::Span;
 use crate::failure::Failure;
 use crate::http::{self, Board};
@@ -18,9 +20,11 @@ use crate::manifest::Manifest;
 use crate::metrics::Metrics;
 use crate::pipeline::reader::{Ended, ReaderSettings};
 use crate::pipeline::run::Pipeline;
+use crate::raw::latest;
 use crate::raw::writer::Limits;
 use crate::settings::{self, Setup};
 use crate::sink::{Sink, owner};
+use crate::source::Source;
 use crate::source::kafka::{KafkaSource, OpenError};
 use crate::state::{RedisState, State};
 
@@ -70,8 +74,15 @@ pub async fn run(args: StreamArgs, stop: CancellationToken, terminal: &MultiProg
     let redis =
         RedisState::open(&settings::redis(&manifest)?, &setup.identity, setup.job.rules, shards).await?;
     let state = State::Redis(redis);
-    let source = open_source(manifest.clone()).await?;
+    let mut source = open_source(manifest.clone()).await?;
     claim(&sink, &manifest).await?;
+    if manifest.kafka.start_from == StartFrom::Latest {
+        for topic in Topic::ALL {
+            let ends = source.ends_of(topic);
+            let starts = latest::fixed(&sink, source.topic(topic), ends).await?;
+            source.begin_at(topic, starts);
+        }
+    }
     tracing::info!(
         pipeline = setup.identity.pipeline,
         epoch = setup.identity.epoch,

@@ -18,6 +18,7 @@ use crate::settings::{self, Setup};
 use crate::sink::{Sink, SinkConfig, owner};
 use crate::source::kafka::{GroupOffsets, OpenError, group_offsets};
 use crate::state::{RedisState, State, View};
+use crate::verify::applied::Behind;
 use crate::verify::collect::archive::{Archive, archive};
 use crate::verify::collect::{views, windows};
 use crate::verify::progress::Progress;
@@ -26,7 +27,9 @@ use crate::verify::report::{Check, Report, State as Outcome};
 use crate::verify::rows::Missed;
 use crate::verify::window_files::Form;
 use crate::verify::window_sums::Windows;
-use crate::verify::{Lane, Names, books, group, ranges, raw_files, rows, shards, strays, window_sums};
+use crate::verify::{
+    Lane, Names, applied, books, group, ranges, raw_files, rows, shards, strays, window_sums,
+};
 
 const OFFLINE: &str = "--offline";
 const LOCAL: &str = "--local: a run over files has no state and no group";
@@ -125,6 +128,21 @@ struct Files {
     windows: Vec<(String, EventTime)>,
 }
 
+/// What may need a while to become right.
+struct Settled {
+    wrong: BTreeMap<EventTime, String>,
+    agree: Check,
+    still_behind: Behind,
+}
+
+impl Settled {
+    /// Whether looking again would show nothing better; who is behind and moves need not arrive.
+    fn is_settled(&self, first: &Behind) -> bool {
+        let stands = self.still_behind.is_any() && !first.is_less(&self.still_behind);
+        self.wrong.is_empty() && self.agree.state() != Outcome::Failed && !stands
+    }
+}
+
 impl Subject<'_> {
     async fn local(&self) -> Result<Vec<Check>, Failure> {
         let progress = self.progress();
@@ -134,6 +152,7 @@ impl Subject<'_> {
         checks.extend([
             group::not_made(LOCAL),
             rows::not_made(LOCAL),
+            applied::not_made(LOCAL),
             shards::not_made(LOCAL),
             books::not_made(LOCAL),
             window_files,
@@ -157,11 +176,19 @@ impl Subject<'_> {
             windows::files(self.sink, &files.windows, self.form(), &progress).await?;
         let kept = windows::kept(&state, &self.setup.job).await?;
         let seen = views(&state).await?;
-        let (wrong, agree) = self.settled(&state, &kept, &seen).await?;
+        let behind = |views: &[View]| match self.manifest.raw {
+            Some(_) => Behind::new(&names, &files.published, views),
+            None => Behind::default(),
+        };
+        let Settled { wrong, agree, still_behind } = self.settled(&state, &kept, &seen, behind).await?;
         let mut checks = files.checks;
         checks.extend([
             self.group(&offsets, &names, &files.published, &seen),
             self.rows(&offsets, &names, &files.published, &seen),
+            match self.manifest.raw {
+                Some(_) => applied::check(&names, &behind(&seen), &still_behind),
+                None => applied::not_made(NO_RAW),
+            },
             agree,
             books::check(&seen),
             window_files,
@@ -177,20 +204,29 @@ impl Subject<'_> {
         state: &State,
         kept: &Windows,
         seen: &[View],
-    ) -> Result<(BTreeMap<EventTime, String>, Check), Failure> {
+        behind: impl Fn(&[View]) -> Behind,
+    ) -> Result<Settled, Failure> {
         let deadline = Instant::now() + self.args.grace.into();
-        let mut wrong = self.compare(state, kept.closed.iter().copied()).await?;
-        let mut agree = shards::check(seen);
-        while !wrong.is_empty() || agree.state() == Outcome::Failed {
+        let first = behind(seen);
+        let mut now = Settled {
+            wrong: self.compare(state, kept.closed.iter().copied()).await?,
+            agree: shards::check(seen),
+            still_behind: first.clone(),
+        };
+        while !now.is_settled(&first) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
             tokio::time::sleep(left.min(LOOK_AGAIN)).await;
-            wrong = self.compare(state, wrong.into_keys()).await?;
-            agree = shards::check(&views(state).await?);
+            let views = views(state).await?;
+            now = Settled {
+                wrong: self.compare(state, now.wrong.into_keys()).await?,
+                agree: shards::check(&views),
+                still_behind: behind(&views),
+            };
         }
-        Ok((wrong, agree))
+        Ok(now)
     }
 
     fn progress(&self) -> Progress {

@@ -65,11 +65,6 @@ impl PartitionCounts {
         }
     }
 
-    /// Whether there is such a partition.
-    pub const fn contains(self, partition: Partition) -> bool {
-        partition.index < self.of(partition.topic)
-    }
-
     /// All partitions, rides first.
     pub fn partitions(self) -> impl Iterator<Item = Partition> {
         Topic::ALL

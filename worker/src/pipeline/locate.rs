@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use futures::future::try_join_all;
 
-use crate::core::shard::{Partition, PartitionCounts};
-use crate::raw::range_log::{LogError, RangeLog};
+use crate::core::mark::Mark;
+use crate::core::shard::Partition;
+use crate::raw::range_log::{Entry, LogError, RangeLog};
 use crate::sink::Sink;
 use crate::source::Assigned;
 use crate::state::{State, StateError, View};
@@ -104,9 +105,9 @@ pub async fn applied(state: &State) -> Result<BTreeMap<Partition, Reached>, Loca
 }
 
 async fn one(sink: &Sink, views: &[View], question: &Question) -> Result<Located, LocateError> {
-    let Assigned { partition, low, start, committed, .. } = question.assigned;
+    let Assigned { partition, start, committed, .. } = question.assigned;
     let log = RangeLog::new(sink.clone(), &question.topic, partition.index);
-    let origin = log.origin(if was_added(views, partition) { low } else { start }).await?;
+    let origin = log.origin(start).await?;
     let raw = match question.raw {
         true => Some(raw_start(&log, origin, committed).await?),
         false => None,
@@ -121,20 +122,47 @@ async fn one(sink: &Sink, views: &[View], question: &Question) -> Result<Located
     })
 }
 
-/// Whether the pipeline was there before the partition, and so has to read all of it.
-fn was_added(views: &[View], partition: Partition) -> bool {
-    let known = views.iter().fold(PartitionCounts::default(), |all, view| all.grown_to(view.known));
-    known != PartitionCounts::default() && !known.contains(partition)
-}
-
-/// The newest range may be unfinished, and then is to be written first. The group's offset tells that it is not:
-/// it was committed after its files were there.
-async fn raw_start(log: &RangeLog, origin: i64, committed: Option<i64>) -> Result<RawStart, LogError> {
+/// The newest range may be unfinished, and then is to be written first. It is not if the group names its mark, which
+/// is committed after its files are there. An offset would prove nothing: the group may be older than the log, or have
+/// been set by hand.
+async fn raw_start(log: &RangeLog, origin: i64, committed: Option<Mark>) -> Result<RawStart, LogError> {
     Ok(match log.newest().await? {
         None => RawStart { start: origin, end: None },
-        Some(range) if committed.is_some_and(|offset| offset >= range.end) => {
-            RawStart { start: range.end, end: None }
-        }
-        Some(range) => RawStart { start: range.start, end: Some(range.end) },
+        Some(newest) if committed == Some(newest.mark) => RawStart { start: newest.range.end, end: None },
+        Some(Entry { range, .. }) => RawStart { start: range.start, end: Some(range.end) },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raw::range_log::{Begun, Range};
+    use crate::sink::SinkConfig;
+
+    async fn begun(log: &RangeLog, range: Range) -> Mark {
+        let Begun::Ours(mark) = log.begin(range).await.expect("begun") else { panic!("not ours") };
+        mark
+    }
+
+    #[tokio::test]
+    async fn only_the_mark_of_the_newest_range_proves_that_it_is_whole() {
+        let dirs = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+        let mut logs = Vec::new();
+        for dir in &dirs {
+            let config = SinkConfig::Fs { root: dir.path().to_owned() };
+            logs.push(RangeLog::new(Sink::open(&config).await.expect("a sink"), "rides", 0));
+        }
+        let [before_the_wipe, log] = &logs[..] else { unreachable!("there are two") };
+        assert_eq!(raw_start(log, 4, None).await.expect("read"), RawStart { start: 4, end: None });
+
+        let range = Range { start: 4, end: 10 };
+        let old = begun(before_the_wipe, range).await;
+        let mark = begun(log, range).await;
+        let unfinished = RawStart { start: 4, end: Some(10) };
+        for committed in [None, Some(old)] {
+            assert_eq!(raw_start(log, 4, committed).await.expect("read"), unfinished);
+        }
+        let whole = RawStart { start: 10, end: None };
+        assert_eq!(raw_start(log, 4, Some(mark)).await.expect("read"), whole);
+    }
 }

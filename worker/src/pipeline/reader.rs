@@ -274,9 +274,9 @@ impl<S: Source> Reader<S> {
         }
         while let Ok(message) = self.links.from_writer.try_recv() {
             match message {
-                FromWriter::Published { partition, end } => {
+                FromWriter::Published { partition, end, mark } => {
                     crash::point("raw::before-commit");
-                    self.source.commit(partition, end, Done::Published);
+                    self.source.commit(partition, end, Done::Published(mark));
                     crash::point("raw::after-commit");
                 }
                 FromWriter::Restart { partition, incarnation } => self.restart(partition, incarnation),

@@ -40,7 +40,8 @@ pub struct Pipeline {
     pub reader: ReaderSettings,
     /// When raw files are due.
     pub limits: Limits,
-    /// How long the end may take once the job is told to stop; `None`: as long as it needs.
+    /// How long publishing what was read may take at the end. `None`: as long as it needs where all was read, and no
+    /// time at all where the job is told to stop, so that no file ends where a person was impatient.
     pub drain_timeout: Option<Duration>,
     /// What is counted.
     pub metrics: Metrics,
@@ -158,7 +159,7 @@ impl Pipeline {
         let mut drained = read.drained == Drained::All;
         if drained && (read.was_publisher || read.ended == Ended::CaughtUp) {
             let published = match publisher {
-                Some(mut publisher) => by(deadline, publisher.publish_closed()).await.transpose()?,
+                Some(mut publisher) => by(deadline, publisher.publish_last()).await.transpose()?,
                 None => None,
             };
             drained = published.is_some();
@@ -185,7 +186,9 @@ impl Pipeline {
                 loop {
                     let ended = reader.run(&stop)?;
                     let deadline = drain_timeout.map(|timeout| Instant::now() + timeout);
-                    let drained = reader.drain(deadline)?;
+                    // A run without a deadline that is stopped is done again from its beginning.
+                    let leaves = deadline.is_none() && ended == Ended::Stopped;
+                    let drained = if leaves { Drained::TooLate } else { reader.drain(deadline)? };
                     if ended == Ended::CaughtUp && drained == Drained::ToReadAgain {
                         continue;
                     }

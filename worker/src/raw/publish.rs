@@ -6,6 +6,7 @@ use futures::{TryStreamExt, stream};
 
 use super::lane::{Plan, PlannedFile};
 use super::range_log::{Begun, LogError, Range, RangeLog};
+use crate::core::mark::Mark;
 use crate::crash;
 use crate::sink::{Put, Sink};
 
@@ -15,8 +16,8 @@ const PARALLEL: usize = 8;
 /// What became of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
-    /// All its files are there.
-    Whole,
+    /// All its files are there, of the range with this mark.
+    Whole(Mark),
     /// The range was begun with another end: the rows have to be read again, up to it.
     Fixed(Range),
     /// The partition has another owner.
@@ -34,11 +35,11 @@ pub async fn publish(
     created: impl Fn(&PlannedFile),
 ) -> Result<Published, LogError> {
     crash::point("raw::before-range");
-    match log.begin(plan.range).await? {
-        Begun::Ours => {}
+    let mark = match log.begin(plan.range).await? {
+        Begun::Ours(mark) => mark,
         Begun::Fixed(range) => return Ok(Published::Fixed(range)),
         Begun::Passed => return Ok(Published::Passed),
-    }
+    };
     crash::point("raw::after-range");
     stream::iter(plan.files.iter().map(Ok::<_, LogError>))
         .try_for_each_concurrent(PARALLEL, async |file| {
@@ -51,7 +52,7 @@ pub async fn publish(
         .await?;
     crash::point("raw::before-prune");
     log.prune().await?;
-    Ok(Published::Whole)
+    Ok(Published::Whole(mark))
 }
 
 /// Waits longer from try to try, up to half a minute.

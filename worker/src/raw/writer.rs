@@ -16,6 +16,7 @@ use super::columns::Chunk;
 use super::lane::{Lane, Origin, Plan};
 use super::publish::{Published, pause, publish};
 use super::range_log::{LogError, RangeLog};
+use crate::core::mark::Mark;
 use crate::core::shard::Partition;
 use crate::metrics::Metrics;
 use crate::sink::Sink;
@@ -27,7 +28,8 @@ pub struct Limits {
     pub file_bytes: usize,
     /// How long a row waits; `None`: until the file is big enough or the input ends.
     pub flush_interval: Option<Duration>,
-    /// Bytes of all lanes, open and being published; `None`: no bound but that of each file.
+    /// Bytes of all lanes, open and being published; `None`: no bound but that of each file. A lane that is full then
+    /// takes no more rows until the file before is published, so that where files end depends on the rows alone.
     pub budget: Option<usize>,
     /// How often a failing sink is tried before the writer gives up; `None`: for ever, with a line in the log
     /// each time.
@@ -72,6 +74,8 @@ pub enum FromWriter {
         partition: Partition,
         /// The offset.
         end: i64,
+        /// Of the range that ends there.
+        mark: Mark,
     },
     /// Another worker has begun the range: the partition has to be started again where the log says.
     Restart {
@@ -194,7 +198,10 @@ impl Writer {
     fn has_room(&self) -> bool {
         let held = self.held();
         self.metrics.raw_buffered_bytes.set(held as i64);
-        self.limits.budget.is_none_or(|budget| held < budget) || self.publishing.is_empty()
+        match self.limits.budget {
+            Some(budget) => held < budget || self.publishing.is_empty(),
+            None => !self.lanes.values().any(|open| open.publishing.is_some() && self.is_full(open)),
+        }
     }
 
     fn flush_what_is_due(&mut self) -> Result<(), WriterError> {
@@ -220,8 +227,12 @@ impl Writer {
         }
         let waited = open.lane.since().map_or(Duration::ZERO, |since: Instant| since.elapsed());
         self.draining.is_some()
-            || open.lane.bytes() >= self.limits.file_bytes
+            || self.is_full(open)
             || self.limits.flush_interval.is_some_and(|interval| waited >= interval)
+    }
+
+    fn is_full(&self, open: &Open) -> bool {
+        open.end.is_none() && open.lane.bytes() >= self.limits.file_bytes
     }
 
     /// The largest lane that can go, where open lanes hold more than half of the budget: the other half is for
@@ -257,14 +268,14 @@ impl Writer {
     fn settle(&mut self, done: Done) -> Result<(), WriterError> {
         let Done { partition, incarnation, end, result } = done;
         let published = result?;
-        if published == Published::Whole {
-            self.tell(FromWriter::Published { partition, end });
+        if let Published::Whole(mark) = published {
+            self.tell(FromWriter::Published { partition, end, mark });
         }
         let Some(open) = self.lanes.get_mut(&partition).filter(|open| open.incarnation == incarnation) else {
             return Ok(());
         };
         open.publishing = None;
-        if published != Published::Whole {
+        if !matches!(published, Published::Whole(_)) {
             tracing::warn!(%partition, ?published, "another worker has begun this range: starting the partition again");
             self.lanes.remove(&partition);
             self.tell(FromWriter::Restart { partition, incarnation });
@@ -305,7 +316,7 @@ async fn publish_with_patience(
     loop {
         match publish(sink, log, plan, |file| metrics.raw_file(partition.topic, file)).await {
             Ok(published) => {
-                if published == Published::Whole {
+                if matches!(published, Published::Whole(_)) {
                     metrics.flush_seconds.observe(begun.elapsed().as_secs_f64());
                 }
                 return Ok(published);

@@ -3,10 +3,13 @@
 //! Any worker may do it, at any time, and as often as it likes: a file that is there is left alone, unless it is
 //! of an older epoch (I8). To spare the work, only the owner of the first partition does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
+use futures::{StreamExt, stream};
+use parquet::errors::ParquetError;
 
 use super::window_file::{self, Provenance};
 use crate::core::batch::Job;
@@ -21,6 +24,11 @@ use crate::state::{State, StateError};
 /// with a window that it was about to write, and long enough to prove the file against the state.
 pub const KEEP: Span = Span::from_seconds(24 * 3600);
 
+/// Windows that are published at once: HDFS takes a third of a second for each, and a backlog may have thousands.
+const AT_ONCE: usize = 16;
+/// How long a window is left alone whose path something else has taken.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
 /// Why windows could not be published this time.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
@@ -30,13 +38,21 @@ pub enum PublishError {
     /// The sink.
     #[error(transparent)]
     Sink(#[from] SinkError),
-    /// The encoder, or a file that is in the way and no Parquet file.
-    #[error("{path}: {error}")]
-    Parquet {
+    /// The encoder.
+    #[error("cannot encode {path}: {error}")]
+    Encode {
         /// Which file.
         path: String,
         /// What is wrong.
-        error: parquet::errors::ParquetError,
+        error: ParquetError,
+    },
+    /// A file that is in the way and was not written here.
+    #[error("{path} is no Parquet file ({error}): move it away, and the window is published")]
+    Taken {
+        /// Which file.
+        path: String,
+        /// What is wrong.
+        error: ParquetError,
     },
 }
 
@@ -45,8 +61,8 @@ impl PublishError {
     pub fn is_transient(&self) -> bool {
         match self {
             PublishError::State(error) => error.is_transient(),
-            PublishError::Sink(_) => true,
-            PublishError::Parquet { .. } => false,
+            PublishError::Sink(_) | PublishError::Taken { .. } => true,
+            PublishError::Encode { .. } => false,
         }
     }
 }
@@ -60,19 +76,40 @@ pub struct Publisher {
     metrics: Metrics,
     /// Windows whose file is known to be there.
     published: BTreeSet<EventTime>,
+    /// Windows whose path something else has taken, and since when they are left alone.
+    taken: BTreeMap<EventTime, Instant>,
+}
+
+/// What became of a window.
+enum Outcome {
+    /// Its file is there; `true`: by this call.
+    There(bool),
+    /// A shard has lost its last writes, and will close it again.
+    Open,
+    /// Something else is at its path.
+    Taken(PublishError),
 }
 
 impl Publisher {
     /// A publisher that knows of no file yet.
     pub fn new(job: Arc<Job>, state: State, sink: Sink, provenance: Provenance, metrics: Metrics) -> Self {
-        Publisher { job, state, sink, provenance, metrics, published: BTreeSet::new() }
+        Publisher {
+            job,
+            state,
+            sink,
+            provenance,
+            metrics,
+            published: BTreeSet::new(),
+            taken: BTreeMap::new(),
+        }
     }
 
     /// Publishes every window that has closed on all shards, and shows the books. Returns how many files this call
     /// wrote.
     ///
     /// # Errors
-    /// Where the state or the sink fails; what was published stays so, and a later call goes on.
+    /// Where the state or the sink fails, or something else is at the path of a window; what was published stays so,
+    /// and a later call goes on.
     pub async fn publish_closed(&mut self) -> Result<usize, PublishError> {
         let published = self.publish_due().await;
         if let Err(error) = &published {
@@ -81,15 +118,25 @@ impl Publisher {
                     self.metrics.state_errors.with_label_values(&[error.category()]).inc();
                 }
                 PublishError::Sink(_) => self.metrics.sink_errors.inc(),
-                PublishError::Parquet { .. } => {}
+                PublishError::Encode { .. } | PublishError::Taken { .. } => {}
             }
         }
         published
     }
 
+    /// The same for the last time: what was left alone is looked at too.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn publish_last(&mut self) -> Result<usize, PublishError> {
+        self.taken.clear();
+        self.publish_closed().await
+    }
+
     /// Shows nothing of the pipeline any more: another worker does, and what this one saw grows old.
     pub fn stand_by(&self) {
         self.metrics.outcomes.reset();
+        self.metrics.windows_unpublished.set(0);
     }
 
     async fn publish_due(&mut self) -> Result<usize, PublishError> {
@@ -104,27 +151,69 @@ impl Publisher {
         self.metrics.watermark_seconds.set(watermark.seconds());
         let starts: BTreeSet<EventTime> = closed.into_iter().flatten().collect();
         let is_closed = |start: &EventTime| start.plus(self.job.rules.window) <= watermark;
+        let waits =
+            |start: &EventTime| self.taken.get(start).is_some_and(|since| since.elapsed() < LOOK_AGAIN);
+        // The newest first: whoever takes over finds the files of the others there.
         let due: Vec<EventTime> = starts
             .iter()
-            .filter(|start| is_closed(start) && !self.published.contains(start))
+            .rev()
+            .filter(|start| is_closed(start) && !self.published.contains(start) && !waits(start))
             .copied()
             .collect();
-        let mut written = 0;
-        for start in due {
-            let Some(sums) = self.sums(start).await? else { break };
-            written += usize::from(self.publish(start, &sums).await?);
-            self.published.insert(start);
-        }
+        let published = self.publish_all(due).await;
         self.forget(watermark, &starts).await?;
-        Ok(written)
+        published
+    }
+
+    /// Publishes these, several at once, up to the first that fails. One whose path is taken keeps no other back.
+    async fn publish_all(&mut self, due: Vec<EventTime>) -> Result<usize, PublishError> {
+        let mut outcomes = Vec::new();
+        let mut failed = None;
+        let mut publishing =
+            stream::iter(due).map(|start| self.publish_one(start)).buffer_unordered(AT_ONCE).boxed();
+        while let Some(outcome) = publishing.next().await {
+            match outcome {
+                Ok(outcome) => outcomes.push(outcome),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        drop(publishing);
+        let mut written = 0;
+        for (start, outcome) in outcomes {
+            match outcome {
+                Outcome::There(by_us) => {
+                    written += usize::from(by_us);
+                    self.published.insert(start);
+                    self.taken.remove(&start);
+                }
+                Outcome::Open => {}
+                Outcome::Taken(error) => {
+                    self.taken.insert(start, Instant::now());
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        self.metrics.windows_unpublished.set(self.taken.len() as i64);
+        failed.map_or(Ok(written), Err)
+    }
+
+    async fn publish_one(&self, start: EventTime) -> Result<(EventTime, Outcome), PublishError> {
+        let Some(sums) = self.sums(start).await? else { return Ok((start, Outcome::Open)) };
+        match self.publish(start, &sums).await {
+            Ok(by_us) => Ok((start, Outcome::There(by_us))),
+            Err(error @ PublishError::Taken { .. }) => Ok((start, Outcome::Taken(error))),
+            Err(error) => Err(error),
+        }
     }
 
     async fn publish(&self, start: EventTime, sums: &Sums) -> Result<bool, PublishError> {
         let path = window_file::path(start);
-        let parquet = |error| PublishError::Parquet { path: path.clone(), error };
         let file =
             window_file::encode(&self.job.rules, &self.job.neighbourhoods, &self.provenance, start, sums)
-                .map_err(parquet)?;
+                .map_err(|error| PublishError::Encode { path: path.clone(), error })?;
         crash::point("tips::before-window");
         let written = match self.sink.put_if_absent(&path, file.clone()).await? {
             Put::Created => true,
@@ -132,9 +221,9 @@ impl Publisher {
         };
         crash::point("tips::after-window");
         if written {
-            let end = start.plus(self.job.rules.window);
+            let end = start.plus(self.job.rules.window).seconds();
             self.metrics.windows_published.inc();
-            self.metrics.last_window_seconds.set(end.seconds());
+            self.metrics.last_window_seconds.set(end.max(self.metrics.last_window_seconds.get()));
             tracing::info!(window = %start, neighbourhoods = sums.len(), "window published");
         }
         Ok(written)
@@ -145,7 +234,7 @@ impl Publisher {
     async fn replace_older(&self, path: &str, file: bytes::Bytes) -> Result<bool, PublishError> {
         while let Some((there, version)) = self.sink.read_version(path).await? {
             let epoch = window_file::epoch_of(there)
-                .map_err(|error| PublishError::Parquet { path: path.to_owned(), error })?;
+                .map_err(|error| PublishError::Taken { path: path.to_owned(), error })?;
             if epoch >= self.provenance.epoch {
                 return Ok(false);
             }

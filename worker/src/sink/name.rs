@@ -8,6 +8,9 @@ use super::error::{Category, Fault};
 /// extension, so that even a reader that globs everything takes none of them for Parquet.
 pub(super) const TEMPORARY_DIR: &str = "_tips/tmp";
 
+/// All folders that a sink has files in. Whatever else lies at its root is another program's.
+pub(super) const FOLDERS: [&str; 5] = ["rides", "fares", "invalid", "tips", "_tips"];
+
 /// A name that no other writer uses, living or dead: two writers of one path must never share a
 /// temporary file.
 pub(super) fn temporary() -> String {

@@ -17,6 +17,7 @@ use reqsign_file_read_tokio::TokioFileRead;
 use serde::Deserialize;
 
 use super::error::{Category, Fault};
+use super::name::FOLDERS;
 use super::objects::is_older;
 use super::retry;
 use super::s3::Place;
@@ -42,12 +43,21 @@ impl Uploads {
         Uploads { bucket_url: format!("{endpoint}/{}", place.bucket), prefix, signer, transport }
     }
 
-    /// Aborts the uploads below the prefix that began before `older_than` ago, and says how many.
+    /// Aborts the uploads into our folders that began before `older_than` ago, and says how many. The sink may be the
+    /// whole bucket, and still not all uploads in it are ours.
     pub(super) async fn sweep(&self, older_than: Duration) -> Result<u64, Fault> {
+        let mut swept = 0;
+        for folder in FOLDERS {
+            swept += self.sweep_folder(&format!("{}{folder}/", self.prefix), older_than).await?;
+        }
+        Ok(swept)
+    }
+
+    async fn sweep_folder(&self, prefix: &str, older_than: Duration) -> Result<u64, Fault> {
         let mut swept = 0;
         let mut after = None;
         loop {
-            let page = retry::transient(|| self.page(after.as_ref())).await?;
+            let page = retry::transient(|| self.page(prefix, after.as_ref())).await?;
             for upload in &page.uploads {
                 if is_older(upload.initiated()?, older_than) {
                     retry::transient(|| self.abort(upload)).await?;
@@ -61,8 +71,8 @@ impl Uploads {
         }
     }
 
-    async fn page(&self, after: Option<&Marker>) -> Result<Page, Fault> {
-        let mut url = format!("{}?uploads&prefix={}", self.bucket_url, encode(&self.prefix));
+    async fn page(&self, prefix: &str, after: Option<&Marker>) -> Result<Page, Fault> {
+        let mut url = format!("{}?uploads&prefix={}", self.bucket_url, encode(prefix));
         if let Some(Marker { key, upload_id }) = after {
             let (key, upload_id) = (encode(key), encode(upload_id));
             url.push_str(&format!("&key-marker={key}&upload-id-marker={upload_id}"));

@@ -51,7 +51,7 @@ impl FileSource {
     /// Where a file cannot be opened.
     pub fn open(rides: &[PathBuf], fares: &[PathBuf]) -> Result<Self, SourceError> {
         let paths = || rides.iter().chain(fares).filter(|path| !is_stdin(path));
-        let sizes = paths().map(|path| Ok(File::open(path)?.metadata()?.len()));
+        let sizes = paths().map(|path| Ok(path.metadata()?.len()));
         let total =
             sizes.zip(paths()).map(|(size, path)| size.map_err(|e| failed(path, e))).sum::<Result<_, _>>()?;
         let progress = InputProgress { read: Arc::default(), total };
@@ -145,7 +145,8 @@ impl Source for FileSource {
     }
 }
 
-fn is_stdin(path: &Path) -> bool {
+/// Whether `path` is standard input.
+pub fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 

@@ -27,12 +27,12 @@ use rdkafka::message::Message;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
-use tipstream_crds::StartFrom;
 
 pub use self::config::client_config;
 use self::context::{Context, Rebalance};
 pub use self::group::{GroupOffsets, Offsets, group_offsets};
 use super::{Assigned, BURST_BYTES, Change, Done, Read, Record, Source, SourceError};
+use crate::core::mark::Mark;
 use crate::core::shard::{Partition, PartitionCounts, Topic};
 use crate::manifest::Manifest;
 use crate::settings::SettingsError;
@@ -42,9 +42,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the number of partitions is asked for.
 const METADATA_INTERVAL: Duration = Duration::from_secs(30);
-/// Marks an offset below which nothing is published: raw rows were not kept. Where they are kept later, such an
-/// offset must not pass for a range that is finished (I4).
-const APPLIED: &str = "applied";
 /// A partition that has just been assigned may refuse to seek for a moment.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 const SEEK_TRIES: u32 = 20;
@@ -71,8 +68,8 @@ pub struct KafkaSource {
     consumer: Arc<BaseConsumer<Context>>,
     brokers: String,
     names: [String; 2],
-    start_from: StartFrom,
-    opened: PartitionCounts,
+    /// Where partitions begin that the pipeline has never read; the others at their first record.
+    starts: BTreeMap<Partition, i64>,
     known: PartitionCounts,
     targets: HashMap<Partition, i64>,
     /// First offsets of the partitions that were empty when the source was opened.
@@ -108,8 +105,7 @@ impl KafkaSource {
             consumer: Arc::new(consumer),
             brokers: kafka.bootstrap_servers.clone(),
             names,
-            start_from: kafka.start_from,
-            opened: known,
+            starts: BTreeMap::new(),
             known,
             targets: HashMap::new(),
             lows: HashMap::new(),
@@ -124,6 +120,19 @@ impl KafkaSource {
             }
         }
         Ok(source)
+    }
+
+    /// The offset after the last record of each partition of `topic` when the source was opened.
+    pub fn ends_of(&self, topic: Topic) -> BTreeMap<i32, i64> {
+        let of_topic = self.targets.iter().filter(|(partition, _)| partition.topic == topic);
+        of_topic.map(|(partition, end)| (partition.index, *end)).collect()
+    }
+
+    /// Has partitions of `topic` that the pipeline has never read begin at these offsets, all others at their first
+    /// record.
+    pub fn begin_at(&mut self, topic: Topic, starts: BTreeMap<i32, i64>) {
+        let starts = starts.into_iter().map(|(index, start)| (Partition { topic, index }, start));
+        self.starts.extend(starts);
     }
 
     /// The first offset that is still there, and the one after the last. The group may give us a partition that
@@ -148,14 +157,14 @@ impl KafkaSource {
     }
 
     /// What the group has committed of each as published.
-    fn committed(&self, partitions: &[Partition]) -> Result<HashMap<Partition, i64>, SourceError> {
+    fn committed(&self, partitions: &[Partition]) -> Result<HashMap<Partition, Whole>, SourceError> {
         let list = self.consumer.committed_offsets(self.list(partitions), REQUEST_TIMEOUT);
         let list = list.map_err(|error| self.failed("look up the group's offsets", &error))?;
         let elements = list.elements();
         let named = elements.iter().filter_map(|element| {
-            let offset = published(element)?;
+            let whole = published(element)?;
             let partition = Partition { topic: self.topic_of(element.topic())?, index: element.partition() };
-            Some((partition, offset))
+            Some((partition, whole))
         });
         Ok(named.collect())
     }
@@ -184,12 +193,8 @@ impl KafkaSource {
         let mut all = Vec::with_capacity(partitions.len());
         for partition in partitions {
             let (low, high) = self.ends(partition, REQUEST_TIMEOUT)?;
-            // All records of a partition that was added since are written "from now on".
-            let start = match self.start_from {
-                StartFrom::Latest if self.opened.contains(partition) => high,
-                StartFrom::Latest | StartFrom::Earliest => low,
-            };
-            let committed = committed.get(&partition).copied();
+            let start = self.starts.get(&partition).copied().unwrap_or(low);
+            let committed = committed.get(&partition).map(|whole| whole.mark);
             let name = self.topic(partition.topic);
             self.consumer.client().context().set_high(name, partition.index, high);
             self.targets.entry(partition).or_insert(high);
@@ -226,6 +231,17 @@ impl KafkaSource {
             Ok(counts) => self.known = self.known.grown_to(counts),
             Err(error) => tracing::warn!(%error, "cannot look up the partitions of the topics"),
         }
+    }
+
+    /// Where the partition ends, if that is before `offset`. The end that was heard last may be of seconds ago, and
+    /// another worker may have read on since: what seems to be so is asked for.
+    fn end_before(&self, partition: Partition, offset: i64) -> Result<Option<i64>, SourceError> {
+        if self.high(partition).is_none_or(|heard| heard >= offset) {
+            return Ok(None);
+        }
+        let (_, end) = self.ends(partition, REQUEST_TIMEOUT)?;
+        self.consumer.client().context().set_high(self.topic(partition.topic), partition.index, end);
+        Ok((end < offset).then_some(end))
     }
 
     fn failed(&self, action: &str, error: &KafkaError) -> SourceError {
@@ -269,7 +285,7 @@ impl Source for KafkaSource {
 
     fn start(&mut self, partition: Partition, offset: i64) -> Result<(), SourceError> {
         let name = self.topic(partition.topic).to_owned();
-        if let Some(end) = self.high(partition).filter(|end| offset > *end) {
+        if let Some(end) = self.end_before(partition, offset)? {
             return Err(SourceError::Kafka(format!(
                 "partition {} of {name} ends at offset {end}, and this pipeline has read it up to {offset}: the \
                  topic was deleted and made again; give the new one another name, or the pipeline another name \
@@ -343,8 +359,8 @@ impl Source for KafkaSource {
     fn commit(&mut self, partition: Partition, offset: i64, done: Done) {
         let mut list = TopicPartitionList::new();
         let mut element = list.add_partition(self.topic(partition.topic), partition.index);
-        if done == Done::Applied {
-            element.set_metadata(APPLIED);
+        if let Done::Published(mark) = done {
+            element.set_metadata(&mark.to_string());
         }
         let set = element.set_offset(Offset::Offset(offset));
         if let Err(error) = set.and_then(|()| self.consumer.commit(&list, CommitMode::Async)) {
@@ -379,7 +395,7 @@ impl Source for KafkaSource {
         // Of a partition of which Kafka held nothing, nothing has to be published.
         let at_least = |partition: &Partition| self.lows.get(partition).copied().unwrap_or(0);
         let is_reached = |(partition, offset): (&Partition, &i64)| {
-            committed.get(partition).copied().unwrap_or(at_least(partition)) >= *offset
+            committed.get(partition).map_or(at_least(partition), |whole| whole.end) >= *offset
         };
         Ok(up_to.iter().all(is_reached))
     }
@@ -399,10 +415,18 @@ fn is_unknown(error: &KafkaError) -> bool {
     matches!(error.rdkafka_error_code(), Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition))
 }
 
-/// The committed offset, where it tells that all below is published.
-fn published(element: &TopicPartitionListElem<'_>) -> Option<i64> {
+/// A range that was published, as the group has it: its end is the offset that is committed, its mark the metadata.
+#[derive(Clone, Copy)]
+struct Whole {
+    end: i64,
+    mark: Mark,
+}
+
+/// What was committed after a range was published. An offset without a mark tells nothing of raw rows: none were kept,
+/// or a person has set it.
+fn published(element: &TopicPartitionListElem<'_>) -> Option<Whole> {
     match element.offset() {
-        Offset::Offset(offset) if element.metadata() != APPLIED => Some(offset),
+        Offset::Offset(end) => Some(Whole { end, mark: element.metadata().parse().ok()? }),
         _ => None,
     }
 }

@@ -25,6 +25,8 @@ pub enum Kind {
 pub enum Control {
     /// The range log of a partition.
     Log(Lane),
+    /// Where the partitions of a topic began.
+    Latest,
     /// What a writer has not finished, or left.
     Temporary,
     /// Whose the sink is.
@@ -106,6 +108,7 @@ pub fn control(path: &str) -> Control {
             }
             _ => Control::Unknown,
         },
+        ["_tips", "raw", _, "latest"] => Control::Latest,
         ["_tips", "tmp", ..] => Control::Temporary,
         ["_tips", "owner"] => Control::Owner,
         _ => Control::Unknown,
@@ -208,6 +211,7 @@ mod tests {
         assert_eq!(control("_tips/raw/rides/7/origin"), log);
         assert_eq!(control("_tips/raw/rides/7/00000000000000000100"), log);
         assert_eq!(control("_tips/raw/rides/x/origin"), Control::Unknown);
+        assert_eq!(control("_tips/raw/rides/latest"), Control::Latest);
         assert_eq!(control("_tips/tmp/0123"), Control::Temporary);
         assert_eq!(control("_tips/owner"), Control::Owner);
     }

@@ -67,7 +67,7 @@ async fn s3_passes_the_suite() {
     of_8_racers_one_replaces(&sink, "race").await;
 }
 
-/// Not the whole suite: its sweep would take the uploads of the tests beside it.
+/// Not the whole suite, which is made for a prefix.
 #[tokio::test]
 async fn a_sink_may_have_the_bucket_to_itself() {
     let Some(store) = Store::from_env() else {
@@ -100,6 +100,19 @@ async fn unfinished_uploads_are_swept_below_the_prefix_and_nowhere_else() {
     let again = sink.sweep(Duration::ZERO).await.unwrap();
     assert_eq!(again.uploads, 0);
     assert_eq!(beside.sweep(Duration::ZERO).await.unwrap().uploads, 1);
+}
+
+#[tokio::test]
+async fn uploads_of_other_programs_are_left_alone_whatever_the_prefix() {
+    let Some(store) = Store::from_env() else {
+        return;
+    };
+    for prefix in ["", "shared"] {
+        let sink = Sink::open(&store.config(prefix)).await.unwrap();
+        leave_an_upload(&store, prefix, "tips/year=2013/a.parquet").await;
+        leave_an_upload(&store, prefix, "backup/of another").await;
+        assert_eq!(sink.sweep(Duration::ZERO).await.unwrap().uploads, 1, "{prefix:?}");
+    }
 }
 
 /// What a killed writer leaves: parts that nobody completes.

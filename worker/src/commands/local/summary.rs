@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
@@ -10,6 +11,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{HumanBytes, HumanCount};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::behind::Ahead;
 use crate::core::amount::TipSum;
 use crate::core::books::{Books, Outcome};
 use crate::failure::Failure;
@@ -43,6 +45,34 @@ pub(super) async fn print(
         outcomes(&books),
     )?;
     writeln!(out, "Highest average tip, over all windows:\n\n{}", highest(tips))?;
+    Ok(())
+}
+
+/// Says how many records were late, and behind which lines.
+pub(super) fn print_late(
+    out: &mut impl Write,
+    [rides, fares]: [i64; 2],
+    lines: &[(PathBuf, Ahead)],
+) -> Result<(), Failure> {
+    let count = |records: i64| HumanCount(records as u64);
+    writeln!(
+        out,
+        "\nWARNING: {} rides and {} fares were late: windows that they belong to had closed before they came.",
+        count(rides),
+        count(fares)
+    )?;
+    for (path, Ahead { line, time, behind }) in lines {
+        let (path, behind) = (path.display(), HumanCount(*behind));
+        writeln!(out, "  {path}, line {line}, is dated {time}; {behind} lines after it are of times before")?;
+    }
+    if lines.is_empty() {
+        writeln!(out, "  What came through a pipe cannot be read again to say why.")?;
+    }
+    writeln!(
+        out,
+        "Where a date is wrong, correct it or remove the line, and run again with another --output; where the lines are \
+         in disorder, raise job.watermarkDelay."
+    )?;
     Ok(())
 }
 

@@ -54,7 +54,7 @@ pub fn group_offsets(manifest: &Manifest) -> Result<GroupOffsets, OpenError> {
         let watermarks = client.fetch_watermarks(name(partition), partition.index, REQUEST_TIMEOUT);
         let (low, high) = watermarks.map_err(failed)?;
         let committed = committed.find_partition(name(partition), partition.index);
-        let committed = committed.and_then(|element| published(&element));
+        let committed = committed.and_then(|element| published(&element)).map(|whole| whole.end);
         all.insert(partition, Offsets { low, high, committed });
     }
     Ok(all)

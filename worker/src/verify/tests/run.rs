@@ -171,3 +171,29 @@ async fn a_closed_window_without_its_file_is_found_until_it_is_there() {
     sink.put_if_absent(&file, bytes).await.expect("written");
     assert_eq!(compare().await, BTreeMap::new());
 }
+
+#[tokio::test]
+async fn a_file_in_the_way_of_one_window_keeps_no_other_back() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let sink = Sink::open(&SinkConfig::Fs { root: dir.path().to_owned() }).await.expect("a sink");
+    let (job, state) = (job(), State::Memory(MemoryState::new(RULES, SHARDS)));
+    for shard in 0..SHARDS {
+        state.apply(shard, &tips(shard)).await.expect("applied");
+    }
+    let closed = windows::kept(&state, &job).await.expect("the state").closed;
+    let taken = path::window_path(*closed.first().expect("a window"));
+    sink.put_if_absent(&taken, "a note".into()).await.expect("written");
+    let metrics = Metrics::new().expect("metrics");
+    let mut publisher = Publisher::new(job, state, sink.clone(), provenance(), metrics.clone());
+
+    let error = publisher.publish_closed().await.expect_err("it is in the way");
+    assert!(error.is_transient() && error.to_string().contains(&taken), "{error}");
+    assert_eq!(sink.list("tips").await.expect("the sink").len(), closed.len());
+    assert_eq!(metrics.windows_unpublished.get(), 1);
+    assert_eq!(publisher.publish_closed().await.expect("it is left alone for a while"), 0);
+
+    assert!(publisher.publish_last().await.is_err());
+    sink.delete(&taken).await.expect("moved away");
+    assert_eq!(publisher.publish_last().await.expect("published"), 1);
+    assert_eq!(metrics.windows_unpublished.get(), 0);
+}

@@ -7,6 +7,7 @@ use crate::core::books::Outcome;
 use crate::core::shard::PartitionCounts;
 use crate::core::watermark::Progress;
 use crate::state::View;
+use crate::verify::applied::{self, Behind};
 use crate::verify::report::State;
 use crate::verify::rows::Missed;
 use crate::verify::{books, rows, shards};
@@ -121,4 +122,22 @@ fn rows_that_were_not_read_are_not_compared() {
     spared.values_mut().for_each(|is| is.written.unread = 1);
     let check = rows::check(&names(), &spared, &[view(40, 40, 0)], &Missed::None);
     assert_eq!((check.state(), check.notes().len()), (State::NotMade, 1));
+}
+
+#[test]
+fn a_state_that_is_behind_the_files_and_stands_still_is_found() {
+    let published = published(5, 40, 35, 0);
+    let behind = |views: &[View]| Behind::new(&names(), &published, views);
+    let lost = behind(&[View::default(), View::default()]);
+    let check = applied::check(&names(), &lost, &lost);
+    assert!(found(&check).starts_with("rides/0: the state is 35 offsets behind the files and stands still"));
+
+    let read_again = behind(&[view(20, 0, 0), view(12, 0, 0)]);
+    let check = applied::check(&names(), &lost, &read_again);
+    holds(&check);
+    assert!(check.notes()[0].contains("28 offsets behind"), "{check:?}");
+    let applied_since = behind(&[view(40, 35, 0), view(50, 45, 0)]);
+    assert!(!applied_since.is_any());
+    holds(&applied::check(&names(), &read_again, &applied_since));
+    holds(&applied::check(&names(), &applied_since, &applied_since));
 }
