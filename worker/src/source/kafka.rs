@@ -360,7 +360,7 @@ impl Source for KafkaSource {
         let mut list = TopicPartitionList::new();
         let mut element = list.add_partition(self.topic(partition.topic), partition.index);
         if let Done::Published(mark) = done {
-            element.set_metadata(&mark.to_string());
+            element.set_metadata(mark.to_string());
         }
         let set = element.set_offset(Offset::Offset(offset));
         if let Err(error) = set.and_then(|()| self.consumer.commit(&list, CommitMode::Async)) {
