@@ -169,8 +169,7 @@ impl Publisher {
     async fn publish_all(&mut self, due: Vec<EventTime>) -> Result<usize, PublishError> {
         let mut outcomes = Vec::new();
         let mut failed = None;
-        let mut publishing =
-            stream::iter(due).map(|start| self.publish_one(start)).buffer_unordered(AT_ONCE).boxed();
+        let mut publishing = stream::iter(due).map(|start| self.publish_one(start)).buffer_unordered(AT_ONCE);
         while let Some(outcome) = publishing.next().await {
             match outcome {
                 Ok(outcome) => outcomes.push(outcome),
