@@ -67,6 +67,16 @@ pub enum Done {
     Applied,
 }
 
+/// What has to be published of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// All below.
+    pub offset: i64,
+    /// Its newest range, whose mark whoever has published it commits. What the group has committed of an older log
+    /// proves nothing.
+    pub newest: Option<Mark>,
+}
+
 /// Why a source cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -126,11 +136,11 @@ pub trait Source {
     /// The offset after the last record of `partition`, as last heard.
     fn high(&self, partition: Partition) -> Option<i64>;
 
-    /// Whether these partitions, which other workers have, are published up to these offsets.
+    /// Whether of these partitions, which other workers have, all is published that is due.
     ///
     /// # Errors
     /// Where that cannot be found out.
-    fn is_published(&mut self, up_to: &BTreeMap<Partition, i64>) -> Result<bool, SourceError>;
+    fn is_published(&mut self, due: &BTreeMap<Partition, Due>) -> Result<bool, SourceError>;
 
     /// The offset after the last record of `partition` when the source was opened.
     fn target(&self, partition: Partition) -> i64;

@@ -51,8 +51,11 @@ pub enum ToApplier {
         /// Of a generation that is void already there is nothing to see.
         generation: u64,
     },
-    /// Tell what all shards have applied.
-    AskApplied,
+    /// Tell how far all shards are.
+    AskApplied {
+        /// The topics, where their range logs are to be asked too.
+        logs: Option<[String; 2]>,
+    },
     /// Answer when all before it is done.
     Drain(oneshot::Sender<()>),
 }
@@ -162,8 +165,8 @@ impl Applier {
                     let located = self.patiently(|| locate(&self.state, &self.sink, &questions)).await?;
                     self.tell(FromApplier::Located(located));
                 }
-                ToApplier::AskApplied => {
-                    let applied = self.patiently(|| applied(&self.state)).await?;
+                ToApplier::AskApplied { logs } => {
+                    let applied = self.patiently(|| applied(&self.state, &self.sink, logs.as_ref())).await?;
                     self.tell(FromApplier::Applied(applied));
                 }
                 // Whoever asked may have given up waiting.

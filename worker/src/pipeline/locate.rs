@@ -86,22 +86,38 @@ pub struct Reached {
     pub offset: i64,
     /// Its owner has stood at its end, which is `offset`: a log may end with what is no record.
     pub at_end: bool,
+    /// The mark of the newest range of its log, if that was asked for and there is one.
+    pub newest: Option<Mark>,
 }
 
-/// How far the shards are in the partitions that all have heard of.
+/// How far the shards are in the partitions that all have heard of; the range logs are asked where the topics are named.
 ///
 /// # Errors
-/// Where the state fails.
-pub async fn applied(state: &State) -> Result<BTreeMap<Partition, Reached>, LocateError> {
+/// Where the state or the sink fails.
+pub async fn applied(
+    state: &State,
+    sink: &Sink,
+    logs: Option<&[String; 2]>,
+) -> Result<BTreeMap<Partition, Reached>, LocateError> {
     let views = state.views().await?;
     let heard = views.first().map(|view| view.progress.keys().copied()).into_iter().flatten();
     let least = |partition: Partition| {
         let all: Option<Vec<_>> = views.iter().map(|view| view.progress.get(&partition)).collect();
         let all = all?;
         let offset = all.iter().map(|progress| progress.offset).min()?;
-        Some((partition, Reached { offset, at_end: all.iter().all(|progress| progress.idle) }))
+        Some((partition, offset, all.iter().all(|progress| progress.idle)))
     };
-    Ok(heard.filter_map(least).collect())
+    let reached = heard.filter_map(least).map(async |(partition, offset, at_end)| {
+        let newest = match logs {
+            Some(topics) => {
+                let topic = &topics[partition.topic as usize];
+                RangeLog::new(sink.clone(), topic, partition.index).newest().await?.map(|entry| entry.mark)
+            }
+            None => None,
+        };
+        Ok::<_, LocateError>((partition, Reached { offset, at_end, newest }))
+    });
+    Ok(try_join_all(reached).await?.into_iter().collect())
 }
 
 async fn one(sink: &Sink, views: &[View], question: &Question) -> Result<Located, LocateError> {

@@ -224,7 +224,7 @@ impl<S: Source> Reader<S> {
         let (applied, mut is_applied) = oneshot::channel();
         let (published, mut is_published) = oneshot::channel();
         if !self.settings.raw {
-            self.out.push_back(Out::Applier(ToApplier::AskApplied));
+            self.out.push_back(Out::Applier(ToApplier::AskApplied { logs: None }));
         }
         self.out.push_back(Out::Applier(ToApplier::Drain(applied)));
         self.out.push_back(Out::Writer(ToWriter::Drain(published)));
@@ -392,7 +392,7 @@ impl<S: Source> Reader<S> {
         self.call_idle();
         if !self.settings.raw && self.committed.elapsed() >= COMMIT_INTERVAL {
             self.committed = Instant::now();
-            self.out.push_back(Out::Applier(ToApplier::AskApplied));
+            self.out.push_back(Out::Applier(ToApplier::AskApplied { logs: None }));
         }
         if self.looked.elapsed() >= LOOK_INTERVAL && self.out.is_empty() {
             self.looked = Instant::now();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use flate2::bufread::MultiGzDecoder;
 use memchr::memchr;
 
-use super::{Assigned, BURST_BYTES, Change, Done, Read, Record, Source, SourceError};
+use super::{Assigned, BURST_BYTES, Change, Done, Due, Read, Record, Source, SourceError};
 use crate::core::shard::{Partition, PartitionCounts, Topic};
 
 const BUFFER: usize = 256 << 10;
@@ -131,8 +131,8 @@ impl Source for FileSource {
         None
     }
 
-    fn is_published(&mut self, up_to: &BTreeMap<Partition, i64>) -> Result<bool, SourceError> {
-        Ok(up_to.is_empty())
+    fn is_published(&mut self, due: &BTreeMap<Partition, Due>) -> Result<bool, SourceError> {
+        Ok(due.is_empty())
     }
 
     /// The end of a file is known when it is reached.

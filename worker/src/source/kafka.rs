@@ -31,7 +31,7 @@ use rdkafka::{Offset, Timestamp, TopicPartitionList};
 pub use self::config::client_config;
 use self::context::{Context, Rebalance};
 pub use self::group::{GroupOffsets, Offsets, group_offsets};
-use super::{Assigned, BURST_BYTES, Change, Done, Read, Record, Source, SourceError};
+use super::{Assigned, BURST_BYTES, Change, Done, Due, Read, Record, Source, SourceError};
 use crate::core::mark::Mark;
 use crate::core::shard::{Partition, PartitionCounts, Topic};
 use crate::manifest::Manifest;
@@ -389,15 +389,16 @@ impl Source for KafkaSource {
         heard.max(next)
     }
 
-    fn is_published(&mut self, up_to: &BTreeMap<Partition, i64>) -> Result<bool, SourceError> {
-        let partitions: Vec<Partition> = up_to.keys().copied().collect();
+    fn is_published(&mut self, due: &BTreeMap<Partition, Due>) -> Result<bool, SourceError> {
+        let partitions: Vec<Partition> = due.keys().copied().collect();
         let committed = self.committed(&partitions)?;
         // Of a partition of which Kafka held nothing, nothing has to be published.
         let at_least = |partition: &Partition| self.lows.get(partition).copied().unwrap_or(0);
-        let is_reached = |(partition, offset): (&Partition, &i64)| {
-            committed.get(partition).map_or(at_least(partition), |whole| whole.end) >= *offset
+        let is_reached = |(partition, due): (&Partition, &Due)| match committed.get(partition) {
+            Some(whole) => whole.end >= due.offset && Some(whole.mark) == due.newest,
+            None => due.newest.is_none() && at_least(partition) >= due.offset,
         };
-        Ok(up_to.iter().all(is_reached))
+        Ok(due.iter().all(is_reached))
     }
 
     fn target(&self, partition: Partition) -> i64 {

@@ -7,11 +7,11 @@ use tokio::sync::oneshot;
 
 use super::lane::Lane;
 use super::{Out, Reader};
-use crate::core::shard::Partition;
+use crate::core::shard::{Partition, Topic};
 use crate::pipeline::applier::ToApplier;
 use crate::pipeline::locate::Reached;
 use crate::raw::writer::ToWriter;
-use crate::source::{Source, SourceError};
+use crate::source::{Due, Source, SourceError};
 
 /// How often a worker that has caught up looks whether the others have.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ impl<S: Source> Reader<S> {
             return Ok(false);
         }
         self.elsewhere.checked = Some(Instant::now());
-        let up_to: Option<BTreeMap<Partition, i64>> =
+        let up_to: Option<BTreeMap<Partition, Due>> =
             others.into_iter().map(|one| self.reached(one)).collect();
         if let Some(up_to) = up_to
             && (!self.settings.raw || self.source.is_published(&up_to)?)
@@ -53,14 +53,16 @@ impl<S: Source> Reader<S> {
         self.cut_batch();
         self.cut_chunks(|_| true);
         self.out.push_back(Out::Writer(ToWriter::Drain(oneshot::channel().0)));
-        self.out.push_back(Out::Applier(ToApplier::AskApplied));
+        let logs = self.settings.raw.then(|| Topic::ALL.map(|topic| self.source.topic(topic).to_owned()));
+        self.out.push_back(Out::Applier(ToApplier::AskApplied { logs }));
         Ok(false)
     }
 
-    /// The partition, with the offset up to which it has to be published, if all of it that has to be is applied.
-    fn reached(&self, partition: Partition) -> Option<(Partition, i64)> {
+    /// The partition, with what has to be published of it, if all of it that has to be is applied.
+    fn reached(&self, partition: Partition) -> Option<(Partition, Due)> {
         let reached = self.elsewhere.applied.get(&partition)?;
         let target = self.source.target(partition);
-        (reached.at_end || reached.offset >= target).then_some((partition, reached.offset.min(target)))
+        let due = Due { offset: reached.offset.min(target), newest: reached.newest };
+        (reached.at_end || reached.offset >= target).then_some((partition, due))
     }
 }
