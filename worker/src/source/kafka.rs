@@ -26,7 +26,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{Offset, Timestamp, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, Timestamp, TopicPartitionList};
 
 pub use self::config::client_config;
 use self::context::{Context, Rebalance};
@@ -46,6 +46,8 @@ const METADATA_INTERVAL: Duration = Duration::from_secs(30);
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 const SEEK_TRIES: u32 = 20;
 const SEEK_PAUSE: Duration = Duration::from_millis(100);
+/// How long after a commit that failed the next is made.
+const COMMIT_PAUSE: Duration = Duration::from_secs(1);
 /// The controller, the broker and this client hear of a new partition one after the other.
 const NEW_PARTITION_TRIES: u32 = 20;
 const NEW_PARTITION_PAUSE: Duration = Duration::from_millis(250);
@@ -72,17 +74,25 @@ pub struct KafkaSource {
     starts: BTreeMap<Partition, i64>,
     known: PartitionCounts,
     targets: HashMap<Partition, i64>,
-    /// First offsets of the partitions that were empty when the source was opened.
+    /// First offsets of the partitions when the source was opened.
     lows: HashMap<Partition, i64>,
     /// Changes of the assignment that are not told yet.
     rebalances: VecDeque<Rebalance>,
+    /// Offsets that were deleted before they were read, and are not told yet.
+    lost: Vec<(Partition, i64)>,
     asked: Instant,
+    /// When commits that had failed were made again.
+    committed_again: Instant,
+    /// For consumers beside that of the group.
+    config: ClientConfig,
 }
 
 struct Lane {
     queue: PartitionQueue<Context>,
     next: i64,
     at_end: bool,
+    /// What was committed last, since it came to this worker.
+    committed: Option<(i64, Done)>,
 }
 
 impl KafkaSource {
@@ -95,9 +105,9 @@ impl KafkaSource {
         let names = [kafka.rides_topic.clone(), kafka.fares_topic.clone()];
         let config = client_config(manifest)?;
         let known = known(&config, &kafka.bootstrap_servers, &names)?;
-        let consumer = config::consumer(config, known);
+        let config = config::consumer(config, known);
         let consumer: BaseConsumer<Context> =
-            consumer.create_with_context(Context::default()).map_err(|error| unusable(&error))?;
+            config.create_with_context(Context::default()).map_err(|error| unusable(&error))?;
         let topics: Vec<&str> = names.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(|error| unusable(&error))?;
         let mut source = KafkaSource {
@@ -110,14 +120,15 @@ impl KafkaSource {
             targets: HashMap::new(),
             lows: HashMap::new(),
             rebalances: VecDeque::new(),
+            lost: Vec::new(),
             asked: Instant::now(),
+            committed_again: Instant::now(),
+            config,
         };
         for partition in known.partitions() {
             let (low, high) = source.ends(partition, REQUEST_TIMEOUT)?;
             source.targets.insert(partition, high);
-            if low == high {
-                source.lows.insert(partition, low);
-            }
+            source.lows.insert(partition, low);
         }
         Ok(source)
     }
@@ -211,7 +222,7 @@ impl KafkaSource {
             .consumer
             .split_partition_queue(name, partition.index)
             .ok_or_else(|| SourceError::Kafka(format!("librdkafka has no queue for {partition}")))?;
-        self.lanes.insert(partition, Lane { queue, next: 0, at_end: false });
+        self.lanes.insert(partition, Lane { queue, next: 0, at_end: false, committed: None });
         let Partition { topic, index } = partition;
         let known = &mut self.known;
         match topic {
@@ -244,6 +255,29 @@ impl KafkaSource {
         Ok((end < offset).then_some(end))
     }
 
+    /// Where `partition` is read on, since Kafka does not hold what was to be read next.
+    fn skip_what_is_gone(&mut self, partition: Partition) -> Result<(), SourceError> {
+        let (low, _) = self.ends(partition, REQUEST_TIMEOUT)?;
+        let Some(next) = self.lanes.get(&partition).map(|lane| lane.next) else { return Ok(()) };
+        if low > next {
+            self.lost.push((partition, low - next));
+        }
+        self.start(partition, low.max(next))
+    }
+
+    /// What the group has not taken is committed once more: others may wait for it.
+    fn commit_again(&mut self) {
+        let is_due = self.committed_again.elapsed() >= COMMIT_PAUSE;
+        if !is_due || !self.consumer.client().context().take_failed_commit() {
+            return;
+        }
+        self.committed_again = Instant::now();
+        let of_lanes = self.lanes.iter().filter_map(|(partition, lane)| Some((*partition, lane.committed?)));
+        for (partition, (offset, done)) in of_lanes.collect::<Vec<_>>() {
+            self.commit(partition, offset, done);
+        }
+    }
+
     fn failed(&self, action: &str, error: &KafkaError) -> SourceError {
         let reason = self.consumer.client().context().reason(error);
         SourceError::Kafka(format!("Kafka at {}: cannot {action}: {reason}", self.brokers))
@@ -260,8 +294,10 @@ impl Source for KafkaSource {
             }
         }
         self.refresh_known();
+        self.commit_again();
         self.rebalances.extend(self.consumer.client().context().take_rebalances());
-        let mut changes = Vec::new();
+        let mut changes: Vec<Change> =
+            self.lost.drain(..).map(|(partition, offsets)| Change::Lost(partition, offsets)).collect();
         while let Some(rebalance) = self.rebalances.pop_front() {
             match rebalance {
                 Rebalance::Assigned(list) => match self.assigned(&list) {
@@ -318,7 +354,7 @@ impl Source for KafkaSource {
         mut take: impl FnMut(Record<'_>),
     ) -> Result<Read, SourceError> {
         let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(Read::Nothing) };
-        let (mut records, mut bytes) = (0, 0);
+        let (mut records, mut bytes, mut is_gone) = (0, 0, false);
         while records < max && bytes < BURST_BYTES {
             match lane.queue.poll(Duration::ZERO) {
                 Some(Ok(message)) => {
@@ -341,6 +377,10 @@ impl Source for KafkaSource {
                 Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
                     return Err(self.failed("consume", &error));
                 }
+                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
+                    is_gone = true;
+                    break;
+                }
                 // librdkafka tries again by itself.
                 Some(Err(error)) => {
                     tracing::warn!(%partition, reason = self.consumer.client().context().reason(&error), "Kafka");
@@ -349,11 +389,15 @@ impl Source for KafkaSource {
                 None => break,
             }
         }
-        Ok(match (records, lane.at_end) {
+        let read = match (records, lane.at_end) {
             (0, true) => Read::End,
             (0, false) => Read::Nothing,
             (records, _) => Read::Records(records),
-        })
+        };
+        if is_gone {
+            self.skip_what_is_gone(partition)?;
+        }
+        Ok(read)
     }
 
     fn commit(&mut self, partition: Partition, offset: i64, done: Done) {
@@ -365,6 +409,9 @@ impl Source for KafkaSource {
         let set = element.set_offset(Offset::Offset(offset));
         if let Err(error) = set.and_then(|()| self.consumer.commit(&list, CommitMode::Async)) {
             tracing::warn!(%partition, offset, %error, "cannot commit; the range log tells as much");
+        }
+        if let Some(lane) = self.lanes.get_mut(&partition) {
+            lane.committed = Some((offset, done));
         }
     }
 
@@ -389,14 +436,34 @@ impl Source for KafkaSource {
         heard.max(next)
     }
 
+    fn has_none_between(&self, partition: Partition, from: i64, end: i64) -> Result<bool, SourceError> {
+        let failed = |error| self.failed("read a partition", &error);
+        let beside: BaseConsumer<Context> =
+            self.config.create_with_context(Context::default()).map_err(failed)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(self.topic(partition.topic), partition.index, Offset::Offset(from))
+            .map_err(failed)?;
+        // To assign is not to join the group.
+        beside.assign(&list).map_err(failed)?;
+        Ok(match beside.poll(REQUEST_TIMEOUT) {
+            Some(Ok(record)) => record.offset() >= end,
+            Some(Err(KafkaError::PartitionEOF(_))) => true,
+            Some(Err(_)) | None => false,
+        })
+    }
+
     fn is_published(&mut self, due: &BTreeMap<Partition, Due>) -> Result<bool, SourceError> {
         let partitions: Vec<Partition> = due.keys().copied().collect();
         let committed = self.committed(&partitions)?;
-        // Of a partition of which Kafka held nothing, nothing has to be published.
-        let at_least = |partition: &Partition| self.lows.get(partition).copied().unwrap_or(0);
-        let is_reached = |(partition, due): (&Partition, &Due)| match committed.get(partition) {
-            Some(whole) => whole.end >= due.offset && Some(whole.mark) == due.newest,
-            None => due.newest.is_none() && at_least(partition) >= due.offset,
+        // Of what Kafka did not hold any more, or was there before the pipeline began, nothing has to be published.
+        let begins = |partition: &Partition| {
+            self.lows.get(partition).max(self.starts.get(partition)).copied().unwrap_or(0)
+        };
+        let is_reached = |(partition, due): (&Partition, &Due)| match due.newest {
+            Some(newest) => {
+                committed.get(partition).is_some_and(|whole| whole.mark == newest && whole.end >= due.offset)
+            }
+            None => begins(partition) >= due.offset,
         };
         Ok(due.iter().all(is_reached))
     }
@@ -437,11 +504,7 @@ fn unusable(error: &KafkaError) -> SourceError {
 }
 
 /// How many partitions the topics have, asked by a client of its own, which knows why it cannot connect.
-fn known(
-    config: &rdkafka::ClientConfig,
-    brokers: &str,
-    names: &[String; 2],
-) -> Result<PartitionCounts, SourceError> {
+fn known(config: &ClientConfig, brokers: &str, names: &[String; 2]) -> Result<PartitionCounts, SourceError> {
     let client: BaseConsumer<Context> =
         config.create_with_context(Context::default()).map_err(|error| unusable(&error))?;
     counts(&client, names, REQUEST_TIMEOUT).map_err(|error| match error {
