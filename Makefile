@@ -35,10 +35,14 @@ test: setup check ## All tests
 	cargo build --locked -p tips-operator
 	cargo test --locked --workspace --no-fail-fast --features tips-worker/failpoints
 
-bench: export TIPS_WORKER = $(CARGO_TARGET_DIR)/release/tips-worker
+# The profile of the images.
+bench: export TIPS_WORKER = $(CARGO_TARGET_DIR)/dist/tips-worker
 bench: setup ## Measure what the project promises: a line a figure, exit status 1 if any is short
-	$(BUILD) --release --bin tips-worker
-	cargo run --locked -q -p tips-e2e --bin bench
+	$(BUILD) --profile dist --bin tips-worker
+	@status=0; \
+	cargo bench --locked -q --workspace --profile dist --bench locate || status=1; \
+	cargo run --locked -q -p tips-e2e --bin bench || status=1; \
+	exit $$status
 
 crds: ## Write the CRD from the types, and its copy and the operator's rights in the chart
 	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml.new

@@ -8,6 +8,7 @@
 mod built;
 pub mod cache;
 pub mod data;
+pub mod figure;
 pub mod folder;
 pub mod hdfs;
 pub mod http;
