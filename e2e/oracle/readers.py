@@ -15,7 +15,7 @@ DAY = "min(year), max(month), sum(day)"
 # Of each folder, in SQL that both DuckDB and Spark know; {us} makes microseconds since 1970 of a timestamp.
 AGGREGATES = {
     "tips": "count(*), sum(trips), sum(tip_sum), round(sum(avg_tip), 6), count(distinct stop_nbhd), min({us}(window_start)), "
-    f"max({{us}}(window_end)), min(window), max(window), {DAY}",
+    f"max({{us}}(window_end)), min(\"window\"), max(\"window\"), {DAY}",
     "rides": "count(*), sum(ride_id), sum(case when is_start then 1 else 0 end), min({us}(event_time)), "
     "max({us}(other_time)), round(sum(start_lon), 4), round(sum(end_lat), 4), sum(passenger_cnt), sum(driver_id), "
     f"sum(kafka_partition), sum(kafka_offset), {DAY}",
@@ -39,7 +39,7 @@ def run(arguments):
 
 def with_duckdb(root):
     connection = _duckdb()
-    source = "read_parquet('{}/**/*.parquet', hive_partitioning = true, hive_types = {{'window': varchar}})"
+    source = "read_parquet('{}/**/*.parquet', hive_partitioning = true)"
     return _answers(lambda folder: connection.sql(_query(folder, source.format(f"{root}/{folder}"), "epoch_us")))
 
 
@@ -79,7 +79,7 @@ def with_spark(root):
         try:
 
             def query(folder):
-                spark.read.parquet(f"{root}/{folder}").createOrReplaceTempView("read")
+                spark.read.option("recursiveFileLookup", folder == "invalid").parquet(f"{root}/{folder}").createOrReplaceTempView("read")
                 return spark.sql(_query(folder, "read", "unix_micros"))
 
             return _answers(lambda folder: _Collected(query(folder)))

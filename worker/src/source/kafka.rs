@@ -17,6 +17,7 @@ mod context;
 mod group;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,8 @@ const METADATA_INTERVAL: Duration = Duration::from_secs(30);
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 const SEEK_TRIES: u32 = 20;
 const SEEK_PAUSE: Duration = Duration::from_millis(100);
+/// How long a partition is read on after a gap was looked into.
+const GAP_PAUSE: Duration = Duration::from_secs(1);
 /// How long after a commit that failed the next is made.
 const COMMIT_PAUSE: Duration = Duration::from_secs(1);
 /// The controller, the broker and this client hear of a new partition one after the other.
@@ -93,6 +96,25 @@ struct Lane {
     at_end: bool,
     /// What was committed last, since it came to this worker.
     committed: Option<(i64, Done)>,
+    /// The longest run of offsets without a record since it was last found out why there are none: they were
+    /// transactions' own, compacted away, or deleted before they were read.
+    gap: Range<i64>,
+    gap_seen: Option<Instant>,
+}
+
+impl Lane {
+    fn at(queue: PartitionQueue<Context>) -> Self {
+        Lane { queue, next: 0, at_end: false, committed: None, gap: 0..0, gap_seen: None }
+    }
+
+    /// The gap, where it is time to look into it.
+    fn take_gap(&mut self) -> Option<Range<i64>> {
+        if self.gap.is_empty() || self.gap_seen.is_some_and(|seen| seen.elapsed() < GAP_PAUSE) {
+            return None;
+        }
+        self.gap_seen = Some(Instant::now());
+        Some(std::mem::replace(&mut self.gap, 0..0))
+    }
 }
 
 impl KafkaSource {
@@ -222,7 +244,7 @@ impl KafkaSource {
             .consumer
             .split_partition_queue(name, partition.index)
             .ok_or_else(|| SourceError::Kafka(format!("librdkafka has no queue for {partition}")))?;
-        self.lanes.insert(partition, Lane { queue, next: 0, at_end: false, committed: None });
+        self.lanes.insert(partition, Lane::at(queue));
         let Partition { topic, index } = partition;
         let known = &mut self.known;
         match topic {
@@ -255,14 +277,13 @@ impl KafkaSource {
         Ok((end < offset).then_some(end))
     }
 
-    /// Where `partition` is read on, since Kafka does not hold what was to be read next.
-    fn skip_what_is_gone(&mut self, partition: Partition) -> Result<(), SourceError> {
-        let (low, _) = self.ends(partition, REQUEST_TIMEOUT)?;
-        let Some(next) = self.lanes.get(&partition).map(|lane| lane.next) else { return Ok(()) };
-        if low > next {
-            self.lost.push((partition, low - next));
+    /// Tells how much of `gap` Kafka has deleted.
+    fn look_into(&mut self, partition: Partition, gap: &Range<i64>) {
+        match self.ends(partition, END_TIMEOUT) {
+            Ok((low, _)) if low > gap.start => self.lost.push((partition, low.min(gap.end) - gap.start)),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, %partition, ?gap, "cannot tell why there are no records"),
         }
-        self.start(partition, low.max(next))
     }
 
     /// What the group has not taken is committed once more: others may wait for it.
@@ -354,11 +375,14 @@ impl Source for KafkaSource {
         mut take: impl FnMut(Record<'_>),
     ) -> Result<Read, SourceError> {
         let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(Read::Nothing) };
-        let (mut records, mut bytes, mut is_gone) = (0, 0, false);
+        let (mut records, mut bytes) = (0, 0);
         while records < max && bytes < BURST_BYTES {
             match lane.queue.poll(Duration::ZERO) {
                 Some(Ok(message)) => {
                     let offset = message.offset();
+                    if offset > lane.next {
+                        keep_longest(&mut lane.gap, lane.next..offset);
+                    }
                     let timestamp = match message.timestamp() {
                         Timestamp::NotAvailable => None,
                         Timestamp::CreateTime(millis) | Timestamp::LogAppendTime(millis) => Some(millis),
@@ -377,10 +401,6 @@ impl Source for KafkaSource {
                 Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
                     return Err(self.failed("consume", &error));
                 }
-                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
-                    is_gone = true;
-                    break;
-                }
                 // librdkafka tries again by itself.
                 Some(Err(error)) => {
                     tracing::warn!(%partition, reason = self.consumer.client().context().reason(&error), "Kafka");
@@ -394,8 +414,8 @@ impl Source for KafkaSource {
             (0, false) => Read::Nothing,
             (records, _) => Read::Records(records),
         };
-        if is_gone {
-            self.skip_what_is_gone(partition)?;
+        if let Some(gap) = lane.take_gap() {
+            self.look_into(partition, &gap);
         }
         Ok(read)
     }
@@ -474,6 +494,13 @@ impl Source for KafkaSource {
 
     fn topic(&self, topic: Topic) -> &str {
         &self.names[topic as usize]
+    }
+}
+
+#[cold]
+fn keep_longest(gap: &mut Range<i64>, new: Range<i64>) {
+    if new.end - new.start > gap.end - gap.start {
+        *gap = new;
     }
 }
 
