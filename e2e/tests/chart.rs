@@ -122,6 +122,7 @@ fn the_api_server_takes_all_that_the_chart_renders_without_a_warning() {
         for case in GOLDEN {
             for more in with_crd {
                 let rendered = render(&[&["--values", &values(case)], &more[..]].concat())?;
+                make_accounts(cluster, &rendered)?;
                 let manifest = folder.file("rendered.yaml", rendered)?;
                 let mut command = cluster.client("kubectl")?;
                 let output = command
@@ -135,6 +136,17 @@ fn the_api_server_takes_all_that_the_chart_renders_without_a_warning() {
         }
         Ok(())
     });
+}
+
+/// A pod is not admitted before its service account is there, which a dry run does not bring about.
+fn make_accounts(cluster: &Cluster, rendered: &str) -> Result<()> {
+    for name in rendered.lines().filter_map(|line| line.trim().strip_prefix("serviceAccountName: ")) {
+        let account = format!(
+            "{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: {name}, namespace: {NAMESPACE}}}}}"
+        );
+        cluster.apply(&account)?;
+    }
+    Ok(())
 }
 
 const PIPELINE: &str = "
