@@ -27,13 +27,13 @@ check: ## Formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-# The worker of the end-to-end tests can be ended at its crash points.
+# The worker and the operator of the end-to-end tests can be ended at their crash points.
+FAILPOINTS = --features tips-worker/failpoints,tips-operator/failpoints
 test: export TIPS_WORKER = $(CARGO_TARGET_DIR)/tips-worker-failpoints
 test: setup check ## All tests
-	$(BUILD) --bin tips-worker --bin tips-operator --features tips-worker/failpoints
+	$(BUILD) --bin tips-worker --bin tips-operator $(FAILPOINTS)
 	cp $(WORKER) $(TIPS_WORKER)
-	cargo build --locked -p tips-operator --features failpoints
-	cargo test --locked --workspace --no-fail-fast --features tips-worker/failpoints
+	cargo test --locked --workspace --no-fail-fast $(FAILPOINTS)
 
 # The profile of the images.
 bench: export TIPS_WORKER = $(CARGO_TARGET_DIR)/dist/tips-worker

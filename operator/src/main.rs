@@ -12,6 +12,11 @@ use tracing_subscriber::EnvFilter;
 async fn main() -> ExitCode {
     // Reads FAILPOINTS, where the feature is on.
     let _crash_points = fail::FailScenario::setup();
+    // A build together with the worker has both providers, so none is the default.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        eprintln!("tips-operator: a TLS provider was installed before main");
+        return ExitCode::FAILURE;
+    }
     let cli = Cli::parse();
     let result = match cli.command {
         Some(Command::Rbac) => serde_saphyr::to_string(&rbac::roles()).map_err(Into::into).and_then(print),
