@@ -37,8 +37,9 @@ test: setup check ## All tests
 
 # The profile of the images.
 bench: export TIPS_WORKER = $(CARGO_TARGET_DIR)/dist/tips-worker
+bench: export TIPS_OPERATOR = $(CARGO_TARGET_DIR)/dist/tips-operator
 bench: setup ## Measure what the project promises: a line a figure, exit status 1 if any is short
-	$(BUILD) --profile dist --bin tips-worker
+	$(BUILD) --profile dist --bin tips-worker --bin tips-operator
 	@status=0; \
 	cargo bench --locked -q --workspace --profile dist --bench locate || status=1; \
 	cargo run --locked -q -p tips-e2e --bin bench || status=1; \

@@ -87,6 +87,41 @@ pub fn die_at(folder: &Folder, cluster: &Cluster, name: &str, point: &str) -> Re
     Ok(())
 }
 
+/// A TipsPipeline `name` of servers that are not there, with `more` in its spec, as lines of YAML.
+pub fn manifest(name: &str, more: &str) -> String {
+    format!(
+        "apiVersion: tipstream.dev/v1alpha1
+kind: TipsPipeline
+metadata: {{name: {name}, namespace: default}}
+spec:
+  kafka: {{bootstrapServers: 'kafka:9092', ridesTopic: rides, faresTopic: fares}}
+  redis: {{urls: ['redis://redis:6379']}}
+  sink: {{volume: {{claimName: lake}}}}
+{more}"
+    )
+}
+
+/// Creates so many pipelines, none of which has workers.
+pub fn apply_many(cluster: &Cluster, count: usize) -> Result<()> {
+    let manifests: Vec<_> = (0..count).map(|n| manifest(&format!("nyc-{n}"), "  replicas: 0\n")).collect();
+    for some in manifests.chunks(100) {
+        cluster.kubectl_with(&["create", "-f", "-"], &some.join("---\n"))?;
+    }
+    Ok(())
+}
+
+/// Requests of the operator that the API server has let through: it is the only service account of its cluster that
+/// is not Kubernetes' own.
+pub fn requests(cluster: &Cluster) -> Result<u64> {
+    let text = cluster.kubectl(&["get", "--raw", "/metrics"])?;
+    let counted = |line: &&str| {
+        line.starts_with("apiserver_flowcontrol_dispatched_requests_total{")
+            && line.contains("flow_schema=\"service-accounts\"")
+    };
+    let values = text.lines().filter(counted).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+    Ok(values.sum::<f64>() as u64)
+}
+
 fn command(cluster: &Cluster) -> Result<Command> {
     let mut command = Command::new(binary()?);
     command.env("KUBECONFIG", cluster.kubeconfig());

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tips_e2e::kubernetes::{Cluster, ControlPlane};
+pub(crate) use tips_e2e::operator::manifest;
 use tips_e2e::operator::{self, Operator};
 use tips_e2e::{Folder, scenario};
 
@@ -18,20 +19,6 @@ pub(crate) fn with_operator(name: &str, test: impl FnOnce(&Cluster) -> Result<()
         let _operator = Operator::start(folder, &rights, "operator")?;
         test(cluster)
     });
-}
-
-/// A pipeline with `more` in its spec, as lines of YAML.
-pub(crate) fn manifest(name: &str, more: &str) -> String {
-    format!(
-        "apiVersion: tipstream.dev/v1alpha1
-kind: TipsPipeline
-metadata: {{name: {name}, namespace: default}}
-spec:
-  kafka: {{bootstrapServers: 'kafka:9092', ridesTopic: rides, faresTopic: fares}}
-  redis: {{urls: ['redis://redis:6379']}}
-  sink: {{volume: {{claimName: lake}}}}
-{more}"
-    )
 }
 
 /// Waits until condition `kind` of the pipeline is `wanted`, as `True/Running`.
