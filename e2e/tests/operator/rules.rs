@@ -26,6 +26,8 @@ fn wrong() -> Vec<(&'static str, Value, &'static str)> {
         ("/spec/job/maxDrift", json!("10m"), "must be longer than watermarkDelay"),
         ("/spec/job/area", json!({"minLon": 10}), "must be less than maxLon"),
         ("/spec/raw", json!({"maxFileBytes": "1Ki"}), "must be from 1Mi to 32Mi"),
+        ("/spec/query", json!({"enabled": true}), "auth: {secretRef: {name: query-users}}"),
+        ("/spec/query", json!({"enabled": true, "replicas": 0}), "to stop the query service write enabled"),
         ("/spec/workload/labels", json!({"app.kubernetes.io/name": "x"}), "write a label of your own"),
         ("/spec/workload/env", json!([{"name": "TIPS_REDIS_PASSWORD", "value": "x"}]), "use kafka.sasl"),
         ("/spec/job/windw", json!("30m"), ".spec.job.windw: field not declared in schema"),
