@@ -3,6 +3,8 @@
 
 #[path = "operator/bench.rs"]
 mod bench;
+#[path = "operator/beside.rs"]
+mod beside;
 #[path = "operator/children.rs"]
 mod children;
 #[path = "operator/deletion.rs"]

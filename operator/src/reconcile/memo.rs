@@ -7,14 +7,16 @@ use std::time::Instant;
 use tipstream_crds::TipsPipelineStatus;
 
 use super::apply::Applied;
+use crate::build::names::Component;
 use crate::cluster::Key;
+use crate::error::Error;
 
 /// What is remembered of a pipeline.
 #[derive(Default)]
 pub(super) struct Memo {
     uid: String,
-    /// The inputs of the last pass that brought everything about.
-    pub settled: Option<u64>,
+    /// The last pass that brought everything about.
+    pub settled: Option<Settled>,
     /// What was applied.
     pub applied: Applied,
     /// The status that was written last: the cache may not have it yet.
@@ -23,6 +25,21 @@ pub(super) struct Memo {
     pub figures_written: Option<Instant>,
     /// Passes that failed since the last that did not.
     pub failures: u32,
+}
+
+/// A pass that brought everything about, but the query service where that lacks something.
+pub(super) struct Settled {
+    /// Its inputs.
+    pub inputs: u64,
+    /// What the query service lacks.
+    pub query_lacks: Option<Error>,
+}
+
+impl Settled {
+    /// The part that is left as it is.
+    pub(super) fn held(&self) -> Option<Component> {
+        self.query_lacks.as_ref().map(|_| Component::Query)
+    }
 }
 
 /// The memos of all pipelines. There is one pass over a pipeline at a time, so one who holds a memo.
