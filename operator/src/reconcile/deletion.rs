@@ -67,7 +67,8 @@ pub(super) async fn run(
         None => {}
     }
     for (kind, child, view) in &found.children {
-        if *kind == Kind::Deployment && !view.terminating && view.controller == pipeline.metadata.uid {
+        let works = matches!(kind, Kind::Deployment | Kind::CronJob);
+        if works && !view.terminating && view.controller == pipeline.metadata.uid {
             apply::delete(&context.client, *kind, child).await?;
         }
     }
