@@ -213,6 +213,15 @@ impl Hdfs {
         .await
     }
 
+    /// A file that comes meanwhile keeps its directory: the namenode deletes only an empty one.
+    pub(super) async fn delete_dir_if_empty(&self, dir: &str) -> Result<(), Fault> {
+        let dir = self.absolute(dir);
+        match retry::transient(|| self.remove(&dir)).await {
+            Err(fault) if fault.category == Category::Conflict => Ok(()),
+            done => done.map(drop),
+        }
+    }
+
     pub(super) async fn sweep(&self, older_than: Duration) -> Result<Swept, Fault> {
         let mut swept = Swept::default();
         for file in self.files_below(TEMPORARY_DIR).await? {

@@ -1,0 +1,234 @@
+//! A file system's part of [`Sink::merge`](super::Sink::merge): a directory exchanged with another in one step.
+//!
+//! The new directory is made under `_tips/swap/`: the target, written and synced, and hard links to every file of the
+//! old one but the sources. `renameat2(RENAME_EXCHANGE)` puts one in the place of the other. The sources are then under
+//! `_tips/swap/` and deleted there.
+//!
+//! Other writers link files into the directory while this goes on. One that came after the links were made, and before
+//! the exchange, is in the old directory alone: its count of links is one, and it is no source. Such a file is linked
+//! back at once. Whoever dies before that leaves its directory under `_tips/swap/`, named after the target; the next
+//! merge into that target puts back what is there alone, and removes it. So whatever dies when, a file that is no source
+//! keeps a link, or gets it back from the run that finishes the merge.
+//!
+//! One does this at a time: `_tips/swap/lock` is locked (`flock(2)`), and another who comes is told to come again.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rand::RngExt;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+use super::error::{Category, Fault};
+use super::fs::sync_up_to;
+use super::merge::{Merge, Merged};
+use super::name::SWAP_DIR;
+use super::{Put, crash_point};
+
+/// See [`Sink::merge`](super::Sink::merge). Blocks.
+pub(super) fn merge(root: &Path, merge: Merge<'_>, bytes: Option<Bytes>) -> Result<Merged, Fault> {
+    let _locked = lock(root)?;
+    let swap = Swap::new(root, merge)?;
+    swap.clear_leftovers()?;
+    let (Some(bytes), false) = (bytes, root.join(merge.target).exists()) else {
+        let since = Instant::now();
+        swap.remove_sources()?;
+        return Ok(Merged { put: Put::Exists, overlap: since.elapsed() });
+    };
+    let staged = swap.stage(&bytes)?;
+    crash_point("sink::before-exchange");
+    match renameat_with(CWD, &staged, CWD, &swap.dir, RenameFlags::EXCHANGE) {
+        Ok(()) => {}
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => return swap.one_by_one(&staged),
+        Err(error) => return Err(io::Error::from(error).into()),
+    }
+    crash_point("sink::after-exchange");
+    swap.put_back(&staged)?;
+    sync_up_to(root, &swap.dir)?;
+    fs::remove_dir_all(&staged)?;
+    Ok(Merged { put: Put::Created, overlap: Duration::ZERO })
+}
+
+struct Swap<'a> {
+    root: &'a Path,
+    merge: Merge<'a>,
+    /// The directory that is exchanged.
+    dir: PathBuf,
+    /// What directories of this target are called under `_tips/swap/`.
+    prefix: String,
+}
+
+impl<'a> Swap<'a> {
+    fn new(root: &'a Path, merge: Merge<'a>) -> Result<Self, Fault> {
+        let inside = |path: &str| path.strip_prefix(merge.dir).is_some_and(|rest| rest.starts_with('/'));
+        if !merge.sources.iter().map(String::as_str).chain([merge.target]).all(inside) {
+            return Err(Fault::new(Category::Other, format!("not all files lie below {}", merge.dir)));
+        }
+        let prefix = format!("{}.", merge.target.replace('/', "~"));
+        Ok(Swap { root, merge, dir: root.join(merge.dir), prefix })
+    }
+
+    fn is_source(&self, below: &Path) -> bool {
+        let path = Path::new(self.merge.dir).join(below);
+        self.merge.sources.iter().any(|source| Path::new(source) == path)
+    }
+
+    fn is_target(&self, below: &Path) -> bool {
+        Path::new(self.merge.dir).join(below) == Path::new(self.merge.target)
+    }
+
+    fn clear_leftovers(&self) -> io::Result<()> {
+        let left = match fs::read_dir(self.root.join(SWAP_DIR)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            left => left?,
+        };
+        for entry in left {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(&self.prefix) {
+                self.put_back(&entry.path())?;
+                gone_is_fine(fs::remove_dir_all(entry.path()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Links what is in `old` alone into the directory that took its place.
+    fn put_back(&self, old: &Path) -> io::Result<()> {
+        for below in files_below(old)? {
+            if self.is_source(&below) || self.is_target(&below) {
+                continue;
+            }
+            let from = old.join(&below);
+            match fs::symlink_metadata(&from) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                found if found?.nlink() > 1 => continue,
+                _ => {}
+            }
+            let to = self.dir.join(&below);
+            fs::create_dir_all(to.parent().unwrap_or(&self.dir))?;
+            match fs::hard_link(&from, &to) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                linked => linked?,
+            }
+        }
+        Ok(())
+    }
+
+    fn stage(&self, bytes: &[u8]) -> io::Result<PathBuf> {
+        let unique: u64 = rand::rng().random();
+        let staged = self.root.join(SWAP_DIR).join(format!("{}{unique:016x}", self.prefix));
+        fs::create_dir_all(&staged)?;
+        fs::set_permissions(&staged, fs::metadata(&self.dir)?.permissions())?;
+        let target = staged.join(self.merge.target.strip_prefix(self.merge.dir).unwrap_or_default().trim_matches('/'));
+        fs::create_dir_all(target.parent().unwrap_or(&staged))?;
+        let mut file = File::create_new(&target)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        for below in files_below(&self.dir)? {
+            if self.is_source(&below) {
+                continue;
+            }
+            let to = staged.join(&below);
+            fs::create_dir_all(to.parent().unwrap_or(&staged))?;
+            // A writer may give way to another run meanwhile.
+            gone_is_fine(fs::hard_link(self.dir.join(&below), &to))?;
+        }
+        for dir in dirs_below(&staged)? {
+            File::open(dir)?.sync_all()?;
+        }
+        Ok(staged)
+    }
+
+    fn remove_sources(&self) -> io::Result<()> {
+        for source in self.merge.sources {
+            gone_is_fine(fs::remove_file(self.root.join(source)))?;
+        }
+        for dir in self.merge.emptied() {
+            match fs::remove_dir(self.root.join(dir)) {
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+                removed => gone_is_fine(removed)?,
+            }
+        }
+        sync_up_to(self.root, &self.dir)
+    }
+
+    /// Where directories cannot be exchanged.
+    fn one_by_one(&self, staged: &Path) -> Result<Merged, Fault> {
+        let target = self.root.join(self.merge.target);
+        let below = target.strip_prefix(&self.dir).unwrap_or(&target);
+        fs::create_dir_all(target.parent().unwrap_or(&self.dir))?;
+        let put = match fs::hard_link(staged.join(below), &target) {
+            Ok(()) => Put::Created,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Put::Exists,
+            Err(error) => return Err(error.into()),
+        };
+        let since = Instant::now();
+        self.remove_sources()?;
+        let overlap = since.elapsed();
+        fs::remove_dir_all(staged)?;
+        Ok(Merged { put, overlap })
+    }
+}
+
+/// Free again when it is dropped, and when the process dies.
+fn lock(root: &Path) -> Result<File, Fault> {
+    let dir = root.join(SWAP_DIR);
+    fs::create_dir_all(&dir)?;
+    let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Fault::new(Category::Conflict, "another process is merging files here").transient())
+        }
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// Files at any depth, relative to `dir`.
+fn files_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for inner in dirs_below(dir)? {
+        let entries = match fs::read_dir(&inner) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                files.push(entry.path().strip_prefix(dir).map(Path::to_owned).unwrap_or_default());
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// `dir` and all directories below it.
+fn dirs_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut dirs = vec![dir.to_owned()];
+    let mut next = 0;
+    while let Some(dir) = dirs.get(next).cloned() {
+        next += 1;
+        let entries = match fs::read_dir(&dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                dirs.push(entry.path());
+            }
+        }
+    }
+    Ok(dirs)
+}
