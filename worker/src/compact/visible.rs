@@ -5,16 +5,12 @@
 //! listed is there. Then a source does not count where its target was listed, or where the target was merged further.
 //!
 //! A listing takes time and may be torn: a source was gone when its page was read, and the target not yet there when its
-//! own was. That shows, and the reader lists again.
+//! own was. Then [`Visible::torn`] says so, and the reader lists again; a few times, since a person may have deleted files
+//! of a plan for good.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::plan::Plan;
-
-/// A listing that has neither a target nor all its sources: list again.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} was merged while the files were listed: list them again")]
-pub struct Torn(pub String);
 
 /// A plan as the journal has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,22 +21,25 @@ pub struct Logged {
     pub is_done: bool,
 }
 
-/// Of the files in `listing` those that a snapshot counts, in the same order.
-///
-/// # Errors
-/// [`Torn`] where the listing cannot be used.
-pub fn visible<'a>(listing: &[&'a str], plans: &[Logged]) -> Result<Vec<&'a str>, Torn> {
+/// What a reader sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visible<'a> {
+    /// The files that count, in the order of the listing.
+    pub files: Vec<&'a str>,
+    /// A file that is missing, and so is the one that took its place.
+    pub torn: Option<String>,
+}
+
+/// Of the files in `listing` those that count.
+pub fn visible<'a>(listing: &[&'a str], plans: &[Logged]) -> Visible<'a> {
     let listed: HashSet<&str> = listing.iter().copied().collect();
     let merged = Merged::new(plans);
-    for merge in plans.iter().filter(|logged| !logged.is_done).flat_map(|logged| &logged.plan.merges) {
-        let missing = merge.sources.iter().find(|source| !listed.contains(source.path.as_str()));
-        if let Some(missing) = missing
-            && !listed.contains(merge.target.as_str())
-        {
-            return Err(Torn(missing.path.clone()));
-        }
-    }
-    Ok(listing.iter().copied().filter(|path| !merged.has_replaced(path, &listed)).collect())
+    let sources = plans.iter().flat_map(|logged| &logged.plan.merges).flat_map(|merge| &merge.sources);
+    let missing = sources
+        .map(|source| source.path.as_str())
+        .find(|path| !listed.contains(path) && !merged.has_replaced(path, &listed) && !merged.is_target(path));
+    let files = listing.iter().copied().filter(|path| !merged.has_replaced(path, &listed)).collect();
+    Visible { files, torn: missing.map(str::to_owned) }
 }
 
 /// Whether the rows of the file at `path` are in another file of `listing`, as the plans tell.
@@ -48,23 +47,31 @@ pub fn is_superseded(path: &str, listing: &[&str], plans: &[Logged]) -> bool {
     Merged::new(plans).has_replaced(path, &listing.iter().copied().collect())
 }
 
-/// Targets by their sources.
-struct Merged<'a>(HashMap<&'a str, &'a str>);
+struct Merged<'a> {
+    /// Targets by their sources.
+    into: HashMap<&'a str, &'a str>,
+    targets: HashSet<&'a str>,
+}
 
 impl<'a> Merged<'a> {
     fn new(plans: &'a [Logged]) -> Self {
-        let merges = plans.iter().flat_map(|logged| &logged.plan.merges);
-        Merged(
-            merges
-                .flat_map(|merge| merge.sources.iter().map(|source| (source.path.as_str(), merge.target.as_str())))
-                .collect(),
-        )
+        let mut merged = Merged { into: HashMap::new(), targets: HashSet::new() };
+        for merge in plans.iter().flat_map(|logged| &logged.plan.merges) {
+            merged.into.extend(merge.sources.iter().map(|source| (source.path.as_str(), merge.target.as_str())));
+            merged.targets.insert(&merge.target);
+        }
+        merged
+    }
+
+    /// What was a target before and is not there yet, or not any more, is missing by its own sources.
+    fn is_target(&self, path: &str) -> bool {
+        self.targets.contains(path)
     }
 
     fn has_replaced(&self, path: &str, listed: &HashSet<&str>) -> bool {
         let mut seen = BTreeSet::new();
         let mut path = path;
-        while let Some(target) = self.0.get(path).filter(|target| seen.insert(**target)) {
+        while let Some(target) = self.into.get(path).filter(|target| seen.insert(**target)) {
             if listed.contains(target) {
                 return true;
             }
@@ -88,27 +95,39 @@ mod tests {
         Logged { plan: Plan { merges: merges.collect(), ..Plan::default() }, is_done }
     }
 
+    fn seen(listing: &[&'static str], plans: &[Logged]) -> (Vec<&'static str>, Option<String>) {
+        let Visible { files, torn } = visible(listing, plans);
+        (files, torn)
+    }
+
     #[test]
     fn a_row_counts_once_before_during_and_after_a_merge() {
-        let plans = [logged(false, &[(&["a", "b"], "m")])];
-        assert_eq!(visible(&["a", "b", "c"], &plans), Ok(vec!["a", "b", "c"]));
-        assert_eq!(visible(&["a", "b", "c", "m"], &plans), Ok(vec!["c", "m"]));
-        assert_eq!(visible(&["b", "c", "m"], &plans), Ok(vec!["c", "m"]));
-        assert_eq!(visible(&["c", "m"], &plans), Ok(vec!["c", "m"]));
+        for is_done in [false, true] {
+            let plans = [logged(is_done, &[(&["a", "b"], "m")])];
+            assert_eq!(seen(&["a", "b", "c"], &plans), (vec!["a", "b", "c"], None));
+            assert_eq!(seen(&["a", "b", "c", "m"], &plans), (vec!["c", "m"], None));
+            assert_eq!(seen(&["b", "c", "m"], &plans), (vec!["c", "m"], None));
+            assert_eq!(seen(&["c", "m"], &plans), (vec!["c", "m"], None));
+        }
     }
 
     #[test]
     fn a_torn_listing_is_told() {
-        let plans = [logged(false, &[(&["a", "b"], "m")])];
-        assert_eq!(visible(&["b", "c"], &plans), Err(Torn("a".into())));
+        for is_done in [false, true] {
+            let plans = [logged(is_done, &[(&["a", "b"], "m")])];
+            assert_eq!(seen(&["b", "c"], &plans).1, Some("a".into()));
+            assert_eq!(seen(&["c"], &plans).1, Some("a".into()));
+        }
     }
 
     #[test]
     fn a_target_that_was_merged_further_still_hides_its_sources() {
         let plans = [logged(true, &[(&["a", "b"], "m")]), logged(true, &[(&["m", "c"], "n")])];
-        assert_eq!(visible(&["a", "n"], &plans), Ok(vec!["n"]));
+        assert_eq!(seen(&["a", "n"], &plans), (vec!["n"], None));
+        assert_eq!(seen(&["a", "b", "c"], &plans), (vec!["a", "b", "c"], None));
+        assert_eq!(seen(&["m", "c"], &plans), (vec!["m", "c"], None));
+        assert_eq!(seen(&["b", "c"], &plans).1, Some("a".into()));
         assert!(is_superseded("m", &["n"], &plans));
-        // Done, and what it made has gone another way: nothing says where its rows are.
         assert!(!is_superseded("a", &["x"], &plans));
     }
 }
