@@ -4,7 +4,7 @@
 //!
 //! A [`folder`] is a day of rides, fares or tips. [`plan`] says which of its files are merged into which; the plan is
 //! written down in the [`journal`] before anything is done, and a run that finds one that is not done finishes it first.
-//! Raw files are merged by [`raw`], sorted by event time; windows by [`tips`]. A merge is one call of
+//! Raw files are merged by [`raw`], sorted by event time; windows by [`day_file`](crate::results::day_file). A merge is one call of
 //! [`Sink::merge`](crate::sink::Sink::merge), which never loses a row, and [`visible`] says which files count for a
 //! reader that knows the journal.
 //!
@@ -38,5 +38,5 @@ pub mod plan;
 pub mod raw;
 pub mod report;
 pub mod run;
-pub mod tips;
+pub mod select;
 pub mod visible;

@@ -1,4 +1,5 @@
 //! Results: the windows that have closed on every shard, as Parquet, once (I2, I3).
 
+pub mod day_file;
 pub mod publisher;
 pub mod window_file;

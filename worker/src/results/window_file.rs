@@ -20,7 +20,8 @@ use crate::raw::encode::ParquetFile;
 
 /// Every sum of amounts.
 const PRECISION: u8 = 38;
-const EPOCH: &str = "tipstream.epoch";
+pub(super) const EPOCH: &str = "tipstream.epoch";
+pub(super) const FINGERPRINT: &str = "tipstream.fingerprint";
 
 /// What the footer says of the pipeline.
 #[derive(Clone, Debug)]
@@ -79,7 +80,7 @@ pub fn encode(
     file.write(&RecordBatch::try_new(schema(), columns)?)?;
     file.finish(&[
         (EPOCH, provenance.epoch.to_string()),
-        ("tipstream.fingerprint", provenance.fingerprint.clone()),
+        (FINGERPRINT, provenance.fingerprint.clone()),
     ])
 }
 
