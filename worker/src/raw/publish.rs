@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use futures::{TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::lane::{Plan, PlannedFile};
 use super::range_log::{Begun, LogError, Range, RangeLog};
+use crate::compact::journal::{Journal, JournalError};
 use crate::core::mark::Mark;
 use crate::crash;
 use crate::sink::{Put, Sink};
@@ -41,18 +42,36 @@ pub async fn publish(
         Begun::Passed => return Ok(Published::Passed),
     };
     crash::point("raw::after-range");
-    stream::iter(plan.files.iter().map(Ok::<_, LogError>))
-        .try_for_each_concurrent(PARALLEL, async |file| {
-            if sink.put_if_absent(&file.path, file.bytes.clone()).await? == Put::Created {
-                created(file);
-            }
-            crash::point("raw::after-file");
-            Ok(())
-        })
-        .await?;
+    let put = stream::iter(&plan.files).map(async |file| {
+        let is_new = sink.put_if_absent(&file.path, file.bytes.clone()).await? == Put::Created;
+        if is_new {
+            created(file);
+        }
+        crash::point("raw::after-file");
+        Ok::<_, LogError>(is_new.then_some(file))
+    });
+    let put: Vec<Option<&PlannedFile>> = put.buffer_unordered(PARALLEL).try_collect().await?;
     crash::point("raw::before-prune");
-    log.prune().await?;
+    let newest = log.prune().await?;
+    if newest.is_some_and(|newest| newest > plan.range.start) {
+        withdraw(sink, put.into_iter().flatten()).await?;
+    }
     Ok(Published::Whole(mark))
+}
+
+/// Takes away what has been merged into other files: whoever comes so late that a newer range has begun may find the
+/// names free of files that compaction has taken (`compact`, C4).
+async fn withdraw(sink: &Sink, files: impl Iterator<Item = &PlannedFile>) -> Result<(), LogError> {
+    let journal = Journal::new(sink.clone());
+    for PlannedFile { path, .. } in files {
+        match journal.is_superseded(path).await {
+            Ok(true) => sink.delete(path).await?,
+            Ok(false) => {}
+            Err(JournalError::Sink(error)) => return Err(error.into()),
+            Err(error @ JournalError::Corrupt { .. }) => tracing::warn!(path, %error, "left for the next compaction"),
+        }
+    }
+    Ok(())
 }
 
 /// Waits longer from try to try, up to half a minute.

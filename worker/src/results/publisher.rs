@@ -7,17 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::future::try_join_all;
 use futures::{StreamExt, stream};
 use parquet::errors::ParquetError;
 
+use super::day_file::{self, DayFileError, Windows};
 use super::window_file::{self, Provenance};
 use crate::core::batch::Job;
 use crate::core::fold::Sums;
 use crate::core::time::{EventTime, Span};
 use crate::crash;
 use crate::metrics::Metrics;
-use crate::sink::{Put, Sink, SinkError};
+use crate::sink::{Entry, Put, Sink, SinkError};
 use crate::state::{State, StateError};
 
 /// How long after its file a window stays in the state: longer than any worker can be stopped and come back
@@ -47,7 +49,7 @@ pub enum PublishError {
         error: ParquetError,
     },
     /// A file that is in the way and was not written here.
-    #[error("{path} is no Parquet file ({error}): move it away, and the window is published")]
+    #[error("{path} is no Parquet file of ours ({error}): move it away, and the window is published")]
     Taken {
         /// Which file.
         path: String,
@@ -213,12 +215,20 @@ impl Publisher {
         let file =
             window_file::encode(&self.job.rules, &self.job.neighbourhoods, &self.provenance, start, sums)
                 .map_err(|error| PublishError::Encode { path: path.clone(), error })?;
+        if let Some(by_us) = self.in_day_file(start, &file).await? {
+            return Ok(by_us);
+        }
         crash::point("tips::before-window");
         let written = match self.sink.put_if_absent(&path, file.clone()).await? {
             Put::Created => true,
-            Put::Exists => self.replace_older(&path, file).await?,
+            Put::Exists => self.replace_older(&path, file.clone()).await?,
         };
         crash::point("tips::after-window");
+        // Compaction may have taken it since we looked.
+        if written && self.in_day_file(start, &file).await?.is_some() {
+            self.sink.delete(&path).await?;
+            return Ok(false);
+        }
         if written {
             let end = start.plus(self.job.rules.window).seconds();
             self.metrics.windows_published.inc();
@@ -228,9 +238,33 @@ impl Publisher {
         Ok(written)
     }
 
+    /// Whether the window is in a file of its day, under `window=all`, which is brought to our epoch where it is older;
+    /// `true`: by this call. `None`: it is in none.
+    async fn in_day_file(&self, start: EventTime, file: &Bytes) -> Result<Option<bool>, PublishError> {
+        for Entry { path, .. } in self.sink.list(&day_file::folder(start.day())).await? {
+            let taken = |error: DayFileError| PublishError::Taken {
+                path: path.clone(),
+                error: ParquetError::External(error.into()),
+            };
+            while let Some((there, version)) = self.sink.read_version(&path).await? {
+                let there = Windows::read(there).map_err(taken)?;
+                let Some(made) = there.made().get(&start) else { break };
+                if made.epoch >= self.provenance.epoch {
+                    return Ok(Some(false));
+                }
+                let ours = Windows::read(file.clone()).and_then(|ours| there.with(ours)?.encode()).map_err(taken)?;
+                crash::point("tips::before-replace");
+                if self.sink.replace(&path, version, ours).await? {
+                    return Ok(Some(true));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// A file of an older epoch makes way for ours; the other way round a worker of the older epoch leaves ours
     /// alone, since its own is older.
-    async fn replace_older(&self, path: &str, file: bytes::Bytes) -> Result<bool, PublishError> {
+    async fn replace_older(&self, path: &str, file: Bytes) -> Result<bool, PublishError> {
         while let Some((there, version)) = self.sink.read_version(path).await? {
             let epoch = window_file::epoch_of(there)
                 .map_err(|error| PublishError::Taken { path: path.to_owned(), error })?;

@@ -1,6 +1,5 @@
 //! A raw file that is merged: its rows of a span, read in parts from the sink.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch, Scalar, TimestampMicrosecondArray};
@@ -8,21 +7,19 @@ use arrow::compute::kernels::cmp::{gt_eq, lt};
 use arrow::compute::{and, cast};
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
-use bytes::Bytes;
-use futures::future::{BoxFuture, try_join_all};
-use futures::{FutureExt, Stream, TryStreamExt};
+use futures::{Stream, TryStreamExt};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, RowFilter,
 };
-use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
-use parquet::errors::ParquetError;
+use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::span::Span;
 use super::{MergeError, schema};
 use crate::compact::footer::{self, Footer, FooterError, Tail, group_bounds, time_column};
 use crate::core::shard::Topic;
+use crate::raw::remote::Remote;
 use crate::sink::Sink;
 
 /// What is read of a file at first: footer and page indexes of most.
@@ -73,7 +70,7 @@ impl RawSource {
         topic: Topic,
         span: Span,
     ) -> Result<impl Stream<Item = Result<RecordBatch, MergeError>> + Unpin + use<>, MergeError> {
-        let reader = Reader { sink: sink.clone(), path: self.path.clone(), metadata: self.metadata.clone() };
+        let reader = Remote::new(sink.clone(), &self.path, self.metadata.clone());
         let metadata = ArrowReaderMetadata::try_new(self.metadata.clone(), ArrowReaderOptions::new())?;
         let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata);
         let columns = builder.parquet_schema();
@@ -134,71 +131,4 @@ fn as_written(rows: &RecordBatch, topic: Topic) -> Result<RecordBatch, ArrowErro
     };
     let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>, _>>()?;
     RecordBatch::try_new(schema, columns)
-}
-
-/// The parts of a file in the sink that a decoder asks for.
-struct Reader {
-    sink: Sink,
-    path: String,
-    metadata: Arc<ParquetMetaData>,
-}
-
-impl AsyncFileReader for Reader {
-    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
-        read(&self.sink, &self.path, range).boxed()
-    }
-
-    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
-        let reads = joined(ranges.clone()).into_iter().map(|range| {
-            let (sink, path) = (&self.sink, &self.path);
-            async move { Ok((range.start, read(sink, path, range).await?)) }
-        });
-        async move {
-            let blocks: Vec<(u64, Bytes)> = try_join_all(reads).await?;
-            let cut = |range: &Range<u64>| {
-                let block = blocks.iter().rev().find(|(start, _)| *start <= range.start);
-                let (start, bytes) = block.expect("every range is in a block");
-                bytes.slice((range.start - start) as usize..(range.end - start) as usize)
-            };
-            Ok(ranges.iter().map(cut).collect())
-        }
-        .boxed()
-    }
-
-    fn get_metadata<'a>(
-        &'a mut self,
-        _: Option<&'a ArrowReaderOptions>,
-    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
-        std::future::ready(Ok(self.metadata.clone())).boxed()
-    }
-}
-
-async fn read(sink: &Sink, path: &str, range: Range<u64>) -> Result<Bytes, ParquetError> {
-    let read = sink.read_range(path, range).await.map_err(|error| ParquetError::External(error.into()))?;
-    read.ok_or_else(|| ParquetError::General(format!("{path} is gone")))
-}
-
-/// Ranges that lie close to each other are read as one: a request costs more than some bytes.
-fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
-    const CLOSE: u64 = 64 << 10;
-    ranges.sort_unstable_by_key(|range| range.start);
-    let mut blocks: Vec<Range<u64>> = Vec::new();
-    for range in ranges {
-        match blocks.last_mut() {
-            Some(block) if range.start <= block.end + CLOSE => block.end = block.end.max(range.end),
-            _ => blocks.push(range),
-        }
-    }
-    blocks
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_that_lie_close_are_read_as_one() {
-        let far = 1 << 20;
-        assert_eq!(joined(vec![far..far + 10, 30..40, 0..20]), [0..40, far..far + 10]);
-    }
 }
