@@ -102,7 +102,7 @@ pub fn kind(path: &str) -> Kind {
         Some(Kind::Raw(name)) => name.path(),
         Some(Kind::Window(start)) => window_path(*start),
         Some(Kind::Merged(topic, day)) => in_folder(&format!("{}/{}", topic.name(), day_folders(day.start())), path),
-        Some(Kind::Windows(day)) => in_folder(&format!("tips/{}/window=all", day_folders(day.start())), path),
+        Some(Kind::Windows(day)) => in_folder(&day_files_path(*day), path),
         Some(Kind::Stray) | None => return Kind::Stray,
     };
     known.filter(|_| again == path).unwrap_or(Kind::Stray)
@@ -130,6 +130,11 @@ pub fn control(path: &str) -> Control {
 /// Where the file of the window that starts at `start` belongs.
 pub fn window_path(start: EventTime) -> String {
     format!("tips/{}/window={}/tips.parquet", day_folders(start), hour_minute(start))
+}
+
+/// Where files of the windows of `day` belong.
+pub fn day_files_path(day: Day) -> String {
+    format!("tips/{}/window=all", day_folders(day.start()))
 }
 
 fn day_folders(time: EventTime) -> String {
