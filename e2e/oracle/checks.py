@@ -176,11 +176,11 @@ class Checks:
             self.db.execute("DELETE FROM tips WHERE window_end > $until", {"until": self.closed_until})
         self._tips_values()
         self._none(
-            "a window in its own folder",
+            "a window in its own folder, or in that of its day",
             """
             SELECT DISTINCT filename, window_start FROM tips_out
             WHERE (year, month, day) <> (year(window_start), month(window_start), day(window_start))
-               OR NOT contains(filename, strftime(window_start, '/window=%H-%M/'))""",
+               OR NOT (contains(filename, strftime(window_start, '/window=%H-%M/')) OR contains(filename, '/window=all/'))""",
         )
         folders = Counter(path.rsplit("/", 1)[0] for path in self.tree.files["tips"])
         several = [folder for folder, files in folders.items() if files > 1]

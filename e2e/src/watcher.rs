@@ -13,6 +13,17 @@ use crate::{Folder, Process};
 /// The last look reads all that is new since the one before.
 const LAST_LOOK: Duration = Duration::from_secs(120);
 
+/// What compaction may do to files while they are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merging {
+    /// Nothing.
+    None,
+    /// Files may disappear, as long as every row that was seen is seen again, once.
+    AtOnce,
+    /// The same, but rows may be there twice for a while.
+    Overlapping,
+}
+
 /// A running watcher.
 #[derive(Debug)]
 pub struct Watcher {
@@ -21,15 +32,16 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Watches `output`, a local folder that need not be there yet. With `may_merge` files may disappear (by
-    /// compaction) as long as no row is ever seen twice.
-    pub fn start(folder: &Folder, output: &Path, may_merge: bool) -> Result<Self> {
+    /// Watches `output`, a local folder that need not be there yet.
+    pub fn start(folder: &Folder, output: &Path, merging: Merging) -> Result<Self> {
         let dir = folder.dir("watcher")?;
         let until = dir.join("until");
         let mut command = python("watch")?;
         command.arg("--output").arg(output).arg("--until").arg(&until);
-        if may_merge {
-            command.arg("--may-merge");
+        match merging {
+            Merging::None => {}
+            Merging::AtOnce => _ = command.arg("--may-merge"),
+            Merging::Overlapping => _ = command.args(["--may-merge", "--may-overlap"]),
         }
         let process = Process::start("watcher", command, &dir.join("watcher.log"))?;
         Ok(Self { process, until })

@@ -10,7 +10,7 @@
 //! merge into that target puts back what is there alone, and removes it. So whatever dies when, a file that is no source
 //! keeps a link, or gets it back from the run that finishes the merge.
 //!
-//! One does this at a time: `_tips/swap/lock` is locked (`flock(2)`), and another who comes is told to come again.
+//! One does this at a time: `_tips/swap/lock` is locked (`flock(2)`), and another who comes waits.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -28,6 +28,10 @@ use super::fs::sync_up_to;
 use super::merge::{Merge, Merged};
 use super::name::SWAP_DIR;
 use super::{Put, crash_point};
+
+/// How long one waits for another's exchange, which takes milliseconds and the writing of a file.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// See [`Sink::merge`](super::Sink::merge). Blocks.
 pub(super) fn merge(root: &Path, merge: Merge<'_>, bytes: Option<Bytes>) -> Result<Merged, Fault> {
@@ -174,17 +178,21 @@ impl<'a> Swap<'a> {
     }
 }
 
-/// Free again when it is dropped, and when the process dies.
+/// Free again when it is dropped, and when the process dies. A process that was stopped keeps it.
 fn lock(root: &Path) -> Result<File, Fault> {
     let dir = root.join(SWAP_DIR);
     fs::create_dir_all(&dir)?;
     let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(Fault::new(Category::Conflict, "another process is merging files here").transient())
+    let since = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if since.elapsed() < PATIENCE => std::thread::sleep(LOOK_AGAIN),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Fault::new(Category::Conflict, "another process merges files here").transient());
+            }
+            Err(TryLockError::Error(error)) => return Err(error.into()),
         }
-        Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }
 
