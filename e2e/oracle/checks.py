@@ -176,7 +176,7 @@ class Checks:
             self.db.execute("DELETE FROM tips WHERE window_end > $until", {"until": self.closed_until})
         self._tips_values()
         self._none(
-            "a window in its own folder, or in that of its day",
+            "a window in its own folder",
             """
             SELECT DISTINCT filename, window_start FROM tips_out
             WHERE (year, month, day) <> (year(window_start), month(window_start), day(window_start))

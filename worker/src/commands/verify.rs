@@ -328,4 +328,4 @@ impl Subject<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,29 +1,20 @@
 //! What lies in the sink: lists of files, range logs, footers of raw files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::AsArray;
-use arrow::datatypes::{Int32Type, Int64Type};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
-use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
 
-use super::AT_ONCE;
+use super::{AT_ONCE, merged};
 use crate::compact::journal::{Journal, JournalError};
-use crate::compact::visible::visible;
-use crate::core::shard::Topic;
+use crate::compact::visible::{Logged, visible};
 use crate::core::time::{Day, EventTime};
 use crate::raw::range_log::{KEPT, LogError, RangeLog};
-use crate::raw::remote::Remote;
 use crate::sink::{Entry, Sink, SinkError};
 use crate::verify::Lane;
 use crate::verify::footer::{self, Footer, FooterError, Parsed};
-use crate::verify::merged::{Contents, Coordinates, MergedFile, Part};
+use crate::verify::merged::MergedFile;
 use crate::verify::path::{Control, DATA, Folder, Kind, RawName, control, kind};
 use crate::verify::progress::Progress;
 use crate::verify::ranges::Log;
@@ -61,11 +52,11 @@ pub async fn archive(sink: &Sink, progress: &Progress) -> Result<Archive, SinkEr
     let aside = sink.list("_tips").await?;
     let mut logs = logs(sink, &aside).await?;
     let data = data(sink).await?;
-    let (mut raw, mut merged, mut windows, mut day_files) = (vec![], vec![], vec![], vec![]);
+    let (mut raw, mut of_several, mut windows, mut day_files) = (vec![], vec![], vec![], vec![]);
     for entry in &data {
         match kind(&entry.path) {
             Kind::Raw(name) => raw.push((entry, name)),
-            Kind::Merged(topic, day) => merged.push((entry, topic, day)),
+            Kind::Merged(topic, day) => of_several.push((entry, topic, day)),
             Kind::Window(start) => windows.push((entry.path.clone(), start)),
             Kind::Windows(day) => day_files.push((entry.path.clone(), day)),
             Kind::Stray => {}
@@ -73,16 +64,19 @@ pub async fn archive(sink: &Sink, progress: &Progress) -> Result<Archive, SinkEr
     }
     see_what_was_begun(sink, &mut logs, &raw).await?;
     let files = footers(sink, raw, progress).await?;
-    let merged = merged_files(sink, merged, progress).await?;
+    let merged = merged::files(sink, of_several, progress).await?;
     Ok(Archive { data, aside, files, logs, merged, windows, day_files })
 }
 
-/// The files that count: all, but those that have just been merged into others.
+/// The files that count: all, but those that are being merged into others.
+///
+/// A source that is still there when its plan is done is no such file: it was deleted since the listing, or a writer has
+/// put it back. So one looks again, and what stays is to be found.
 async fn data(sink: &Sink) -> Result<Vec<Entry>, SinkError> {
     let journal = Journal::new(sink.clone());
-    let mut looks = 0;
+    let mut look = 0;
     loop {
-        looks += 1;
+        look += 1;
         let mut data = Vec::new();
         for dir in DATA {
             data.extend(sink.list(dir).await?);
@@ -93,71 +87,16 @@ async fn data(sink: &Sink) -> Result<Vec<Entry>, SinkError> {
             // What it planned shows as rows in two files.
             Err(JournalError::Corrupt { .. }) => return Ok(data),
         };
+        let open: Vec<Logged> = plans.iter().filter(|logged| !logged.is_done).cloned().collect();
         let paths: Vec<&str> = data.iter().map(|entry| entry.path.as_str()).collect();
-        let seen = visible(&paths, &plans);
-        if seen.torn.is_none() || looks == LOOKS {
-            let counts: BTreeSet<String> = seen.files.into_iter().map(str::to_owned).collect();
+        let (all, now) = (visible(&paths, &plans), visible(&paths, &open));
+        if look == LOOKS || (all.torn.is_none() && all.files == now.files) {
+            let counts: BTreeSet<String> = now.files.into_iter().map(str::to_owned).collect();
             data.retain(|entry| counts.contains(&entry.path));
             return Ok(data);
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-}
-
-async fn merged_files(
-    sink: &Sink,
-    files: Vec<(&Entry, Topic, Day)>,
-    progress: &Progress,
-) -> Result<Vec<MergedFile>, SinkError> {
-    let line = progress.files("merged files", files.len() as u64);
-    let mut merged = Vec::with_capacity(files.len());
-    for (entry, topic, day) in files {
-        let contents = contents(sink, entry, topic).await?;
-        line.add(1);
-        merged.push(MergedFile { path: entry.path.clone(), topic, day, contents });
-    }
-    Ok(merged)
-}
-
-/// The footer, and the coordinates of every row against it.
-async fn contents(sink: &Sink, entry: &Entry, topic: Topic) -> Result<Result<Contents, FooterError>, SinkError> {
-    let metadata = match read_end(sink, entry, footer::metadata).await? {
-        Ok(metadata) => Arc::new(metadata),
-        Err(error) => return Ok(Err(error)),
-    };
-    let mut contents = match footer::of_merged(&metadata, topic) {
-        Ok(contents) => contents,
-        Err(error) => return Ok(Err(error)),
-    };
-    contents.coordinates = match coordinates(sink, &entry.path, metadata, &contents.parts).await {
-        Ok(coordinates) => coordinates.finish(),
-        Err(error) => return Ok(Err(error.into())),
-    };
-    Ok(Ok(contents))
-}
-
-async fn coordinates<'a>(
-    sink: &Sink,
-    path: &str,
-    metadata: Arc<ParquetMetaData>,
-    parts: &'a [Part],
-) -> Result<Coordinates<'a>, ParquetError> {
-    let remote = Remote::new(sink.clone(), path, metadata);
-    let builder = ParquetRecordBatchStreamBuilder::new(remote).await?;
-    let columns = ProjectionMask::columns(builder.parquet_schema(), ["kafka_partition", "kafka_offset"]);
-    let mut rows = builder.with_projection(columns).build()?;
-    let mut coordinates = Coordinates::new(parts);
-    while let Some(batch) = rows.try_next().await? {
-        let partitions = batch.column_by_name("kafka_partition").and_then(|c| c.as_primitive_opt::<Int32Type>());
-        let offsets = batch.column_by_name("kafka_offset").and_then(|c| c.as_primitive_opt::<Int64Type>());
-        let (Some(partitions), Some(offsets)) = (partitions, offsets) else {
-            return Err(ParquetError::General("it has no coordinates".into()));
-        };
-        for (partition, offset) in partitions.values().iter().zip(offsets.values()) {
-            coordinates.add(*partition, *offset);
-        }
-    }
-    Ok(coordinates)
 }
 
 async fn logs(sink: &Sink, aside: &[Entry]) -> Result<BTreeMap<Lane, Log>, SinkError> {
@@ -245,7 +184,7 @@ async fn read_footer(
 }
 
 /// As much of the end of a file as `parse` needs.
-async fn read_end<T>(
+pub(super) async fn read_end<T>(
     sink: &Sink,
     entry: &Entry,
     parse: impl Fn(&Bytes, u64) -> Result<Parsed<T>, FooterError>,
