@@ -127,6 +127,8 @@ def run(arguments):
         if faults:
             print("\n".join(faults))
             return 1
+        if watcher.looks == 1:
+            print("watching", flush=True)
         if last:
             rows = len(watcher.ever if watcher.may_merge else watcher.owners)
             merging = f", {watcher.snapshots} snapshots, {watcher.overlaps} with rows twice" if watcher.may_merge else ""

@@ -47,6 +47,11 @@ impl Watcher {
         Ok(Self { process, until })
     }
 
+    /// Waits until it has looked once.
+    pub fn until_looked(&mut self, timeout: Duration) -> Result<()> {
+        self.process.until_said("watching", timeout)
+    }
+
     /// Has one more look, ends, and fails with what was seen amiss at any time; else says how much was seen.
     pub fn finish(mut self) -> Result<String> {
         fs::write(&self.until, "").context("telling the watcher to end")?;
