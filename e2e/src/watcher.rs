@@ -60,6 +60,6 @@ impl Watcher {
             bail!("the watcher saw something amiss; {}", self.process.last_lines());
         }
         let log = fs::read_to_string(self.process.log()).context("reading the watcher's log")?;
-        Ok(log.trim().to_owned())
+        Ok(log.trim().lines().next_back().unwrap_or_default().to_owned())
     }
 }
