@@ -246,5 +246,5 @@ fn a_worker_that_starts_after_a_compaction_publishes_no_window_again_but_in_a_ne
 }
 
 fn windows(pipeline: &Pipeline<'_>) -> Result<String> {
-    run(Command::new("find").arg(pipeline.output()?.join("tips")).args(["-name", "*.parquet"]))
+    run(Command::new("find").arg(pipeline.output()?.join("tips/year=2013")).args(["-name", "*.parquet"]))
 }

@@ -4,7 +4,7 @@
 //! removed, their marks when a newer plan is done: the newest number always stays. So whoever slept and creates a number
 //! again that is gone finds a newer one, or the mark, and stops.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -115,16 +115,7 @@ impl Journal {
     /// # Errors
     /// Where the sink fails.
     pub async fn newest(&self) -> Result<BTreeMap<Folder, Newest>, SinkError> {
-        let mut all: BTreeMap<Folder, Newest> = BTreeMap::new();
-        for (id, is_done) in self.entries().await? {
-            let newest = all.entry(id.folder).or_default();
-            if id.number > newest.number {
-                *newest = Newest { number: id.number, is_done };
-            } else if id.number == newest.number {
-                newest.is_done |= is_done;
-            }
-        }
-        Ok(all)
+        Ok(newest_of(&self.entries().await?))
     }
 
     /// Writes `plan` down under `id`, or tells which one is there.
@@ -169,8 +160,8 @@ impl Journal {
     /// # Errors
     /// Where the sink fails.
     pub async fn prune(&self, now: i64) -> Result<(), SinkError> {
-        let newest = self.newest().await?;
         let entries = self.entries().await?;
+        let newest = newest_of(&entries);
         for (id, _) in entries.iter().filter(|(_, is_done)| *is_done) {
             let Some(text) = self.0.read(&id.done_path()).await? else { continue };
             let at = serde_json::from_slice(&text).map_or(now, |done: Done| done.at);
@@ -193,14 +184,12 @@ impl Journal {
     /// Where the sink fails or a plan makes no sense.
     pub async fn plans(&self, wanted: impl Fn(Folder) -> bool) -> Result<Vec<Logged>, JournalError> {
         let entries = self.entries().await?;
+        let newest = newest_of(&entries);
         let mut plans = Vec::new();
-        for (id, is_done) in &entries {
-            if *is_done || !wanted(id.folder) {
-                continue;
-            }
+        for (id, _) in entries.iter().filter(|(id, is_done)| !is_done && wanted(id.folder)) {
             let is_done = entries.contains(&(*id, true));
             // A plan that is neither done nor the newest was created by a run that slept.
-            let is_newest = entries.iter().all(|(other, _)| other.folder != id.folder || other.number <= id.number);
+            let is_newest = newest.get(&id.folder).is_some_and(|newest| newest.number == id.number);
             if (is_done || is_newest)
                 && let Some(plan) = self.read(*id).await?
             {
@@ -223,9 +212,19 @@ impl Journal {
         Ok(is_superseded(path, &listing, &plans))
     }
 
-    async fn entries(&self) -> Result<std::collections::BTreeSet<(Id, bool)>, SinkError> {
+    /// Plans (`false`) and marks of being done (`true`).
+    async fn entries(&self) -> Result<BTreeSet<(Id, bool)>, SinkError> {
         Ok(self.0.list(DIR).await?.iter().filter_map(|entry| Id::parse(&entry.path)).collect())
     }
+}
+
+fn newest_of(entries: &BTreeSet<(Id, bool)>) -> BTreeMap<Folder, Newest> {
+    let mut all: BTreeMap<Folder, Newest> = BTreeMap::new();
+    // In the order of numbers, and the mark after its plan.
+    for (id, is_done) in entries {
+        all.insert(id.folder, Newest { number: id.number, is_done: *is_done });
+    }
+    all
 }
 
 #[cfg(test)]

@@ -95,6 +95,14 @@ pub struct Compactor {
     begun: HashMap<(String, i32), Option<i64>>,
 }
 
+/// A folder as it was found.
+struct Listed {
+    files: Vec<Source>,
+    newest: Newest,
+    /// Whether it has closed and is asked for; else its plan is finished, and no other made.
+    is_wanted: bool,
+}
+
 /// What became of a plan.
 struct Carried {
     overlap_seconds: f64,
@@ -116,9 +124,8 @@ impl Compactor {
         let folders = self.folders(&newest).await?;
         let mut report =
             Report { sink: self.sink.location().to_owned(), looked_at: folders.len() as u64, folders: vec![] };
-        for (folder, files) in folders {
-            let begun = newest.get(&folder).copied().unwrap_or_default();
-            match self.folder(folder, files, begun, now).await {
+        for (folder, listed) in folders {
+            match self.folder(folder, listed, now).await {
                 Ok(line) => report.folders.extend(line),
                 Err(CompactError::Interrupted) => return Err(CompactError::Interrupted),
                 Err(error) => {
@@ -147,10 +154,10 @@ impl Compactor {
     async fn folders(
         &self,
         newest: &BTreeMap<Folder, Newest>,
-    ) -> Result<BTreeMap<Folder, Vec<Source>>, CompactError> {
+    ) -> Result<BTreeMap<Folder, Listed>, CompactError> {
         let windows = self.sink.list(Dataset::Tips.name()).await?;
         let closed = closed_up_to(windows.iter().map(|entry| entry.path.as_str()), self.options.window);
-        let mut folders: BTreeMap<Folder, Vec<Source>> = BTreeMap::new();
+        let mut folders: BTreeMap<Folder, Listed> = BTreeMap::new();
         for dataset in self.options.datasets.clone() {
             let listed = match dataset {
                 Dataset::Tips => windows.clone(),
@@ -158,9 +165,11 @@ impl Compactor {
             };
             for Entry { path, len } in listed {
                 let Some((folder, _)) = Folder::of(&path) else { continue };
-                let is_open = newest.get(&folder).is_some_and(|newest| newest.is_open());
-                if is_open || self.options.days.has(folder.day, closed) {
-                    folders.entry(folder).or_default().push(Source { path, bytes: len });
+                let newest = newest.get(&folder).copied().unwrap_or_default();
+                let is_wanted = self.options.days.has(folder.day, closed);
+                if is_wanted || newest.is_open() {
+                    let listed = folders.entry(folder).or_insert(Listed { files: vec![], newest, is_wanted });
+                    listed.files.push(Source { path, bytes: len });
                 }
             }
         }
@@ -171,8 +180,7 @@ impl Compactor {
     async fn folder(
         &mut self,
         folder: Folder,
-        mut files: Vec<Source>,
-        newest: Newest,
+        Listed { mut files, newest, is_wanted }: Listed,
         now: i64,
     ) -> Result<Option<Line>, CompactError> {
         let before = size(&files);
@@ -195,6 +203,9 @@ impl Compactor {
                 has_done = true;
             }
             files = self.list(folder).await?;
+        }
+        if !is_wanted {
+            return Ok(Some(Line { after: Some(size(&files)), ..line }));
         }
         let plan = match self.plan(folder, files).await? {
             Ok(plan) => plan,
