@@ -215,19 +215,24 @@ impl Publisher {
         let file =
             window_file::encode(&self.job.rules, &self.job.neighbourhoods, &self.provenance, start, sums)
                 .map_err(|error| PublishError::Encode { path: path.clone(), error })?;
-        if let Some(by_us) = self.in_day_file(start, &file).await? {
-            return Ok(by_us);
-        }
-        crash::point("tips::before-window");
-        let written = match self.sink.put_if_absent(&path, file.clone()).await? {
-            Put::Created => true,
-            Put::Exists => self.replace_older(&path, file.clone()).await?,
+        let written = loop {
+            if let Some(by_us) = self.in_day_file(start, &file).await? {
+                return Ok(by_us);
+            }
+            crash::point("tips::before-window");
+            match self.sink.put_if_absent(&path, file.clone()).await? {
+                Put::Created => break true,
+                Put::Exists => match self.replace_older(&path, &file).await? {
+                    Some(by_us) => break by_us,
+                    // Merged meanwhile.
+                    None => {}
+                },
+            }
         };
         crash::point("tips::after-window");
-        // Compaction may have taken it since we looked.
+        // Compaction may have been between looking and writing.
         if written && self.in_day_file(start, &file).await?.is_some() {
             self.sink.delete(&path).await?;
-            return Ok(false);
         }
         if written {
             let end = start.plus(self.job.rules.window).seconds();
@@ -263,20 +268,20 @@ impl Publisher {
     }
 
     /// A file of an older epoch makes way for ours; the other way round a worker of the older epoch leaves ours
-    /// alone, since its own is older.
-    async fn replace_older(&self, path: &str, file: Bytes) -> Result<bool, PublishError> {
+    /// alone, since its own is older. `None`: it is gone.
+    async fn replace_older(&self, path: &str, file: &Bytes) -> Result<Option<bool>, PublishError> {
         while let Some((there, version)) = self.sink.read_version(path).await? {
             let epoch = window_file::epoch_of(there)
                 .map_err(|error| PublishError::Taken { path: path.to_owned(), error })?;
             if epoch >= self.provenance.epoch {
-                return Ok(false);
+                return Ok(Some(false));
             }
             crash::point("tips::before-replace");
             if self.sink.replace(path, version, file.clone()).await? {
-                return Ok(true);
+                return Ok(Some(true));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// The sums of a window over all shards; `None` where a shard has not closed it: it has lost its last

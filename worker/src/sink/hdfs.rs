@@ -213,6 +213,12 @@ impl Hdfs {
         .await
     }
 
+    /// Deletes what is known to be a file, in one step; one that is not there is fine.
+    pub(super) async fn delete_known(&self, path: &str) -> Result<(), Fault> {
+        let path = self.absolute(path);
+        retry::transient(|| async { self.remove(&path).await.map(drop) }).await
+    }
+
     /// A file that comes meanwhile keeps its directory: the namenode deletes only an empty one.
     pub(super) async fn delete_dir_if_empty(&self, dir: &str) -> Result<(), Fault> {
         let dir = self.absolute(dir);

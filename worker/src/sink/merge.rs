@@ -87,7 +87,7 @@ impl Hdfs {
         let since = Instant::now();
         crash_point("sink::before-removal");
         stream::iter(merge.sources.iter().map(Ok))
-            .try_for_each_concurrent(CONCURRENCY, |source| self.delete(source))
+            .try_for_each_concurrent(CONCURRENCY, |source| self.delete_known(source))
             .await?;
         let overlap = since.elapsed();
         for dir in merge.emptied() {

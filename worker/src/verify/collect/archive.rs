@@ -44,11 +44,30 @@ pub struct Archive {
     pub day_files: Vec<(String, Day)>,
 }
 
+impl Archive {
+    /// Whether a file was listed and then not there.
+    fn has_gone(&self) -> bool {
+        self.files.iter().any(|file| file.footer == Err(FooterError::Gone))
+            || self.merged.iter().any(|file| file.contents == Err(FooterError::Gone))
+    }
+}
+
 /// Reads the range logs, lists the files, and reads the footers of raw files.
 ///
 /// # Errors
 /// Where the sink fails. What it holds never makes an error here.
 pub async fn archive(sink: &Sink, progress: &Progress) -> Result<Archive, SinkError> {
+    for _ in 1..LOOKS {
+        let found = look(sink, progress).await?;
+        // Merged while we looked, as a rule.
+        if !found.has_gone() {
+            return Ok(found);
+        }
+    }
+    look(sink, progress).await
+}
+
+async fn look(sink: &Sink, progress: &Progress) -> Result<Archive, SinkError> {
     let aside = sink.list("_tips").await?;
     let mut logs = logs(sink, &aside).await?;
     let data = data(sink).await?;
