@@ -8,6 +8,7 @@
 //! Rows of one second keep the order of partition and offset. While they pass, they are counted by the parts that the
 //! sources' footers promise, and a merge that does not come out even is not published.
 
+mod output;
 mod source;
 mod span;
 mod tally;
@@ -21,17 +22,15 @@ use futures::TryStreamExt;
 use parquet::errors::ParquetError;
 
 pub use self::source::RawSource;
+use self::output::Output;
 use self::span::Span;
 use self::tally::Tally;
-use super::footer::{FooterError, PARTS, time_column, write};
+use super::footer::{FooterError, time_column};
 use super::pace::Pace;
 use crate::core::shard::Topic;
 use crate::raw::columns::{fare_schema, ride_schema};
-use crate::raw::encode::ParquetFile;
 use crate::sink::{Sink, SinkError};
 
-/// Rows are looked at in slices of this many when they are encoded.
-const SLICE_ROWS: usize = 8192;
 /// What a decoded row takes, about: enough for a first guess.
 const ROW_BYTES: u64 = 128;
 
@@ -82,8 +81,8 @@ impl Merger<'_> {
     /// Where a source cannot be read, or has other rows than its footer says.
     pub async fn merge(&mut self, sources: &[RawSource]) -> Result<Bytes, MergeError> {
         let schema = schema(self.topic);
-        let mut tally = Tally::new(sources.iter().map(|source| &source.footer));
-        let mut file = ParquetFile::new(schema.clone())?;
+        let tally = Tally::new(sources.iter().map(|source| &source.footer));
+        let mut output = Output::new(schema.clone(), tally)?;
         let mut spans: Vec<Span> = Span::of(sources.iter().map(|source| source.footer.times)).into_iter().collect();
         while let Some(span) = spans.pop() {
             if self.guess(sources, span) > self.memory
@@ -93,23 +92,18 @@ impl Merger<'_> {
                 continue;
             }
             match self.collect(sources, span).await? {
-                Some(batches) => self.write(&mut file, &mut tally, &sorted(&schema, self.topic, &batches)?)?,
+                Some(batches) => output.add(&sorted(&schema, self.topic, &batches)?)?,
                 None => match span.halves() {
                     Some((early, late)) => spans.extend([late, early]),
-                    None => self.copy(&mut file, &mut tally, sources, span).await?,
+                    None => self.copy(&mut output, sources, span).await?,
                 },
             }
         }
-        let parts = tally.finish().map_err(MergeError::Uneven)?;
         let topic = sources.first().map(|source| source.footer.topic.clone()).unwrap_or_default();
         let mut fingerprints: Vec<&str> = sources.iter().map(|source| source.fingerprint.as_str()).collect();
         fingerprints.sort_unstable();
         fingerprints.dedup();
-        let bytes = file.finish(&[
-            ("tipstream.topic", topic),
-            (PARTS, write(&parts)),
-            ("tipstream.fingerprint", fingerprints.join(",")),
-        ])?;
+        let bytes = output.finish(topic, fingerprints.join(","))?;
         self.pace.take(bytes.len() as u64).await;
         Ok(bytes)
     }
@@ -144,26 +138,16 @@ impl Merger<'_> {
     /// The same without an order among rows of one second but that of the sources.
     async fn copy(
         &mut self,
-        file: &mut ParquetFile,
-        tally: &mut Tally,
+        output: &mut Output,
         sources: &[RawSource],
         span: Span,
     ) -> Result<(), MergeError> {
         for source in sources.iter().filter(|source| span.overlaps(source.footer.times)) {
             let mut rows = source.rows(self.sink, self.topic, span)?;
             while let Some(batch) = rows.try_next().await? {
-                self.write(file, tally, &batch)?;
+                output.add(&batch)?;
             }
             self.pace.take(source.bytes_of(span)).await;
-        }
-        Ok(())
-    }
-
-    fn write(&self, file: &mut ParquetFile, tally: &mut Tally, rows: &RecordBatch) -> Result<(), MergeError> {
-        for start in (0..rows.num_rows()).step_by(SLICE_ROWS) {
-            let slice = rows.slice(start, SLICE_ROWS.min(rows.num_rows() - start));
-            tally.add(&slice).map_err(MergeError::Uneven)?;
-            file.write(&slice)?;
         }
         Ok(())
     }
