@@ -46,7 +46,7 @@ pub enum Outcome {
 }
 
 /// A folder that there was something to do in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Line {
     /// Which.

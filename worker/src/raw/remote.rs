@@ -35,7 +35,7 @@ impl AsyncFileReader for Remote {
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
         let reads = joined(ranges.clone()).into_iter().map(|range| {
             let (sink, path) = (&self.sink, &self.path);
-            async move { Ok((range.start, read(sink, path, range).await?)) }
+            async move { read(sink, path, range.clone()).await.map(|bytes| (range.start, bytes)) }
         });
         async move {
             let blocks: Vec<(u64, Bytes)> = try_join_all(reads).await?;

@@ -47,7 +47,7 @@ pub(super) fn merge(root: &Path, merge: Merge<'_>, bytes: Option<Bytes>) -> Resu
     crash_point("sink::before-exchange");
     match renameat_with(CWD, &staged, CWD, &swap.dir, RenameFlags::EXCHANGE) {
         Ok(()) => {}
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => return swap.one_by_one(&staged),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::XDEV) => return swap.one_by_one(&staged),
         Err(error) => return Err(io::Error::from(error).into()),
     }
     crash_point("sink::after-exchange");
