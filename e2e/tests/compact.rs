@@ -51,7 +51,10 @@ fn halves(folder: &Folder, data: &Data) -> Result<[[Vec<PathBuf>; 2]; 2]> {
 }
 
 fn named(topics: &[Lines; 2], [rides, fares]: [Vec<PathBuf>; 2]) -> [Lines; 2] {
-    [Lines { topic: topics[0].topic.clone(), files: rides }, Lines { topic: topics[1].topic.clone(), files: fares }]
+    [
+        Lines { topic: topics[0].topic.clone(), files: rides },
+        Lines { topic: topics[1].topic.clone(), files: fares },
+    ]
 }
 
 fn folder_target(folder: &Folder, name: &str) -> Target<'static> {
@@ -94,7 +97,9 @@ fn a_bucket_is_compacted_and_no_reader_misses_a_row() {
         let watcher = watch(folder, &pipeline.output()?, Merging::Overlapping)?;
         compacts(&servers, &data, "s3", &pipeline)?;
         eprintln!("watched: {}", watcher.finish()?);
-        for point in ["compact::after-plan", "sink::after-publish", "sink::before-removal", "compact::before-done"] {
+        for point in
+            ["compact::after-plan", "sink::after-publish", "sink::before-removal", "compact::before-done"]
+        {
             let name = format!("s3-{}", point.replace("::", "-"));
             let pipeline = filled(&servers, &data, &name, Target::S3(Bucket::of(&s3)))?;
             survives(&servers, &data, &name, &pipeline, point)?;
@@ -128,7 +133,13 @@ fn watch(folder: &Folder, output: &Path, merging: Merging) -> Result<Watcher> {
 }
 
 /// A run dies at `point`; whatever is there then holds, and the next run finishes it.
-fn survives(servers: &Servers<'_>, data: &Data, name: &str, pipeline: &Pipeline<'_>, point: &str) -> Result<()> {
+fn survives(
+    servers: &Servers<'_>,
+    data: &Data,
+    name: &str,
+    pipeline: &Pipeline<'_>,
+    point: &str,
+) -> Result<()> {
     pipeline.compact_dies_at(DAY, point)?;
     pipeline.verify().with_context(|| format!("after a death at {point}"))?;
     pipeline.compact(DAY, &[]).with_context(|| format!("after a death at {point}"))?;
@@ -173,7 +184,9 @@ fn two_runs_at_once_do_no_harm() {
         let servers = Servers::start(folder)?;
         let s3 = S3::start(folder)?;
         let data = data(folder)?;
-        for (name, target) in [("two-fs", folder_target(folder, "two-fs")), ("two-s3", Target::S3(Bucket::of(&s3)))] {
+        for (name, target) in
+            [("two-fs", folder_target(folder, "two-fs")), ("two-s3", Target::S3(Bucket::of(&s3)))]
+        {
             let pipeline = filled(&servers, &data, name, target)?;
             let start = |number: usize| {
                 let log = folder.path().join(format!("{name}-{number}.log"));
@@ -197,7 +210,8 @@ fn files_that_come_after_a_day_was_compacted_are_merged_by_the_next_run() {
     scenario("compact-late", |folder| {
         let servers = Servers::start(folder)?;
         let data = data(folder)?;
-        let mut pipeline = Pipeline::new(folder, "late", &servers.settings(&MORE), folder_target(folder, "late"))?;
+        let mut pipeline =
+            Pipeline::new(folder, "late", &servers.settings(&MORE), folder_target(folder, "late"))?;
         let topics = data.topics(&servers.kafka, "late")?;
         let [first, second] = halves(folder, &data)?;
         send(&servers.kafka.client(), &named(&topics, first), None)?;

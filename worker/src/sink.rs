@@ -45,9 +45,9 @@ use tokio::sync::Semaphore;
 
 use error::Fault;
 pub use error::{Category, SinkError};
-pub use merge::{Merge, Merged};
 use fs::Fs;
 use hdfs::Hdfs;
+pub use merge::{Merge, Merged};
 use s3::S3;
 
 /// How many operations of one sink run at once: enough to hide the 0.3 s that HDFS takes to close a

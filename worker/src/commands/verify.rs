@@ -148,7 +148,8 @@ impl Subject<'_> {
     async fn local(&self) -> Result<Vec<Check>, Failure> {
         let progress = self.progress();
         let files = self.files(&Names::of_files(), &Source::Files, &progress).await?;
-        let (window_files, _) = windows::files(self.sink, &files.windows, &files.day_files, self.form(), &progress).await?;
+        let (window_files, _) =
+            windows::files(self.sink, &files.windows, &files.day_files, self.form(), &progress).await?;
         let mut checks = files.checks;
         checks.extend([
             group::not_made(LOCAL),
@@ -263,7 +264,8 @@ impl Subject<'_> {
     }
 
     async fn files(&self, names: &Names, source: &Source, progress: &Progress) -> Result<Files, Failure> {
-        let Archive { data, aside, files, logs, merged, windows, day_files } = archive(self.sink, progress).await?;
+        let Archive { data, aside, files, logs, merged, windows, day_files } =
+            archive(self.sink, progress).await?;
         let (ranges, published) = ranges::check(&by_lane(&files, &merged), &logs, source);
         let checks = vec![
             strays::check(&data, &aside),

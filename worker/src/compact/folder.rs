@@ -9,7 +9,9 @@ use crate::core::shard::Topic;
 use crate::core::time::{Day, EventTime};
 
 /// A kind of rows that lie by day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Dataset {
     /// Rides.
@@ -105,14 +107,22 @@ mod tests {
     fn a_path_and_an_id_lead_back_to_the_folder() {
         let path = "tips/year=2013/month=1/day=31/window=07-10/tips.parquet";
         let (folder, below) = Folder::of(path).expect("a folder");
-        assert_eq!((folder.path().as_str(), below), ("tips/year=2013/month=1/day=31", "window=07-10/tips.parquet"));
+        assert_eq!(
+            (folder.path().as_str(), below),
+            ("tips/year=2013/month=1/day=31", "window=07-10/tips.parquet")
+        );
         assert_eq!(folder.to_string(), "tips-2013-01-31");
         assert_eq!(Folder::parse("tips-2013-01-31"), Some(folder));
     }
 
     #[test]
     fn what_is_written_otherwise_is_no_folder() {
-        for path in ["invalid/rides/x", "rides/year=2013/month=01/day=3/x", "rides/year=2013/month=2/day=30/x", "rides"] {
+        for path in [
+            "invalid/rides/x",
+            "rides/year=2013/month=01/day=3/x",
+            "rides/year=2013/month=2/day=30/x",
+            "rides",
+        ] {
             assert_eq!(Folder::of(path), None, "{path}");
         }
         assert_eq!(Folder::parse("rides-2013-1-31"), None);

@@ -27,7 +27,9 @@ pub enum JournalError {
     #[error(transparent)]
     Sink(#[from] SinkError),
     /// An entry that is none.
-    #[error("{path} in the sink is not a plan of this version ({error}): if nobody has changed it, upgrade; else restore it")]
+    #[error(
+        "{path} in the sink is not a plan of this version ({error}): if nobody has changed it, upgrade; else restore it"
+    )]
     Corrupt {
         /// Where.
         path: String,
@@ -124,7 +126,8 @@ impl Journal {
     /// Where the sink fails or an entry makes no sense.
     pub async fn begin(&self, id: Id, plan: &Plan) -> Result<Begun, JournalError> {
         let path = id.path();
-        let text = serde_json::to_vec(plan).map_err(|error| JournalError::Corrupt { path: path.clone(), error })?;
+        let text =
+            serde_json::to_vec(plan).map_err(|error| JournalError::Corrupt { path: path.clone(), error })?;
         let created = self.0.put_if_absent(&path, Bytes::from(text)).await? == Put::Created;
         let newest = self.newest().await?.get(&id.folder).copied().unwrap_or_default();
         if newest != (Newest { number: id.number, is_done: false }) {
@@ -275,7 +278,9 @@ mod tests {
         assert_eq!(id(7).path(), "_tips/compact/rides-2013-01-02-000007");
         assert_eq!(Id::parse("_tips/compact/rides-2013-01-02-000007"), Some((id(7), false)));
         assert_eq!(Id::parse("_tips/compact/rides-2013-01-02-000007.done"), Some((id(7), true)));
-        for path in ["_tips/compact/x", "_tips/compact/rides-2013-01-02-7", "_tips/compacted/rides-2013-01-02-000007"] {
+        for path in
+            ["_tips/compact/x", "_tips/compact/rides-2013-01-02-7", "_tips/compacted/rides-2013-01-02-000007"]
+        {
             assert_eq!(Id::parse(path), None, "{path}");
         }
     }

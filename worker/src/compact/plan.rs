@@ -166,7 +166,8 @@ mod tests {
 
     #[test]
     fn small_files_are_merged_in_order_of_time_up_to_the_size() {
-        let files = vec![file("c", 40, 3), file("a", 40, 1), file("b", 40, 2), file("d", 30, 4), file("e", 70, 5)];
+        let files =
+            vec![file("c", 40, 3), file("a", 40, 1), file("b", 40, 2), file("d", 30, 4), file("e", 70, 5)];
         let plan = raw(folder(), files, 100);
         assert_eq!(names(&plan), [vec!["a", "b"], vec!["c", "d"]]);
     }
@@ -193,7 +194,8 @@ mod tests {
         other.footer.topic = "old".into();
         assert!(raw(folder(), vec![file("a", 1, 1), other], 100).is_empty());
         let many = (0..2500).map(|n| file(&format!("{n:04}"), 1, n)).collect();
-        let sizes: Vec<usize> = raw(folder(), many, 1 << 20).merges.iter().map(|merge| merge.sources.len()).collect();
+        let sizes: Vec<usize> =
+            raw(folder(), many, 1 << 20).merges.iter().map(|merge| merge.sources.len()).collect();
         assert_eq!(sizes, [1000, 1000, 500]);
     }
 

@@ -21,8 +21,8 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use parquet::errors::ParquetError;
 
-pub use self::source::RawSource;
 use self::output::Output;
+pub use self::source::RawSource;
 use self::span::Span;
 use self::tally::Tally;
 use super::footer::{FooterError, time_column};
@@ -83,7 +83,8 @@ impl Merger<'_> {
         let schema = schema(self.topic);
         let tally = Tally::new(sources.iter().map(|source| &source.footer));
         let mut output = Output::new(schema.clone(), tally)?;
-        let mut spans: Vec<Span> = Span::of(sources.iter().map(|source| source.footer.times)).into_iter().collect();
+        let mut spans: Vec<Span> =
+            Span::of(sources.iter().map(|source| source.footer.times)).into_iter().collect();
         while let Some(span) = spans.pop() {
             if self.guess(sources, span) > self.memory
                 && let Some((early, late)) = span.halves()
@@ -110,7 +111,8 @@ impl Merger<'_> {
 
     /// Bytes of the rows of a span, decoded, if every source has its rows evenly in its time.
     fn guess(&self, sources: &[RawSource], span: Span) -> u64 {
-        let share = |source: &RawSource| (source.footer.rows as f64 * span.share_of(source.footer.times)) as u64;
+        let share =
+            |source: &RawSource| (source.footer.rows as f64 * span.share_of(source.footer.times)) as u64;
         sources.iter().map(share).sum::<u64>() * ROW_BYTES
     }
 
@@ -165,7 +167,8 @@ fn sorted(schema: &SchemaRef, topic: Topic, batches: &[RecordBatch]) -> Result<R
     let rows = concat_batches(schema, batches)?;
     let keys = [time_column(topic), "kafka_partition", "kafka_offset"];
     let column = |name| {
-        let values = rows.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no {name}")))?;
+        let values =
+            rows.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no {name}")))?;
         Ok(SortColumn { values: values.clone(), options: None })
     };
     let columns = keys.into_iter().map(column).collect::<Result<Vec<_>, ArrowError>>()?;

@@ -69,7 +69,9 @@ pub enum CompactError {
         error: DayFileError,
     },
     /// A source that is gone without its target.
-    #[error("{source_path} is gone, and {target} is not there: files were deleted by hand; restore them, or delete {plan} to give the plan up")]
+    #[error(
+        "{source_path} is gone, and {target} is not there: files were deleted by hand; restore them, or delete {plan} to give the plan up"
+    )]
     Torn {
         /// The source.
         source_path: String,
@@ -122,8 +124,11 @@ impl Compactor {
     pub async fn run(&mut self, now: i64) -> Result<Report, CompactError> {
         let newest = self.journal.newest().await?;
         let folders = self.folders(&newest).await?;
-        let mut report =
-            Report { sink: self.sink.location().to_owned(), looked_at: folders.len() as u64, folders: vec![] };
+        let mut report = Report {
+            sink: self.sink.location().to_owned(),
+            looked_at: folders.len() as u64,
+            folders: vec![],
+        };
         for (folder, listed) in folders {
             match self.folder(folder, listed, now).await {
                 Ok(line) => report.folders.extend(line),
@@ -240,7 +245,11 @@ impl Compactor {
     }
 
     /// What is to be done with `files`, which is all there is; the inner error says why nothing may be done.
-    async fn plan(&mut self, folder: Folder, files: Vec<Source>) -> Result<Result<Plan, String>, CompactError> {
+    async fn plan(
+        &mut self,
+        folder: Folder,
+        files: Vec<Source>,
+    ) -> Result<Result<Plan, String>, CompactError> {
         if files.len() < 2 {
             return Ok(Ok(Plan::default()));
         }
@@ -274,7 +283,9 @@ impl Compactor {
         for (source, RawSource { footer, .. }) in opened {
             // A merged file is nobody's to publish again.
             let is_settled = match &footer.parts[..] {
-                [part] => self.begun(&footer.topic, part.partition).await?.is_some_and(|begun| part.end <= begun),
+                [part] => {
+                    self.begun(&footer.topic, part.partition).await?.is_some_and(|begun| part.end <= begun)
+                }
                 _ => true,
             };
             raw.push(RawFile { source, footer, is_settled });
@@ -304,7 +315,8 @@ impl Compactor {
         let mut windows = Vec::with_capacity(read.len());
         for (Source { path, bytes }, file) in read {
             let file = file.ok_or_else(|| MergeError::Gone(path.clone()))?;
-            let read = Windows::read(file).map_err(|error| CompactError::Windows { path: path.clone(), error })?;
+            let read =
+                Windows::read(file).map_err(|error| CompactError::Windows { path: path.clone(), error })?;
             windows.push(read);
             self.pace.take(*bytes).await;
         }
@@ -353,7 +365,11 @@ impl Compactor {
     }
 
     /// The target's bytes; `Some(None)` where it is there, `None` where other runs have done all of the plan meanwhile.
-    async fn build_if_missing(&mut self, id: Id, merge: &Merge) -> Result<Option<Option<Bytes>>, CompactError> {
+    async fn build_if_missing(
+        &mut self,
+        id: Id,
+        merge: &Merge,
+    ) -> Result<Option<Option<Bytes>>, CompactError> {
         if self.sink.stat(&merge.target).await?.is_some() {
             return Ok(Some(None));
         }

@@ -26,7 +26,9 @@ impl Days {
             return self.only.contains(&day);
         }
         let is_closed = closed.is_some_and(|closed| day.start().plus(DAY).plus(self.settle) <= closed);
-        is_closed && self.since.is_none_or(|since| since <= day) && self.until.is_none_or(|until| day <= until)
+        is_closed
+            && self.since.is_none_or(|since| since <= day)
+            && self.until.is_none_or(|until| day <= until)
     }
 }
 
@@ -79,7 +81,8 @@ mod tests {
     fn days_are_chosen_by_bounds_or_by_name() {
         let closed = EventTime::parse(b"2014-01-01 00:00:00");
         let bounded = Days { since: Some(day("2013-01-02")), until: Some(day("2013-01-03")), ..days() };
-        let chosen = ["2013-01-01", "2013-01-02", "2013-01-03", "2013-01-04"].map(|text| bounded.has(day(text), closed));
+        let chosen = ["2013-01-01", "2013-01-02", "2013-01-03", "2013-01-04"]
+            .map(|text| bounded.has(day(text), closed));
         assert_eq!(chosen, [false, true, true, false]);
         let named = Days { only: vec![day("2013-01-01")], ..days() };
         assert!(named.has(day("2013-01-01"), None));

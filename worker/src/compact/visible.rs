@@ -35,9 +35,9 @@ pub fn visible<'a>(listing: &[&'a str], plans: &[Logged]) -> Visible<'a> {
     let listed: HashSet<&str> = listing.iter().copied().collect();
     let merged = Merged::new(plans);
     let sources = plans.iter().flat_map(|logged| &logged.plan.merges).flat_map(|merge| &merge.sources);
-    let missing = sources
-        .map(|source| source.path.as_str())
-        .find(|path| !listed.contains(path) && !merged.has_replaced(path, &listed) && !merged.is_target(path));
+    let missing = sources.map(|source| source.path.as_str()).find(|path| {
+        !listed.contains(path) && !merged.has_replaced(path, &listed) && !merged.is_target(path)
+    });
     let files = listing.iter().copied().filter(|path| !merged.has_replaced(path, &listed)).collect();
     Visible { files, torn: missing.map(str::to_owned) }
 }
@@ -57,7 +57,9 @@ impl<'a> Merged<'a> {
     fn new(plans: &'a [Logged]) -> Self {
         let mut merged = Merged { into: HashMap::new(), targets: HashSet::new() };
         for merge in plans.iter().flat_map(|logged| &logged.plan.merges) {
-            merged.into.extend(merge.sources.iter().map(|source| (source.path.as_str(), merge.target.as_str())));
+            merged
+                .into
+                .extend(merge.sources.iter().map(|source| (source.path.as_str(), merge.target.as_str())));
             merged.targets.insert(&merge.target);
         }
         merged

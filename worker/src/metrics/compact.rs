@@ -51,9 +51,15 @@ impl CompactMetrics {
             files_written: counters("compact_files_written_total", "Merged files written.")?,
             bytes_merged: counters("compact_bytes_merged_total", "Bytes of files that gave way.")?,
             bytes_written: counters("compact_bytes_written_total", "Bytes of merged files.")?,
-            overlap_seconds: make.histogram("compact_overlap_seconds", "How long a merged file and its sources were there together.")?,
+            overlap_seconds: make.histogram(
+                "compact_overlap_seconds",
+                "How long a merged file and its sources were there together.",
+            )?,
             failures: make.counter("compact_failures_total", "Days that could not be compacted.")?,
-            last_success_seconds: make.gauge("compact_last_success_timestamp_seconds", "When a run has ended without a failure, in seconds since the epoch.")?,
+            last_success_seconds: make.gauge(
+                "compact_last_success_timestamp_seconds",
+                "When a run has ended without a failure, in seconds since the epoch.",
+            )?,
             registry: make.registry.clone(),
         })))
     }

@@ -79,7 +79,9 @@ async fn withdraw(sink: &Sink, files: impl Iterator<Item = &PlannedFile>) -> Res
             Ok(true) => sink.delete(path).await?,
             Ok(false) => {}
             Err(JournalError::Sink(error)) => return Err(error.into()),
-            Err(error @ JournalError::Corrupt { .. }) => tracing::warn!(path, %error, "left for the next compaction"),
+            Err(error @ JournalError::Corrupt { .. }) => {
+                tracing::warn!(path, %error, "left for the next compaction")
+            }
         }
     }
     Ok(())
@@ -123,7 +125,12 @@ mod tests {
     async fn compact(sink: &Sink) {
         let options = Options {
             datasets: [Dataset::Fares].into(),
-            days: Days { only: parse_day("2013-01-01").into_iter().collect(), since: None, until: None, settle: Span::from_seconds(0) },
+            days: Days {
+                only: parse_day("2013-01-01").into_iter().collect(),
+                since: None,
+                until: None,
+                settle: Span::from_seconds(0),
+            },
             target_bytes: 1 << 20,
             memory: 1 << 20,
             rate: None,

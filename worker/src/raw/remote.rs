@@ -32,7 +32,10 @@ impl AsyncFileReader for Remote {
         read(&self.sink, &self.path, range).boxed()
     }
 
-    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
+    fn get_byte_ranges(
+        &mut self,
+        ranges: Vec<Range<u64>>,
+    ) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
         let reads = joined(ranges.clone()).into_iter().map(|range| {
             let (sink, path) = (&self.sink, &self.path);
             async move { read(sink, path, range.clone()).await.map(|bytes| (range.start, bytes)) }

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{SortColumn, concat_batches, filter_record_batch, lexsort_to_indices, take_record_batch};
+use arrow::compute::{
+    SortColumn, concat_batches, filter_record_batch, lexsort_to_indices, take_record_batch,
+};
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 use bytes::Bytes;
@@ -97,7 +99,12 @@ impl Windows {
         let is_older = |windows: &Windows, start: &EventTime, epoch| {
             windows.made.get(start).is_some_and(|there| there.epoch < epoch)
         };
-        let newer: Vec<EventTime> = other.made.iter().filter(|(start, made)| is_older(&self, start, made.epoch)).map(|(start, _)| *start).collect();
+        let newer: Vec<EventTime> = other
+            .made
+            .iter()
+            .filter(|(start, made)| is_older(&self, start, made.epoch))
+            .map(|(start, _)| *start)
+            .collect();
         self.retain(|start| !newer.contains(&start))?;
         let has = self.made.clone();
         other.retain(|start| !has.contains_key(&start))?;
@@ -118,7 +125,8 @@ impl Windows {
     /// # Errors
     /// Only where Arrow or Parquet refuses its own types.
     pub fn encode(&self) -> Result<Bytes, DayFileError> {
-        let columns = [0, 2].map(|index| SortColumn { values: self.rows.column(index).clone(), options: None });
+        let columns =
+            [0, 2].map(|index| SortColumn { values: self.rows.column(index).clone(), options: None });
         let order: UInt32Array = lexsort_to_indices(&columns, None)?;
         let mut file = ParquetFile::new(schema())?;
         file.write(&take_record_batch(&self.rows, &order)?)?;
@@ -176,8 +184,10 @@ mod tests {
 
     #[test]
     fn merged_windows_are_read_back_and_their_order_is_theirs() {
-        let forth = Windows::merged([window(600, 0, 1), window(0, 0, 2)]).expect("merged").encode().expect("encoded");
-        let back = Windows::merged([window(0, 0, 2), window(600, 0, 1)]).expect("merged").encode().expect("encoded");
+        let forth =
+            Windows::merged([window(600, 0, 1), window(0, 0, 2)]).expect("merged").encode().expect("encoded");
+        let back =
+            Windows::merged([window(0, 0, 2), window(600, 0, 1)]).expect("merged").encode().expect("encoded");
         assert_eq!(forth, back);
         let read = Windows::read(forth).expect("read");
         assert_eq!(trips(&read), [(0, 2), (600, 1)]);

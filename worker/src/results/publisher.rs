@@ -257,7 +257,8 @@ impl Publisher {
                 if made.epoch >= self.provenance.epoch {
                     return Ok(Some(false));
                 }
-                let ours = Windows::read(file.clone()).and_then(|ours| there.with(ours)?.encode()).map_err(taken)?;
+                let ours =
+                    Windows::read(file.clone()).and_then(|ours| there.with(ours)?.encode()).map_err(taken)?;
                 crash::point("tips::before-replace");
                 if self.sink.replace(&path, version, ours).await? {
                     return Ok(Some(true));

@@ -78,10 +78,7 @@ pub fn encode(
     ];
     let mut file = ParquetFile::new(schema())?;
     file.write(&RecordBatch::try_new(schema(), columns)?)?;
-    file.finish(&[
-        (EPOCH, provenance.epoch.to_string()),
-        (FINGERPRINT, provenance.fingerprint.clone()),
-    ])
+    file.finish(&[(EPOCH, provenance.epoch.to_string()), (FINGERPRINT, provenance.fingerprint.clone())])
 }
 
 /// The epoch in the footer of a window's file.

@@ -127,7 +127,8 @@ impl<'a> Swap<'a> {
         let staged = self.root.join(SWAP_DIR).join(format!("{}{unique:016x}", self.prefix));
         fs::create_dir_all(&staged)?;
         fs::set_permissions(&staged, fs::metadata(&self.dir)?.permissions())?;
-        let target = staged.join(self.merge.target.strip_prefix(self.merge.dir).unwrap_or_default().trim_matches('/'));
+        let target =
+            staged.join(self.merge.target.strip_prefix(self.merge.dir).unwrap_or_default().trim_matches('/'));
         fs::create_dir_all(target.parent().unwrap_or(&staged))?;
         let mut file = File::create_new(&target)?;
         file.write_all(bytes)?;

@@ -82,9 +82,9 @@ pub fn check(merged: &[MergedFile], raw: &[RawFile]) -> Check {
         }
     }
     let mut owners: BTreeMap<(Topic, Day, &Lane, i64), &str> = BTreeMap::new();
-    let of_merged = merged
-        .iter()
-        .flat_map(|file| file.parts().map(move |part| (file.topic, file.day, &part.lane, part.range, file.path.as_str())));
+    let of_merged = merged.iter().flat_map(|file| {
+        file.parts().map(move |part| (file.topic, file.day, &part.lane, part.range, file.path.as_str()))
+    });
     let of_raw = raw.iter().filter_map(|file| match file.name.folder {
         Folder::Day(topic, day) => Some((topic, day, &file.name.lane, file.name.range, file.path.as_str())),
         Folder::Invalid(_) => None,
@@ -100,8 +100,12 @@ pub fn check(merged: &[MergedFile], raw: &[RawFile]) -> Check {
         }
     }
     let parts: usize = merged.iter().map(|file| file.parts().count()).sum();
-    let rows: i64 = merged.iter().filter_map(|file| file.contents.as_ref().ok()).map(|contents| contents.rows).sum();
-    check.looked_at(format!("{} files of {parts} former ones, {rows} rows, each by its coordinates", merged.len()))
+    let rows: i64 =
+        merged.iter().filter_map(|file| file.contents.as_ref().ok()).map(|contents| contents.rows).sum();
+    check.looked_at(format!(
+        "{} files of {parts} former ones, {rows} rows, each by its coordinates",
+        merged.len()
+    ))
 }
 
 /// The coordinates of the rows of a file, taken one by one.
@@ -122,7 +126,9 @@ impl<'a> Coordinates<'a> {
     pub fn add(&mut self, partition: i32, offset: i64) {
         let part = self.parts.range_mut((partition, i64::MIN)..=(partition, offset)).next_back();
         let Some((_, (part, bits))) = part.filter(|(_, (part, _))| offset < part.range.end) else {
-            self.wrong.get_or_insert_with(|| format!("has offset {offset} of partition {partition}, which its footer does not name"));
+            self.wrong.get_or_insert_with(|| {
+                format!("has offset {offset} of partition {partition}, which its footer does not name")
+            });
             return;
         };
         let index = (offset - part.range.start) as usize;
@@ -145,7 +151,10 @@ impl<'a> Coordinates<'a> {
             let rows: i64 = bits.iter().map(|bits| i64::from(bits.count_ones())).sum();
             if rows != part.rows {
                 let Part { lane, range, rows: promised } = part;
-                return Err(format!("has {rows} rows of {lane} from {} to {}, and {promised} by its footer", range.start, range.end));
+                return Err(format!(
+                    "has {rows} rows of {lane} from {} to {}, and {promised} by its footer",
+                    range.start, range.end
+                ));
             }
         }
         Ok(())

@@ -101,7 +101,9 @@ pub fn kind(path: &str) -> Kind {
     let again = match &known {
         Some(Kind::Raw(name)) => name.path(),
         Some(Kind::Window(start)) => window_path(*start),
-        Some(Kind::Merged(topic, day)) => in_folder(&format!("{}/{}", topic.name(), day_folders(day.start())), path),
+        Some(Kind::Merged(topic, day)) => {
+            in_folder(&format!("{}/{}", topic.name(), day_folders(day.start())), path)
+        }
         Some(Kind::Windows(day)) => in_folder(&day_files_path(*day), path),
         Some(Kind::Stray) | None => return Kind::Stray,
     };
@@ -229,7 +231,11 @@ mod tests {
         assert_eq!(kind(&raw), Kind::Merged(Topic::Fares, day));
         let windows = format!("tips/year=2013/month=1/day=2/window=all/{name}");
         assert_eq!(kind(&windows), Kind::Windows(day));
-        for stray in [format!("invalid/rides/{name}"), format!("tips/year=2013/month=1/day=2/{name}"), raw.replace('f', "F")] {
+        for stray in [
+            format!("invalid/rides/{name}"),
+            format!("tips/year=2013/month=1/day=2/{name}"),
+            raw.replace('f', "F"),
+        ] {
             assert_eq!(kind(&stray), Kind::Stray, "{stray}");
         }
         assert_eq!(control("_tips/compact/rides-2013-01-02-000001"), Control::Plan);

@@ -270,7 +270,11 @@ async fn a_listing_never_misses_a_row_of_a_merge(sink: &Sink, base: &str) {
         (looks, twice)
     };
     let (merged, (looks, twice)) = tokio::join!(merge, poll);
-    eprintln!("{}: {SOURCES} files merged, twice for {:?}; {looks} looks, {twice} saw rows twice", sink.location(), merged.overlap);
+    eprintln!(
+        "{}: {SOURCES} files merged, twice for {:?}; {looks} looks, {twice} saw rows twice",
+        sink.location(),
+        merged.overlap
+    );
     if sink.location().starts_with('/') {
         assert_eq!((twice, merged.overlap), (0, Duration::ZERO));
     }

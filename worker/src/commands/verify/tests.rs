@@ -102,7 +102,8 @@ impl Output {
 
     /// All files by their paths in the output.
     pub(crate) fn contents(&self) -> BTreeMap<String, Vec<u8>> {
-        let relative = |file: &PathBuf| file.strip_prefix(self.path()).expect("below it").display().to_string();
+        let relative =
+            |file: &PathBuf| file.strip_prefix(self.path()).expect("below it").display().to_string();
         self.files("").iter().map(|file| (relative(file), fs::read(file).expect("a file"))).collect()
     }
 

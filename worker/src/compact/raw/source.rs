@@ -9,9 +9,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 use futures::{Stream, TryStreamExt};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, RowFilter,
-};
+use parquet::arrow::arrow_reader::{ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, RowFilter};
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::file::metadata::ParquetMetaData;
 
@@ -57,7 +55,14 @@ impl RawSource {
         let metadata = metadata(sink, path, bytes, indexes).await?;
         let footer = Footer::read(&metadata, topic).map_err(wrong)?;
         let fingerprint = footer::text(&metadata, "tipstream.fingerprint").map_err(wrong)?.to_owned();
-        Ok(RawSource { path: path.to_owned(), footer, fingerprint, bytes, metadata: Arc::new(metadata), topic })
+        Ok(RawSource {
+            path: path.to_owned(),
+            footer,
+            fingerprint,
+            bytes,
+            metadata: Arc::new(metadata),
+            topic,
+        })
     }
 
     /// Its rows of a span, as the worker writes them.
@@ -81,15 +86,19 @@ impl RawSource {
             .with_row_filter(RowFilter::new(vec![Box::new(is_inside)]))
             .with_batch_size(BATCH)
             .build()?;
-        Ok(Box::pin(stream.map_err(MergeError::from).and_then(move |rows| async move {
-            Ok(as_written(&rows, topic)?)
-        })))
+        Ok(Box::pin(
+            stream
+                .map_err(MergeError::from)
+                .and_then(move |rows| async move { Ok(as_written(&rows, topic)?) }),
+        ))
     }
 
     /// Row groups that may have rows of a span.
     fn groups(&self, span: Span) -> Vec<usize> {
         let column = time_column(self.topic);
-        let may = |group: &usize| group_bounds(&self.metadata, *group, column).is_none_or(|times| span.overlaps(times));
+        let may = |group: &usize| {
+            group_bounds(&self.metadata, *group, column).is_none_or(|times| span.overlaps(times))
+        };
         (0..self.metadata.num_row_groups()).filter(may).collect()
     }
 

@@ -31,7 +31,8 @@ impl Tally {
     }
 
     pub(super) fn add(&mut self, rows: &RecordBatch) -> Result<(), String> {
-        let partitions = rows.column_by_name("kafka_partition").and_then(|column| column.as_primitive_opt::<Int32Type>());
+        let partitions =
+            rows.column_by_name("kafka_partition").and_then(|column| column.as_primitive_opt::<Int32Type>());
         let (Some(partitions), Some(offsets)) = (partitions, numbers(rows, "kafka_offset")) else {
             return Err("a source has no coordinates".into());
         };
@@ -39,7 +40,11 @@ impl Tally {
             let part = self.0.range_mut((*partition, i64::MIN)..=(*partition, *offset)).next_back();
             match part {
                 Some((_, counted)) if *offset < counted.end => counted.found += 1,
-                _ => return Err(format!("partition {partition}: offset {offset} is in no range of the sources")),
+                _ => {
+                    return Err(format!(
+                        "partition {partition}: offset {offset} is in no range of the sources"
+                    ));
+                }
             }
         }
         Ok(())

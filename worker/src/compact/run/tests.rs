@@ -130,7 +130,9 @@ async fn every_row_stays_there_once_and_in_order_of_time() {
     for file in merged(&output) {
         assert!(read(&file).is_sorted_by_key(|(partition, offset, time)| (*time, *partition, *offset)));
     }
-    assert!(output.files("tips").iter().all(|file| file.to_string_lossy().contains("/window=all/compacted-")));
+    assert!(
+        output.files("tips").iter().all(|file| file.to_string_lossy().contains("/window=all/compacted-"))
+    );
     assert_eq!(output.files("tips").len(), 2);
     assert_eq!(compact(&output).await.folders, [], "nothing is left to do");
 }
@@ -185,7 +187,9 @@ async fn a_plan_that_is_not_done_is_finished_whatever_of_it_is_done() {
             let broken = Output::make().await;
             let is_plan = |path: &str| path.starts_with(DIR) && !path.ends_with(".done");
             let is_target = |path: &str| path.contains("/compacted-");
-            for (path, bytes) in after.iter().filter(|(path, _)| is_plan(path) || (with_targets && is_target(path))) {
+            for (path, bytes) in
+                after.iter().filter(|(path, _)| is_plan(path) || (with_targets && is_target(path)))
+            {
                 broken.write(path, bytes);
             }
             let gone: Vec<&String> = sources.keys().filter(|path| !after.contains_key(*path)).collect();
@@ -205,7 +209,9 @@ async fn files_that_come_back_are_found_and_the_next_run_deletes_them() {
     let sources = output.contents();
     compact(&output).await;
     let after = output.data();
-    let gone = |folder: &str| sources.keys().find(|path| path.starts_with(folder) && !after.contains(path)).expect("a source");
+    let gone = |folder: &str| {
+        sources.keys().find(|path| path.starts_with(folder) && !after.contains(path)).expect("a source")
+    };
     for (folder, finding) in [("rides/", "rows from "), ("tips/", "the window of ")] {
         let path = gone(folder);
         output.write(path, &sources[path]);
@@ -222,7 +228,13 @@ async fn what_is_done_to_a_merged_file_is_found() {
     let output = Output::make().await;
     compact(&output).await;
     let contents = output.contents();
-    let path = |folder: &str| contents.keys().filter(|path| path.starts_with(folder) && path.contains("/compacted-")).nth(0).expect("a file");
+    let path = |folder: &str| {
+        contents
+            .keys()
+            .filter(|path| path.starts_with(folder) && path.contains("/compacted-"))
+            .nth(0)
+            .expect("a file")
+    };
     for (path, finding) in [(path("rides/"), "rides/0: no file from "), (path("fares/"), " rows for the ")] {
         output.remove(path);
         output.fails_with(finding).await;
@@ -247,7 +259,8 @@ async fn a_plan_whose_files_a_person_has_deleted_is_told_and_keeps_no_other_back
     compact(&probe).await;
     let plan = format!("{DIR}/rides-2013-01-01-000001");
     output.write(&plan, &probe.contents()[&plan]);
-    let source = sources.keys().find(|path| path.starts_with("rides/year=2013/month=1/day=1/")).expect("a source");
+    let source =
+        sources.keys().find(|path| path.starts_with("rides/year=2013/month=1/day=1/")).expect("a source");
     output.remove(source);
     let report = run(&output, options()).await;
     let (folder, why) = report.failure().expect("a failure");

@@ -39,7 +39,11 @@ pub async fn files(
 }
 
 /// The footer, and the coordinates of every row against it.
-async fn contents(sink: &Sink, entry: &Entry, topic: Topic) -> Result<Result<Contents, FooterError>, SinkError> {
+async fn contents(
+    sink: &Sink,
+    entry: &Entry,
+    topic: Topic,
+) -> Result<Result<Contents, FooterError>, SinkError> {
     let metadata = match read_end(sink, entry, footer::metadata).await? {
         Ok(metadata) => Arc::new(metadata),
         Err(error) => return Ok(Err(error)),
@@ -67,7 +71,8 @@ async fn coordinates<'a>(
     let mut rows = builder.with_projection(columns).build()?;
     let mut coordinates = Coordinates::new(parts);
     while let Some(batch) = rows.try_next().await? {
-        let partitions = batch.column_by_name("kafka_partition").and_then(|c| c.as_primitive_opt::<Int32Type>());
+        let partitions =
+            batch.column_by_name("kafka_partition").and_then(|c| c.as_primitive_opt::<Int32Type>());
         let offsets = batch.column_by_name("kafka_offset").and_then(|c| c.as_primitive_opt::<Int64Type>());
         let (Some(partitions), Some(offsets)) = (partitions, offsets) else {
             return Err(ParquetError::General("it has no coordinates".into()));

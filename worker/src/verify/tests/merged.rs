@@ -6,8 +6,8 @@ use crate::core::time::EventTime;
 use crate::raw::range_log::Range;
 use crate::verify::Lane;
 use crate::verify::merged::{Contents, Coordinates, MergedFile, Part, check};
-use crate::verify::raw_files::RawFile;
 use crate::verify::ranges::by_lane;
+use crate::verify::raw_files::RawFile;
 
 fn part(partition: i32, start: i64, end: i64) -> Part {
     Part { lane: Lane { partition, ..rides() }, range: Range { start, end }, rows: end - start }
@@ -59,7 +59,10 @@ fn a_row_that_is_lost_is_not_made_up_for_by_one_that_is_there_twice() {
         coordinates.finish()
     };
     assert_eq!(look(&[(0, 0), (1, 100), (0, 1), (1, 101), (0, 2)]), Ok(()));
-    assert_eq!(look(&[(0, 0), (1, 100), (0, 1), (1, 101), (0, 1)]), Err("has offset 1 of partition 0 twice".into()));
+    assert_eq!(
+        look(&[(0, 0), (1, 100), (0, 1), (1, 101), (0, 1)]),
+        Err("has offset 1 of partition 0 twice".into())
+    );
     let other = look(&[(0, 0), (1, 100), (0, 1), (1, 101), (0, 3)]);
     assert_eq!(other, Err("has offset 3 of partition 0, which its footer does not name".into()));
     let fewer = look(&[(0, 0), (1, 100), (0, 1), (1, 101)]);
