@@ -23,6 +23,7 @@ use crate::sink::{self, Entry, Put, Sink, SinkError};
 
 /// Reads that wait for an answer at once.
 const AT_ONCE: usize = 16;
+const ANOTHER_RUN: &str = "another run is at it, or has just compacted it";
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -103,11 +104,6 @@ struct Listed {
     newest: Newest,
     /// Whether it has closed and is asked for; else its plan is finished, and no other made.
     is_wanted: bool,
-}
-
-/// What became of a plan.
-struct Carried {
-    overlap_seconds: f64,
 }
 
 impl Compactor {
@@ -204,7 +200,7 @@ impl Compactor {
                 return Ok(Some(line));
             }
             if let Some(plan) = self.journal.read(id).await? {
-                line.overlap_seconds = self.carry_out(id, &plan, now).await?.overlap_seconds;
+                line.overlap_seconds = self.carry_out(id, &plan, now).await?;
                 has_done = true;
             }
             files = self.list(folder).await?;
@@ -212,9 +208,14 @@ impl Compactor {
         if !is_wanted {
             return Ok(Some(Line { after: Some(size(&files)), ..line }));
         }
-        let plan = match self.plan(folder, files).await? {
-            Ok(plan) => plan,
-            Err(why) => return Ok(Some(Line { outcome: Outcome::Left(why), ..line })),
+        let plan = match self.plan(folder, files).await {
+            Ok(Ok(plan)) => plan,
+            Ok(Err(why)) => return Ok(Some(Line { outcome: Outcome::Left(why), ..line })),
+            // Only another run takes files away.
+            Err(CompactError::Merge(MergeError::Gone(_))) => {
+                return Ok(Some(Line { outcome: Outcome::Left(ANOTHER_RUN.into()), ..line }));
+            }
+            Err(error) => return Err(error),
         };
         if !plan.is_empty() && self.options.dry_run {
             return Ok(Some(Line { outcome: Outcome::Planned, after: Some(planned(before, &plan)), ..line }));
@@ -225,11 +226,11 @@ impl Compactor {
             match self.journal.begin(id, &plan).await? {
                 Begun::Plan(plan) => {
                     crash::point("compact::after-plan");
-                    let carried = self.carry_out(id, &plan, now).await?;
-                    line.overlap_seconds = line.overlap_seconds.max(carried.overlap_seconds);
+                    let overlap_seconds = self.carry_out(id, &plan, now).await?;
+                    line.overlap_seconds = line.overlap_seconds.max(overlap_seconds);
                     has_done = true;
                 }
-                Begun::Passed => line.outcome = Outcome::Left("another run has just compacted it".into()),
+                Begun::Passed => line.outcome = Outcome::Left(ANOTHER_RUN.into()),
             }
         }
         if !has_done && line.outcome == Outcome::Compacted {
@@ -323,8 +324,9 @@ impl Compactor {
         Ok(windows)
     }
 
-    /// Does what of `plan` is not done, and says so in the journal (C3).
-    async fn carry_out(&mut self, id: Id, plan: &Plan, now: i64) -> Result<Carried, CompactError> {
+    /// Does what of `plan` is not done, and says so in the journal (C3). Returns for how long rows were there twice at the
+    /// longest, in seconds.
+    async fn carry_out(&mut self, id: Id, plan: &Plan, now: i64) -> Result<f64, CompactError> {
         let mut overlap_seconds: f64 = 0.0;
         for merge in &plan.merges {
             if self.stop.is_cancelled() {
@@ -340,7 +342,7 @@ impl Compactor {
         crash::point("compact::after-done");
         tracing::info!(folder = %id.folder, merges = plan.merges.len(), "compacted");
         self.metrics.plans.with_label_values(&[id.folder.dataset.name()]).inc();
-        Ok(Carried { overlap_seconds })
+        Ok(overlap_seconds)
     }
 
     /// Returns for how long rows were there twice, in seconds.

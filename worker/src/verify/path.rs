@@ -122,8 +122,8 @@ pub fn control(path: &str) -> Control {
             _ => Control::Unknown,
         },
         ["_tips", "raw", _, "latest"] => Control::Latest,
+        ["_tips", "compact", _] | ["_tips", "swap", "lock"] => Control::Plan,
         ["_tips", "tmp" | "swap", ..] => Control::Temporary,
-        ["_tips", "compact", _] => Control::Plan,
         ["_tips", "owner"] => Control::Owner,
         _ => Control::Unknown,
     }
