@@ -1,8 +1,9 @@
 //! Publication of a range: fix it, put its files, then say so. Any step may be repeated by anybody.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{TryStreamExt, stream};
 
 use super::lane::{Plan, PlannedFile};
 use super::range_log::{Begun, LogError, Range, RangeLog};
@@ -53,28 +54,30 @@ async fn put_all(
     plan: &Plan,
     created: impl Fn(&PlannedFile),
 ) -> Result<(), LogError> {
-    let put = stream::iter(&plan.files).map(async |file| {
-        let is_new = sink.put_if_absent(&file.path, file.bytes.clone()).await? == Put::Created;
-        if is_new {
-            created(file);
-        }
-        crash::point("raw::after-file");
-        Ok::<_, LogError>(is_new.then_some(file))
-    });
-    let put: Vec<Option<&PlannedFile>> = put.buffer_unordered(PARALLEL).try_collect().await?;
+    let new = Mutex::new(Vec::new());
+    stream::iter(plan.files.iter().map(Ok::<_, LogError>))
+        .try_for_each_concurrent(PARALLEL, async |file| {
+            if sink.put_if_absent(&file.path, file.bytes.clone()).await? == Put::Created {
+                created(file);
+                new.lock().unwrap_or_else(PoisonError::into_inner).push(file.path.as_str());
+            }
+            crash::point("raw::after-file");
+            Ok(())
+        })
+        .await?;
     crash::point("raw::before-prune");
     let newest = log.prune().await?;
     if newest.is_some_and(|newest| newest > plan.range.start) {
-        withdraw(sink, put.into_iter().flatten()).await?;
+        withdraw(sink, &new.into_inner().unwrap_or_else(PoisonError::into_inner)).await?;
     }
     Ok(())
 }
 
 /// Takes away what has been merged into other files: whoever comes so late that a newer range has begun may find the
 /// names free of files that compaction has taken (`compact`, C4).
-async fn withdraw(sink: &Sink, files: impl Iterator<Item = &PlannedFile>) -> Result<(), LogError> {
+async fn withdraw(sink: &Sink, paths: &[&str]) -> Result<(), LogError> {
     let journal = Journal::new(sink.clone());
-    for PlannedFile { path, .. } in files {
+    for path in paths {
         match journal.is_superseded(path).await {
             Ok(true) => sink.delete(path).await?,
             Ok(false) => {}

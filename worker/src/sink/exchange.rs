@@ -107,10 +107,12 @@ impl<'a> Swap<'a> {
                 continue;
             }
             let from = old.join(&below);
-            match fs::symlink_metadata(&from) {
+            let links = match fs::symlink_metadata(&from) {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                found if found?.nlink() > 1 => continue,
-                _ => {}
+                found => found?.nlink(),
+            };
+            if links > 1 {
+                continue;
             }
             let to = self.dir.join(&below);
             fs::create_dir_all(to.parent().unwrap_or(&self.dir))?;

@@ -229,11 +229,8 @@ async fn what_is_done_to_a_merged_file_is_found() {
     compact(&output).await;
     let contents = output.contents();
     let path = |folder: &str| {
-        contents
-            .keys()
-            .filter(|path| path.starts_with(folder) && path.contains("/compacted-"))
-            .nth(0)
-            .expect("a file")
+        let is_merged = |path: &&String| path.starts_with(folder) && path.contains("/compacted-");
+        contents.keys().find(is_merged).expect("a file")
     };
     for (path, finding) in [(path("rides/"), "rides/0: no file from "), (path("fares/"), " rows for the ")] {
         output.remove(path);
