@@ -1,0 +1,2 @@
+//! `tips-query`
+fn main() {}
