@@ -9,7 +9,7 @@ use tips_worker::core::time::EventTime;
 use tips_worker::core::window::Rules;
 use tips_worker::manifest::Manifest;
 use tips_worker::settings::{self, Setup, SettingsError};
-use tips_worker::sink::{Sink, SinkConfig, SinkError};
+use tips_worker::sink::{Sink, SinkConfig, SinkError, owner};
 use tips_worker::state::redis::RedisConfig;
 use tips_worker::state::{RedisState, Results, State, StateError, View};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
@@ -20,6 +20,8 @@ use crate::metrics::Metrics;
 /// How long a query waits for Redis. Far above what it takes, and short enough that a query over the archive is
 /// not held up long where Redis is away.
 const STATE_PATIENCE: Duration = Duration::from_secs(3);
+/// How long the sink has to answer before it counts as away.
+const SINK_PATIENCE: Duration = Duration::from_secs(3);
 /// How long Redis is not asked again after it did not answer in time.
 const STATE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -83,6 +85,15 @@ impl Sources {
     /// Where its settings cannot work.
     pub async fn sink(&self) -> Result<&Sink, SinkError> {
         self.sink.get_or_try_init(|| Sink::open_to_read(&self.sink_config)).await
+    }
+
+    /// What is wrong with the sink; `None` where it answers.
+    pub async fn sink_error(&self) -> Option<String> {
+        let ask = async { self.sink().await?.stat(owner::PATH).await };
+        match tokio::time::timeout(SINK_PATIENCE, ask).await {
+            Ok(answer) => answer.err().map(|error| error.to_string()),
+            Err(_) => Some(format!("the sink gave no answer within {SINK_PATIENCE:?}")),
+        }
     }
 
     /// What the shards know of their input.
