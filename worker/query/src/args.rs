@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER", env = "TIPS_QUERY_USERS")]
     pub users: Option<PathBuf>,
     /// Let everybody in who can reach the address.
-    #[arg(long, conflicts_with = "users")]
+    #[arg(long)]
     pub no_auth: bool,
     /// Certificate of the server with its chain, PEM.
     #[arg(long, value_name = "FILE", env = "TIPS_QUERY_TLS_CERT", requires = "tls_key")]
@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "TIPS_QUERY_TLS_KEY", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
     /// Let queries and answers travel in the clear.
-    #[arg(long, conflicts_with = "tls_cert")]
+    #[arg(long)]
     pub no_tls: bool,
     /// Connections at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
