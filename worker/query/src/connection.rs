@@ -59,7 +59,7 @@ impl Client {
             client: Arc::clone(self),
             cancel: self.cancel.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             began: Instant::now(),
-            outcome: Mutex::new("failed"),
+            outcome: Mutex::new("abandoned"),
             metrics: metrics.clone(),
         })
     }

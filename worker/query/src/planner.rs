@@ -50,7 +50,7 @@ impl QueryPlanner for Planner {
         let planner = DefaultPhysicalPlanner::default();
         let planning = planner.create_physical_plan(logical_plan, &session);
         let plan = match tokio::time::timeout_at(deadline.into(), planning).await {
-            Ok(plan) => plan?,
+            Ok(plan) => plan.inspect_err(|_| limit.query.ended("failed"))?,
             Err(_) => return Err(limit.too_long()),
         };
         let plan = match plan.output_partitioning().partition_count() {
