@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tips_e2e::query::{Query, USER};
 use tips_e2e::tls::Certificates;
 use tips_e2e::worker::{Data, MIXED, Pipeline};
@@ -82,5 +82,29 @@ fn the_jdbc_driver_reads_with_a_password_over_tls() {
         let options = format!("sslmode=verify-full sslrootcert={ca}");
         let query = Query::start(&pipeline, &folder.path().join("query.log"), &flags, &options, Some("s3cret"))?;
         query.client("jdbc.py", &[]).map(drop)
+    });
+}
+
+/// What the README tells to type: the statements of its section on SQL.
+fn readme() -> Result<Vec<String>> {
+    let text = include_str!("../../README.md");
+    let section = text.split("\n## ").find(|section| section.starts_with("SQL for people"));
+    let lines = section.context("README.md has no section on SQL")?.lines();
+    let code: String = lines.filter_map(|line| line.strip_prefix("    ")).map(|line| format!("{line}\n")).collect();
+    let (_, statements) = code.split_once("-- ").context("no statement")?;
+    Ok(format!("-- {statements}").split_inclusive(";\n").map(str::to_owned).collect())
+}
+
+#[test]
+fn the_statements_of_the_readme_give_rows() {
+    with_service("query-readme", |query| {
+        let statements = readme()?;
+        ensure!(statements.len() == 3, "{statements:?}");
+        for sql in &statements {
+            // The tests have fewer trips than a city.
+            let rows = query.rows(&sql.replace("trips >= 100", "trips >= 1"))?;
+            ensure!(!rows.is_empty(), "{sql} gives nothing");
+        }
+        Ok(())
     });
 }

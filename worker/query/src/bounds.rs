@@ -100,6 +100,9 @@ fn seconds(value: &ScalarValue) -> Option<EventTime> {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::logical_expr::simplify::SimplifyContext;
+    use datafusion::logical_expr::utils::split_conjunction_owned;
+    use datafusion::optimizer::simplify_expressions::ExprSimplifier;
     use datafusion::prelude::SessionContext;
 
     use super::*;
@@ -109,24 +112,12 @@ mod tests {
         let context = SessionContext::new();
         let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         let schema = Schema::new(vec![Field::new("t", time, false), Field::new("n", DataType::Int64, false)]);
-        let schema = DFSchema::try_from(schema).expect("a schema");
+        let schema = Arc::new(DFSchema::try_from(schema).expect("a schema"));
         let expr = context.parse_sql_expr(sql, &schema).expect(sql);
-        let expr = context.state().create_logical_expr(&expr.to_string(), &schema).unwrap_or(expr);
-        let simplified = simplify(&context, &schema, expr);
-        let conjuncts = datafusion::logical_expr::utils::split_conjunction_owned(simplified);
+        let simplifier = ExprSimplifier::new(SimplifyContext::builder().with_schema(Arc::clone(&schema)).build());
+        let coerced = simplifier.coerce(expr, &schema).expect("types that compare");
+        let conjuncts = split_conjunction_owned(simplifier.simplify(coerced).expect("a simple expression"));
         Bounds::of(&context.state(), "t", &conjuncts)
-    }
-
-    fn simplify(context: &SessionContext, schema: &DFSchema, expr: Expr) -> Expr {
-        use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-        use datafusion::logical_expr::simplify::SimplifyContext;
-        let simplifier = ExprSimplifier::new(
-            SimplifyContext::default()
-                .with_schema(Arc::new(schema.clone()))
-                .with_config_options(Arc::new(context.state().config_options().clone())),
-        );
-        let coerced = simplifier.coerce(expr, schema).expect("types that compare");
-        simplifier.simplify(coerced).expect("a simple expression")
     }
 
     fn at(text: &str) -> Option<EventTime> {

@@ -8,6 +8,7 @@ use anyhow::Context;
 use datafusion::common::config::ConfigOptions;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -54,8 +55,8 @@ impl Engine {
     pub fn new(sources: &Arc<Sources>, limits: &Limits, roles: Roles) -> anyhow::Result<Self> {
         let planner = Planner { sources: Arc::clone(sources), limits: limits.clone() };
         let runtime = runtime(limits).context("cannot prepare the folder for what does not fit into memory")?;
-        let url = store::URL.try_into().context("the URL of the sink")?;
-        runtime.register_object_store(&url, Arc::new(SinkStore::new(Arc::clone(sources))));
+        let url = ObjectStoreUrl::parse(store::URL)?;
+        runtime.register_object_store(url.as_ref(), Arc::new(SinkStore::new(Arc::clone(sources))));
         let state = SessionStateBuilder::new()
             .with_default_features()
             .with_config(config())

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError};
 
 /// A query that is refused or cut off on purpose.
@@ -32,6 +33,7 @@ pub fn for_client(error: &(dyn Error + 'static)) -> ErrorInfo {
     let (code, message) = match root(error) {
         Root::Refusal(refusal) => (refusal.code, refusal.message.clone()),
         Root::Engine(engine) => (code_of(engine), text_of(engine)),
+        Root::Syntax(error) => ("42601", error.to_string()),
         Root::Other(other) => ("XX000", other.to_string()),
     };
     ErrorInfo::new("ERROR".to_owned(), code.to_owned(), message)
@@ -40,6 +42,7 @@ pub fn for_client(error: &(dyn Error + 'static)) -> ErrorInfo {
 enum Root<'a> {
     Refusal(&'a Refusal),
     Engine(&'a DataFusionError),
+    Syntax(&'a (dyn Error + 'static)),
     Other(&'a (dyn Error + 'static)),
 }
 
@@ -50,6 +53,9 @@ fn root<'a>(error: &'a (dyn Error + 'static)) -> Root<'a> {
     while let Some(cause) = next {
         if let Some(refusal) = cause.downcast_ref::<Refusal>() {
             return Root::Refusal(refusal);
+        }
+        if cause.is::<ParserError>() {
+            return Root::Syntax(cause);
         }
         if let Some(found) = cause.downcast_ref::<DataFusionError>() {
             engine = Some(found.find_root());

@@ -2,9 +2,10 @@
 //!
 //! A line a figure: `name value unit limit ok|SHORT`; exit status 1 if any is short. Work is counted in CPU seconds
 //! of the process, which a busy machine changes less than wall time. With names as arguments only those are
-//! measured: `local`, `backlog`, `apart`, `live`.
+//! measured: `local`, `backlog`, `apart`, `live`, `query`.
 
 mod figures;
+mod query;
 mod usage;
 
 use std::io::{Write, stdout};
@@ -53,17 +54,18 @@ impl Figure {
 
 type Measure = fn(&Folder) -> Result<Vec<Figure>>;
 
-const ALL: [(&str, Measure); 4] = [
+const ALL: [(&str, Measure); 5] = [
     ("local", figures::local),
     ("backlog", figures::backlog),
     ("apart", figures::nothing_joins),
     ("live", figures::live),
+    ("query", query::query),
 ];
 
 fn main() -> Result<ExitCode> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
     if let Some(unknown) = asked.iter().find(|name| ALL.iter().all(|(known, _)| known != name)) {
-        bail!("there is no {unknown}: measure local, backlog, apart, live, or all of them");
+        bail!("there is no {unknown}: measure local, backlog, apart, live, query, or all of them");
     }
     let mut kept = true;
     for (_, measure) in ALL.iter().filter(|(name, _)| asked.is_empty() || asked.iter().any(|a| a == name)) {
