@@ -63,10 +63,10 @@ impl Engine {
             .with_runtime_env(runtime)
             .with_query_planner(Arc::new(planner))
             .build();
-        let context = SessionContext::new_with_state(state);
+        let mut context = SessionContext::new_with_state(state);
         context.register_catalog(DATABASE, Arc::new(tables::catalog()));
         setup_pg_catalog(&context, DATABASE, roles).map_err(|error| *error)?;
-        datafusion_pg_functions::register_all(&context);
+        datafusion_pg_functions::register_all(&mut context);
         functions::register(&context);
         Ok(Engine(context))
     }

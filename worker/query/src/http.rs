@@ -28,7 +28,7 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let routes = Router::new()
         .route("/metrics", get(metrics))
-        .route("/healthz", get(async || "ok\n"))
+        .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .with_state(Shown { sources, stop });
     axum::serve(listener, routes).await

@@ -53,7 +53,7 @@ impl QueryPlanner for Planner {
             Ok(plan) => plan.inspect_err(|_| limit.query.ended("failed"))?,
             Err(_) => return Err(limit.too_long()),
         };
-        let plan = match plan.output_partitioning().partition_count() {
+        let plan: Arc<dyn ExecutionPlan> = match plan.output_partitioning().partition_count() {
             0 | 1 => plan,
             _ => Arc::new(CoalescePartitionsExec::new(plan)),
         };

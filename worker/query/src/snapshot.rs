@@ -91,9 +91,6 @@ impl Snapshot {
     }
 
     /// The open windows. Without Redis there are none, and the client is told why.
-    ///
-    /// # Errors
-    /// None: a missing state is a warning.
     pub async fn open_windows(&self) -> Vec<Window> {
         let live = self.live().await;
         live.iter().flat_map(|live| live.open.iter()).map(open_window).collect()
@@ -162,14 +159,11 @@ impl Snapshot {
     }
 
     async fn live(&self) -> Option<Arc<Live>> {
-        let read = async || match self.sources.live().await {
-            Ok(live) => Some(live),
-            Err(error) => {
-                self.warn(format!("live windows are missing: {error}"));
-                None
-            }
+        let read = async {
+            let live = self.sources.live().await;
+            live.inspect_err(|error| self.warn(format!("live windows are missing: {error}"))).ok()
         };
-        self.live.get_or_init(read).await.clone()
+        self.live.get_or_init(|| read).await.clone()
     }
 
     fn warn(&self, warning: String) {

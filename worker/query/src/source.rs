@@ -162,11 +162,11 @@ impl Sources {
     }
 
     async fn state(&self) -> Result<&State, StateError> {
-        let open = async || {
+        let open = async {
             let rules = *self.rules();
             RedisState::open(&self.redis, &self.setup.identity, rules, self.shards).await.map(State::Redis)
         };
-        self.state.get_or_try_init(open).await
+        self.state.get_or_try_init(|| open).await
     }
 
     /// Asks Redis with patience, and lets it be for a moment after that was in vain: the queries of a dashboard
