@@ -68,7 +68,8 @@ fn live_and_archive_are_one_table_with_every_window_once() {
             let files = duckdb(&format!("SELECT count(*) FROM {}", parquet(&output, table)))?;
             ensure!(query.rows(&format!("SELECT count(*) FROM {table}"))? == files, "{table}: {files:?}");
         }
-        let status = query.rows("SELECT rides_consumed + fares_consumed, state_error, sink_error FROM pipeline_status")?;
+        let status = query
+            .rows("SELECT rides_consumed + fares_consumed, state_error, sink_error FROM pipeline_status")?;
         ensure!(status == [[data.records()?.to_string(), String::new(), String::new()]], "{status:?}");
         Ok(())
     });
@@ -177,7 +178,8 @@ fn a_day_of_a_year_reads_the_files_of_that_day() {
             ensure!(all <= 2.5 * day as f64, "{all} bytes were read of a day's {table} of {day}");
             // A few minutes: row groups and pages that cannot have them are left out.
             let before = read()?;
-            let minutes = format!("FROM {table} WHERE {time} BETWEEN '2013-01-01 10:00:00' AND '2013-01-01 10:09:59'");
+            let minutes =
+                format!("FROM {table} WHERE {time} BETWEEN '2013-01-01 10:00:00' AND '2013-01-01 10:09:59'");
             let rows: u64 = query.value(&format!("SELECT count(*) {minutes}"))?.parse()?;
             let some = read()? - before;
             ensure!(rows > 0 && some < all, "{some} bytes for {rows} rows, {all} for the day");

@@ -48,7 +48,10 @@ fn psql_lists_describes_and_completes() {
         for (column, expected) in columns.iter().zip(expected) {
             ensure!(column[..2] == expected, "{column:?} in place of {expected:?}");
         }
-        ensure!(query.psql("\\d nonsense")?.contains("Did not find any relation"), "a table that is not there");
+        ensure!(
+            query.psql("\\d nonsense")?.contains("Did not find any relation"),
+            "a table that is not there"
+        );
         for command in ["\\l", "\\dn", "\\du", "\\d+ tips", "\\df", "\\dv", "\\di", "\\dT"] {
             let said = query.psql(command)?;
             ensure!(!said.contains("ERROR"), "{command}: {said}");
@@ -80,7 +83,8 @@ fn the_jdbc_driver_reads_with_a_password_over_tls() {
         let [users, chain, key, ca] = paths.map(|path| path.display().to_string());
         let flags = ["--users", &users, "--tls-cert", &chain, "--tls-key", &key];
         let options = format!("sslmode=verify-full sslrootcert={ca}");
-        let query = Query::start(&pipeline, &folder.path().join("query.log"), &flags, &options, Some("s3cret"))?;
+        let query =
+            Query::start(&pipeline, &folder.path().join("query.log"), &flags, &options, Some("s3cret"))?;
         query.client("jdbc.py", &[]).map(drop)
     });
 }
@@ -90,7 +94,8 @@ fn readme() -> Result<Vec<String>> {
     let text = include_str!("../../README.md");
     let section = text.split("\n## ").find(|section| section.starts_with("SQL for people"));
     let lines = section.context("README.md has no section on SQL")?.lines();
-    let code: String = lines.filter_map(|line| line.strip_prefix("    ")).map(|line| format!("{line}\n")).collect();
+    let code: String =
+        lines.filter_map(|line| line.strip_prefix("    ")).map(|line| format!("{line}\n")).collect();
     let (_, statements) = code.split_once("-- ").context("no statement")?;
     Ok(format!("-- {statements}").split_inclusive(";\n").map(str::to_owned).collect())
 }

@@ -40,7 +40,9 @@ fn without_redis_the_archive_answers_and_says_what_is_missing() {
         let said = query.psql("SELECT count(*) FROM tips")?;
         ensure!(said.contains("WARNING") && said.contains("live windows are missing"), "{said}");
         ensure!(said.lines().any(|line| line == archived), "{said} in place of {archived}");
-        let status = query.rows("SELECT watermark IS NULL, state_error IS NOT NULL, sink_error IS NULL FROM pipeline_status")?;
+        let status = query.rows(
+            "SELECT watermark IS NULL, state_error IS NOT NULL, sink_error IS NULL FROM pipeline_status",
+        )?;
         ensure!(status == [["t", "t", "t"]], "{status:?}");
         // One that starts meanwhile answers as well.
         let second = Query::open(&pipeline, &folder.path().join("second.log"), &[])?;
@@ -70,7 +72,9 @@ fn without_the_sink_live_windows_answer() {
         ensure!(query.value("SELECT count(*) FROM tips_live")? == live, "live windows need no sink");
         let said = query.psql("SELECT count(*) FROM tips")?;
         ensure!(said.contains("ERROR"), "{said}");
-        let status = query.rows("SELECT watermark IS NOT NULL, state_error IS NULL, sink_error IS NOT NULL FROM pipeline_status")?;
+        let status = query.rows(
+            "SELECT watermark IS NOT NULL, state_error IS NULL, sink_error IS NOT NULL FROM pipeline_status",
+        )?;
         ensure!(status == [["t", "t", "t"]], "{status:?}");
         s3.up()?;
         until(&query, "SELECT count(*) FROM tips", &all)

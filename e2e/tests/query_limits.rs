@@ -49,8 +49,8 @@ fn it_takes_a_password_and_encryption_or_says_what_to_give() {
         std::fs::write(users.join(USER), "s3cret\n")?;
 
         let made = Certificates::create(folder, "query-tls")?;
-        let [users, chain, key, ca] = [users.clone(), made.certificate(), made.key(), made.ca()]
-            .map(|path| path.display().to_string());
+        let [users, chain, key, ca] =
+            [users.clone(), made.certificate(), made.key(), made.ca()].map(|path| path.display().to_string());
         let flags = ["--users", &users, "--tls-cert", &chain, "--tls-key", &key];
         let verified = format!("sslmode=verify-full sslrootcert={ca}");
         let log = folder.path().join("query.log");
@@ -102,7 +102,10 @@ fn nothing_can_be_changed() {
             let said = query.psql(sql)?;
             ensure!(said.contains("ERROR"), "{sql}: {said}");
         }
-        ensure!(query.value("SELECT count(*) FROM pg_class WHERE relname = 'mine'")? == "0", "a table was made");
+        ensure!(
+            query.value("SELECT count(*) FROM pg_class WHERE relname = 'mine'")? == "0",
+            "a table was made"
+        );
         Ok(())
     });
 }
@@ -112,20 +115,34 @@ fn past_a_limit_a_query_ends_with_an_error_that_says_so_and_the_service_goes_on(
     scenario("query-limits", |folder| {
         let servers = Servers::start(folder)?;
         let pipeline = filled(folder, &servers)?;
-        let flags = ["--max-rows", "1000", "--query-timeout", "2s", "--memory", "16", "--spill", "1", "--max-connections", "2"];
+        let flags = [
+            "--max-rows",
+            "1000",
+            "--query-timeout",
+            "2s",
+            "--memory",
+            "16",
+            "--spill",
+            "1",
+            "--max-connections",
+            "2",
+        ];
         let query = Query::open(&pipeline, &folder.path().join("query.log"), &flags)?;
         says(&query, "SELECT ride_id FROM rides", "more than 1000 rows")?;
         says(&query, LONG, "took longer than 2s")?;
         let wide = "SELECT count(*) FROM (SELECT DISTINCT a.ride_id, b.ride_id AS other, a.event_time FROM rides a, (SELECT ride_id FROM rides LIMIT 400) b)";
         says(&query, wide, "--memory")?;
         ensure!(query.value("SELECT count(*) > 0 FROM rides")? == "t", "it goes on");
-        let sleepers: Vec<_> = (0..2).map(|_| query.psql_command(LONG)?.spawn().context("psql")).collect::<Result<_>>()?;
+        let sleepers: Vec<_> =
+            (0..2).map(|_| query.psql_command(LONG)?.spawn().context("psql")).collect::<Result<_>>()?;
         std::thread::sleep(Duration::from_millis(700));
         says(&query, "SELECT 1", "too many connections: 2 are open")?;
         for mut sleeper in sleepers {
             sleeper.wait()?;
         }
-        let outcome = |name: &str| metric(&query.process, &format!("tipstream_query_queries_total{{outcome=\"{name}\"}}"));
+        let outcome = |name: &str| {
+            metric(&query.process, &format!("tipstream_query_queries_total{{outcome=\"{name}\"}}"))
+        };
         ensure!(outcome("rows")? == 1.0 && outcome("timeout")? == 3.0, "outcomes are counted");
         Ok(())
     });
@@ -136,7 +153,8 @@ fn a_query_is_cancelled_and_one_that_runs_at_the_end_may_finish() {
     scenario("query-cancel", |folder| {
         let servers = Servers::start(folder)?;
         let pipeline = filled(folder, &servers)?;
-        let mut query = Query::open(&pipeline, &folder.path().join("query.log"), &["--drain-timeout", "30s"])?;
+        let mut query =
+            Query::open(&pipeline, &folder.path().join("query.log"), &["--drain-timeout", "30s"])?;
         let said = query.client("cancel.py", &[LONG])?;
         ensure!(said.contains("canceling statement due to user request"), "{said}");
         let cancelled = "tipstream_query_queries_total{outcome=\"cancelled\"}";

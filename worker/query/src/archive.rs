@@ -68,13 +68,17 @@ fn visible(entries: Vec<Entry>) -> Vec<Entry> {
 
 fn folders(table: Table, bounds: Bounds) -> Vec<String> {
     let all = || vec![table.folder().to_owned()];
-    let (Some(from), Some(to), true) = (bounds.from, bounds.to, table != Table::Invalid) else { return all() };
+    let (Some(from), Some(to), true) = (bounds.from, bounds.to, table != Table::Invalid) else {
+        return all();
+    };
     let (first, last) = (from.day(), to.day());
     let days = last.start().since(first.start()).seconds() / DAY.seconds() + 1;
     if days > DAYS {
         return all();
     }
-    (0..days).map(|n| day_folder(table, first.start().plus(Span::from_seconds(DAY.seconds() * n)).day())).collect()
+    (0..days)
+        .map(|n| day_folder(table, first.start().plus(Span::from_seconds(DAY.seconds() * n)).day()))
+        .collect()
 }
 
 fn day_folder(table: Table, day: Day) -> String {

@@ -52,7 +52,8 @@ impl Bounds {
         let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         let schema = Arc::new(Schema::new(vec![Field::new(column, time, false)]));
         let filter = unqualified(filter)?;
-        let expr = session.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(&schema)).ok()?).ok()?;
+        let expr =
+            session.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(&schema)).ok()?).ok()?;
         if !check_support(&expr, &schema) {
             return None;
         }
@@ -114,7 +115,8 @@ mod tests {
         let schema = Schema::new(vec![Field::new("t", time, false), Field::new("n", DataType::Int64, false)]);
         let schema = Arc::new(DFSchema::try_from(schema).expect("a schema"));
         let expr = context.parse_sql_expr(sql, &schema).expect(sql);
-        let simplifier = ExprSimplifier::new(SimplifyContext::builder().with_schema(Arc::clone(&schema)).build());
+        let simplifier =
+            ExprSimplifier::new(SimplifyContext::builder().with_schema(Arc::clone(&schema)).build());
         let coerced = simplifier.coerce(expr, &schema).expect("types that compare");
         let conjuncts = split_conjunction_owned(simplifier.simplify(coerced).expect("a simple expression"));
         Bounds::of(&context.state(), "t", &conjuncts)

@@ -19,11 +19,7 @@ pub struct Client {
 
 impl Default for Client {
     fn default() -> Self {
-        Client {
-            warnings: Arc::default(),
-            cancel: Mutex::default(),
-            running: watch::Sender::new(0),
-        }
+        Client { warnings: Arc::default(), cancel: Mutex::default(), running: watch::Sender::new(0) }
     }
 }
 

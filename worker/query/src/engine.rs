@@ -8,8 +8,8 @@ use anyhow::Context;
 use datafusion::common::config::ConfigOptions;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
@@ -54,7 +54,8 @@ impl Engine {
     /// Where there is no folder to spill to.
     pub fn new(sources: &Arc<Sources>, limits: &Limits, roles: Roles) -> anyhow::Result<Self> {
         let planner = Planner { sources: Arc::clone(sources), limits: limits.clone() };
-        let runtime = runtime(limits).context("cannot prepare the folder for what does not fit into memory")?;
+        let runtime =
+            runtime(limits).context("cannot prepare the folder for what does not fit into memory")?;
         let url = ObjectStoreUrl::parse(store::URL)?;
         runtime.register_object_store(url.as_ref(), Arc::new(SinkStore::new(Arc::clone(sources))));
         let state = SessionStateBuilder::new()

@@ -41,10 +41,8 @@ fn constants() -> Vec<(&'static str, ScalarValue)> {
 
 /// A row of an array's element and its index.
 fn no_element() -> ScalarValue {
-    let fields = Fields::from(vec![
-        Field::new("x", DataType::Int16, true),
-        Field::new("n", DataType::Int32, true),
-    ]);
+    let fields =
+        Fields::from(vec![Field::new("x", DataType::Int16, true), Field::new("n", DataType::Int32, true)]);
     ScalarValue::try_from(&DataType::Struct(fields)).unwrap_or(ScalarValue::Null)
 }
 
@@ -58,9 +56,7 @@ struct Constant {
 
 impl Constant {
     fn new(name: &'static str, value: ScalarValue) -> Self {
-        let any = vec![
-            TypeSignature::Nullary, TypeSignature::VariadicAny,
-        ];
+        let any = vec![TypeSignature::Nullary, TypeSignature::VariadicAny];
         Constant { name, value, signature: Signature::one_of(any, Volatility::Stable) }
     }
 }

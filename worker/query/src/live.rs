@@ -112,7 +112,11 @@ mod tests {
         let shards = [shard(Some(50), &[(40, 2)], &[20]), shard(Some(49), &[(20, 1)], &[])];
         let windows = Windows::of(&RULES, &shards);
         assert_eq!(windows.watermark, Some(at(49)));
-        assert_eq!(windows.open[&at(20)], sums(1), "what the closed shard has in panes is in its frozen sums");
+        assert_eq!(
+            windows.open[&at(20)],
+            sums(1),
+            "what the closed shard has in panes is in its frozen sums"
+        );
         assert_eq!(windows.ahead, BTreeMap::from([(at(20), vec![0])]));
         assert!(windows.closed.is_empty());
     }

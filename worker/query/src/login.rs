@@ -34,7 +34,8 @@ impl Users {
     }
 
     fn names(&self) -> std::io::Result<Vec<String>> {
-        let names = std::fs::read_dir(&self.0)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let names =
+            std::fs::read_dir(&self.0)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         Ok(names.filter(|name| is_user(name)).collect())
     }
 

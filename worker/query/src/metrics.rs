@@ -58,13 +58,26 @@ impl Metrics {
         };
         Ok(Metrics(Arc::new(Inner {
             connections: gauge("connections", "Connections of clients.")?,
-            connections_refused: counter("connections_refused_total", "Connections refused because there were too many.")?,
-            logins_refused: counter("logins_refused_total", "Logins with an unknown user or a wrong password.")?,
+            connections_refused: counter(
+                "connections_refused_total",
+                "Connections refused because there were too many.",
+            )?,
+            logins_refused: counter(
+                "logins_refused_total",
+                "Logins with an unknown user or a wrong password.",
+            )?,
             running: gauge("running", "Queries that run.")?,
             queries: counters("queries_total", "Queries that have ended, by outcome.", "outcome")?,
             query_seconds: seconds("duration_seconds", "From the planning of a query to its last row.")?,
-            state_seconds: seconds("state_read_duration_seconds", "Time to read the open windows from Redis.")?,
-            state_errors: counters("state_errors_total", "Readings of Redis that failed, by kind of error.", "category")?,
+            state_seconds: seconds(
+                "state_read_duration_seconds",
+                "Time to read the open windows from Redis.",
+            )?,
+            state_errors: counters(
+                "state_errors_total",
+                "Readings of Redis that failed, by kind of error.",
+                "category",
+            )?,
             sink_reads: counter("sink_reads_total", "Ranges of files read from the sink.")?,
             sink_bytes: counter("sink_read_bytes_total", "Bytes of files read from the sink.")?,
             sink_errors: counter("sink_errors_total", "Listings and readings of the sink that failed.")?,
@@ -108,7 +121,11 @@ mod tests {
         metrics.state_errors.with_label_values(&["unreachable"]).inc();
         let families = metrics.registry.gather();
         for family in &families {
-            assert!(doc.contains(&format!("| `{}` |", family.name())), "docs/metrics.md lacks {}", family.name());
+            assert!(
+                doc.contains(&format!("| `{}` |", family.name())),
+                "docs/metrics.md lacks {}",
+                family.name()
+            );
         }
         let documented = doc.lines().filter(|line| line.starts_with("| `tipstream_query_")).count();
         assert_eq!(documented, families.len(), "docs/metrics.md has a metric that is not there");

@@ -106,10 +106,12 @@ impl QueryHook for ReadOnly {
         _: &SessionContext,
         _: &(dyn ClientInfo + Send + Sync),
     ) -> Option<PgWireResult<LogicalPlan>> {
-        let nothing = || LogicalPlan::EmptyRelation(EmptyRelation {
-            produce_one_row: false,
-            schema: Arc::new(DFSchema::empty()),
-        });
+        let nothing = || {
+            LogicalPlan::EmptyRelation(EmptyRelation {
+                produce_one_row: false,
+                schema: Arc::new(DFSchema::empty()),
+            })
+        };
         answer(statement).map(|answered| answered.map(|_| nothing()))
     }
 
@@ -165,7 +167,14 @@ mod tests {
 
     #[test]
     fn what_asks_or_concerns_the_session_passes() {
-        for sql in ["SELECT 1", "WITH t AS (SELECT 1) SELECT * FROM t", "BEGIN", "SHOW TimeZone", "SET extra_float_digits = 3", "EXPLAIN SELECT 1"] {
+        for sql in [
+            "SELECT 1",
+            "WITH t AS (SELECT 1) SELECT * FROM t",
+            "BEGIN",
+            "SHOW TimeZone",
+            "SET extra_float_digits = 3",
+            "EXPLAIN SELECT 1",
+        ] {
             assert_eq!(verdict(sql), "pass", "{sql}");
         }
         assert_eq!(verdict("DISCARD ALL"), "done");

@@ -134,12 +134,7 @@ impl Snapshot {
 
     /// The state's windows that count by the state; `None` where one was published and forgotten since the files
     /// were listed.
-    async fn unpublished(
-        &self,
-        live: &Live,
-        files: &[File],
-        bounds: Bounds,
-    ) -> Result<Option<Vec<Window>>> {
+    async fn unpublished(&self, live: &Live, files: &[File], bounds: Bounds) -> Result<Option<Vec<Window>>> {
         let wanted = |start: &EventTime| bounds.meet(&(*start..=*start));
         let mut windows: Vec<Window> =
             live.open.iter().filter(|(start, _)| wanted(start)).map(open_window).collect();
@@ -177,7 +172,8 @@ fn open_window((start, sums): &(EventTime, Sums)) -> Window {
 
 /// The files without those of the windows in `open`, which count as the state had them.
 fn beside(files: &Files, open: &BTreeSet<EventTime>) -> Files {
-    let is_open = |file: &File| archive::window_starts(std::slice::from_ref(file)).any(|start| open.contains(&start));
+    let is_open =
+        |file: &File| archive::window_starts(std::slice::from_ref(file)).any(|start| open.contains(&start));
     if !files.iter().any(is_open) {
         return Arc::clone(files);
     }

@@ -8,7 +8,7 @@ use tips_worker::core::fold::Sums;
 use tips_worker::core::time::EventTime;
 use tips_worker::core::window::Rules;
 use tips_worker::manifest::Manifest;
-use tips_worker::settings::{self, Setup, SettingsError};
+use tips_worker::settings::{self, SettingsError, Setup};
 use tips_worker::sink::{Sink, SinkConfig, SinkError, owner};
 use tips_worker::state::redis::RedisConfig;
 use tips_worker::state::{RedisState, Results, State, StateError, View};

@@ -66,7 +66,9 @@ impl ObjectStore for SinkStore {
             _ => self.len(location).await?,
         };
         let range = match &options.range {
-            Some(range) => range.as_range(size).map_err(|source| Error::Generic { store: "sink", source: Box::new(source) })?,
+            Some(range) => range
+                .as_range(size)
+                .map_err(|source| Error::Generic { store: "sink", source: Box::new(source) })?,
             None => 0..size,
         };
         let bytes = if options.head { Bytes::new() } else { self.read(location, range.clone()).await? };
@@ -85,11 +87,7 @@ impl ObjectStore for SinkStore {
         read_only()
     }
 
-    async fn put_multipart_opts(
-        &self,
-        _: &Path,
-        _: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         read_only()
     }
 

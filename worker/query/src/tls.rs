@@ -37,7 +37,9 @@ impl Certificate {
         if changed != current.0 {
             match read(&self.chain, &self.key) {
                 Ok(acceptor) => *current = (changed, acceptor),
-                Err(error) => tracing::warn!(error = format!("{error:#}"), "the new certificate cannot be used"),
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "the new certificate cannot be used")
+                }
             }
         }
         current.1.clone()

@@ -29,7 +29,9 @@ pub fn run(args: QueryArgs) -> Failure {
     };
     let error = Command::new(&program).args(args.args).exec();
     let advice = match error.kind() {
-        io::ErrorKind::NotFound => ": it belongs beside tips-worker; build it with `cargo build -p tips-query`",
+        io::ErrorKind::NotFound => {
+            ": it belongs beside tips-worker; build it with `cargo build -p tips-query`"
+        }
         _ => "",
     };
     Failure::Usage(format!("cannot run {}: {error}{advice}", program.display()))

@@ -55,6 +55,11 @@ pub(super) fn query(folder: &Folder) -> Result<Vec<Figure>> {
     let p99: f64 = told.split(' ').next().context("no figure")?.parse()?;
     Ok(vec![
         Figure { name: "live_query_p99_of_30_clients", value: p99, unit: "ms", limit: Limit::AtMost(50.0) },
-        Figure { name: "live_query_open_cells", value: cells as f64, unit: "cells", limit: Limit::AtLeast(10_000.0) },
+        Figure {
+            name: "live_query_open_cells",
+            value: cells as f64,
+            unit: "cells",
+            limit: Limit::AtLeast(10_000.0),
+        },
     ])
 }

@@ -57,7 +57,8 @@ impl Startup {
 
     fn check<C: ClientInfo>(&self, client: &C) -> PgWireResult<()> {
         if self.encrypted && !client.is_secure() {
-            let message = "this server takes encrypted connections only: connect with sslmode=require or better";
+            let message =
+                "this server takes encrypted connections only: connect with sslmode=require or better";
             return Err(told("FATAL", "28000", message));
         }
         if let Some(limit) = self.full {

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{
-    ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
-};
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::Result;
@@ -83,7 +81,12 @@ impl State {
     }
 }
 
-fn row(sources: &Sources, state: &State, open: Option<i64>, sink_error: Option<String>) -> Result<RecordBatch> {
+fn row(
+    sources: &Sources,
+    state: &State,
+    open: Option<i64>,
+    sink_error: Option<String>,
+) -> Result<RecordBatch> {
     let identity = &sources.setup.identity;
     let text = |value: Option<&str>| -> ArrayRef { Arc::new(StringArray::from(vec![value])) };
     let number = |value: Option<i64>| -> ArrayRef { Arc::new(Int64Array::from(vec![value])) };
