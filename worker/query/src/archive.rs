@@ -4,8 +4,8 @@
 //! that bounds the time lists the folders of its days only, and opens only the files whose times it may want. Of
 //! what is in them Parquet's own statistics decide.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 use futures::future::try_join_all;
 use tips_worker::core::shard::Topic;
@@ -49,21 +49,37 @@ pub struct File {
     pub times: Option<RangeInclusive<EventTime>>,
 }
 
-/// The files of `table` that may hold a row within `bounds`, as of one listing.
+impl File {
+    /// The start of the one window that it holds; `None` where it holds others.
+    pub fn window(&self) -> Option<EventTime> {
+        match kind(&self.entry.path) {
+            Kind::Window(start) => Some(start),
+            _ => None,
+        }
+    }
+}
+
+/// What a table has in the sink, within bounds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// The files that may hold a row.
+    pub files: Vec<File>,
+    /// The starts of the windows that are in files, whichever.
+    pub windows: BTreeSet<EventTime>,
+}
+
+/// What `table` has within `bounds`, as of one listing.
 ///
 /// # Errors
 /// Where the sink does not answer.
-pub async fn list(sink: &Sink, table: Table, bounds: Bounds) -> Result<Vec<File>, SinkError> {
+pub async fn list(sink: &Sink, table: Table, bounds: Bounds) -> Result<Listed, SinkError> {
     let folders = folders(table, bounds);
     let listed = try_join_all(folders.iter().map(|folder| sink.list(folder))).await?;
-    let files = visible(listed.into_iter().flatten().collect()).into_iter().map(|entry| file(table, entry));
-    Ok(files.flatten().filter(|file| file.times.as_ref().is_none_or(|times| bounds.meet(times))).collect())
-}
-
-/// The files that stand for their rows: those that a merged file stands for are left out. A sink that has never
-/// been compacted has no such file.
-fn visible(entries: Vec<Entry>) -> Vec<Entry> {
-    entries
+    let files = listed.into_iter().flatten().filter_map(|entry| file(table, entry));
+    let wanted = |file: &File| file.times.as_ref().is_none_or(|times| bounds.meet(times));
+    let files: Vec<File> = files.filter(wanted).collect();
+    let windows = files.iter().filter_map(File::window).collect();
+    Ok(Listed { files, windows })
 }
 
 fn folders(table: Table, bounds: Bounds) -> Vec<String> {
@@ -103,17 +119,6 @@ fn file(table: Table, entry: Entry) -> Option<File> {
 fn day_times(day: Day) -> RangeInclusive<EventTime> {
     day.start()..=EventTime::from_seconds(day.start().seconds() + DAY.seconds() - 1)
 }
-
-/// The starts of the windows that files are there for.
-pub fn window_starts(files: &[File]) -> impl Iterator<Item = EventTime> {
-    files.iter().filter_map(|file| match kind(&file.entry.path) {
-        Kind::Window(start) => Some(start),
-        _ => None,
-    })
-}
-
-/// Shared, since several scans of a query read the same.
-pub type Files = Arc<Vec<File>>;
 
 #[cfg(test)]
 mod tests {

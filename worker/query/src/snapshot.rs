@@ -35,7 +35,7 @@ use tips_worker::core::fold::Sums;
 use tips_worker::core::time::EventTime;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
-use crate::archive::{self, File, Files, Table};
+use crate::archive::{self, File, Listed, Table};
 use crate::bounds::Bounds;
 use crate::error::refuse;
 use crate::source::{Live, Sources};
@@ -49,7 +49,7 @@ pub struct Snapshot {
     /// What the client is to be told beside the answer.
     warnings: Arc<Mutex<Vec<String>>>,
     live: OnceCell<Option<Arc<Live>>>,
-    files: AsyncMutex<HashMap<(Table, Bounds), Files>>,
+    listed: AsyncMutex<HashMap<(Table, Bounds), Arc<Listed>>>,
 }
 
 /// A window with its sums, and whether they are final.
@@ -67,13 +67,13 @@ pub struct Tips {
     /// From the state.
     pub windows: Vec<Window>,
     /// From the sink.
-    pub files: Files,
+    pub files: Vec<File>,
 }
 
 impl Snapshot {
     /// A view that has seen nothing yet.
     pub fn new(sources: Arc<Sources>, warnings: Arc<Mutex<Vec<String>>>) -> Self {
-        Snapshot { sources, warnings, live: OnceCell::new(), files: AsyncMutex::default() }
+        Snapshot { sources, warnings, live: OnceCell::new(), listed: AsyncMutex::default() }
     }
 
     /// The view of the query that is planned in `session`.
@@ -103,33 +103,35 @@ impl Snapshot {
     pub async fn tips(&self, bounds: Bounds) -> Result<Tips> {
         let live = self.live().await;
         for _ in 0..TRIES {
-            let files = self.files(Table::Tips, bounds).await?;
-            let Some(live) = &live else { return Ok(Tips { windows: Vec::new(), files }) };
-            if let Some(windows) = self.unpublished(live, &files, bounds).await? {
-                return Ok(Tips { windows, files: beside(&files, &live.windows.open_starts()) });
+            let listed = self.listed(Table::Tips, bounds).await?;
+            let Some(live) = &live else {
+                return Ok(Tips { windows: Vec::new(), files: listed.files.clone() });
+            };
+            if let Some(windows) = self.unpublished(live, &listed, bounds).await? {
+                return Ok(Tips { windows, files: beside(&listed.files, &live.windows.open_starts()) });
             }
-            self.files.lock().await.remove(&(Table::Tips, bounds));
+            self.listed.lock().await.remove(&(Table::Tips, bounds));
         }
         Err(refuse("40001", "windows are published faster than they can be listed; run the query again"))
     }
 
-    /// The files of `table` that may hold a row within `bounds`.
+    /// What `table` has in the sink within `bounds`.
     ///
     /// # Errors
     /// Where the sink does not answer.
-    pub async fn files(&self, table: Table, bounds: Bounds) -> Result<Files> {
+    pub async fn listed(&self, table: Table, bounds: Bounds) -> Result<Arc<Listed>> {
         // Held while listing: scans of one query that want the same wait for one listing.
-        let mut known = self.files.lock().await;
-        if let Some(files) = known.get(&(table, bounds)) {
-            return Ok(Arc::clone(files));
+        let mut known = self.listed.lock().await;
+        if let Some(listed) = known.get(&(table, bounds)) {
+            return Ok(Arc::clone(listed));
         }
-        let listed = async { archive::list(self.sources.sink().await?, table, bounds).await };
-        let files = listed.await.map_err(|error| {
+        let list = async { archive::list(self.sources.sink().await?, table, bounds).await };
+        let listed = list.await.map_err(|error| {
             self.sources.metrics.sink_errors.inc();
             let advice = "tips_live does not need the archive and still answers";
             refuse("58030", format!("the archive cannot be read: {error}; {advice}"))
         })?;
-        Ok(Arc::clone(known.entry((table, bounds)).or_insert(Arc::new(files))))
+        Ok(Arc::clone(known.entry((table, bounds)).or_insert(Arc::new(listed))))
     }
 
     /// The state's windows that count by the state; `None` where one was published and forgotten since the files
@@ -138,9 +140,8 @@ impl Snapshot {
         let wanted = |start: &EventTime| bounds.meet(&(*start..=*start));
         let mut windows: Vec<Window> =
             live.open.iter().filter(|(start, _)| wanted(start)).map(open_window).collect();
-        let published: BTreeSet<EventTime> = archive::window_starts(files).collect();
         let closed = live.windows.closed.iter().filter(|(start, _)| wanted(start));
-        for (start, holders) in closed.filter(|(start, _)| !published.contains(start)) {
+        for (start, holders) in closed.filter(|(start, _)| !listed.windows.contains(start)) {
             match self.sources.frozen(*start, holders).await {
                 Ok(Some(sums)) => windows.push(Window { start: *start, sums, is_final: true }),
                 Ok(None) => return Ok(None),
@@ -171,11 +172,7 @@ fn open_window((start, sums): &(EventTime, Sums)) -> Window {
 }
 
 /// The files without those of the windows in `open`, which count as the state had them.
-fn beside(files: &Files, open: &BTreeSet<EventTime>) -> Files {
-    let is_open =
-        |file: &File| archive::window_starts(std::slice::from_ref(file)).any(|start| open.contains(&start));
-    if !files.iter().any(is_open) {
-        return Arc::clone(files);
-    }
-    Arc::new(files.iter().filter(|file| !is_open(file)).cloned().collect())
+fn beside(files: &[File], open: &BTreeSet<EventTime>) -> Vec<File> {
+    let is_open = |file: &&File| file.window().is_some_and(|start| open.contains(&start));
+    files.iter().filter(|file| !is_open(file)).cloned().collect()
 }

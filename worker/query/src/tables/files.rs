@@ -79,9 +79,9 @@ impl TableProvider for Lines {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let bounds = self.time().map(|column| Bounds::of(session, column, filters)).unwrap_or_default();
-        let files = Snapshot::of(session)?.files(self.table, bounds).await?;
+        let listed = Snapshot::of(session)?.listed(self.table, bounds).await?;
         let schema = TableSchema::from_file_schema(Arc::clone(&self.schema));
-        plan(session, &Scan { schema, files: &files, values: &[], projection, limit })
+        plan(session, &Scan { schema, files: &listed.files, values: &[], projection, limit })
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
