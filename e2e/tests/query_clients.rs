@@ -42,7 +42,7 @@ fn psql_lists_describes_and_completes() {
             ["stop_nbhd", "text"],
             ["avg_tip", "double precision"],
             ["trips", "bigint"],
-            ["tip_sum", "numeric(38,6)"],
+            ["tip_sum", "numeric"],
             ["final", "boolean"],
         ];
         for (column, expected) in columns.iter().zip(expected) {

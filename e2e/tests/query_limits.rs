@@ -157,9 +157,9 @@ fn a_query_is_cancelled_and_one_that_runs_at_the_end_may_finish() {
             Query::open(&pipeline, &folder.path().join("query.log"), &["--drain-timeout", "30s"])?;
         let said = query.client("cancel.py", &[LONG])?;
         ensure!(said.contains("canceling statement due to user request"), "{said}");
-        let cancelled = "tipstream_query_queries_total{outcome=\"cancelled\"}";
+        let cancelled = metric(&query.process, "tipstream_query_queries_total{outcome=\"cancelled\"}")?;
+        ensure!(cancelled == 2.0, "{cancelled} were cancelled");
         ensure!(metric(&query.process, "tipstream_query_running")? == 0.0, "it still runs");
-        drop(cancelled);
 
         let last = "SELECT count(*) FROM generate_series(1, 300000000) WHERE value % 7 = 3";
         let running = query.psql_command(last)?.stdout(std::process::Stdio::piped()).spawn()?;

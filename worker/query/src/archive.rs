@@ -31,7 +31,7 @@ pub enum Table {
 }
 
 impl Table {
-    const fn folder(self) -> &'static str {
+    fn folder(self) -> &'static str {
         match self {
             Table::Tips => "tips",
             Table::Raw(topic) => topic.name(),
