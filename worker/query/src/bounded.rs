@@ -17,7 +17,7 @@ use futures::{Stream, StreamExt};
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::connection::Running;
+use crate::connection::{Outcome, Running};
 use crate::error::refuse;
 
 /// What a query may take.
@@ -36,7 +36,7 @@ pub struct Limit {
 impl Limit {
     /// That the time is over.
     pub fn too_long(&self) -> DataFusionError {
-        self.query.ended("timeout");
+        self.query.ended(Outcome::Timeout);
         refuse(
             "57014",
             format!(
@@ -48,7 +48,7 @@ impl Limit {
     }
 
     fn too_many_rows(&self) -> DataFusionError {
-        self.query.ended("rows");
+        self.query.ended(Outcome::Rows);
         refuse(
             "54000",
             format!(
@@ -60,7 +60,7 @@ impl Limit {
     }
 
     fn cancelled(&self) -> DataFusionError {
-        self.query.ended("cancelled");
+        self.query.ended(Outcome::Cancelled);
         refuse("57014", "canceling statement due to user request")
     }
 }
@@ -156,8 +156,8 @@ impl Rows {
                     return Poll::Ready(Some(Err(self.limit.too_many_rows())));
                 }
             }
-            Poll::Ready(Some(Err(_))) => self.limit.query.ended("failed"),
-            Poll::Ready(None) => self.limit.query.ended("answered"),
+            Poll::Ready(Some(Err(_))) => self.limit.query.ended(Outcome::Failed),
+            Poll::Ready(None) => self.limit.query.ended(Outcome::Answered),
             Poll::Pending => {}
         }
         next

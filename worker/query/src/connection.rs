@@ -9,7 +9,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use crate::metrics::Metrics;
 
 /// A client, in the configuration of its session.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Client {
     warnings: Arc<Mutex<Vec<String>>>,
     /// Cancels what runs now and what begins before the next statement.
@@ -17,9 +17,34 @@ pub struct Client {
     running: watch::Sender<usize>,
 }
 
-impl Default for Client {
-    fn default() -> Self {
-        Client { warnings: Arc::default(), cancel: Mutex::default(), running: watch::Sender::new(0) }
+/// How a query has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All rows were given.
+    Answered,
+    /// The engine could not.
+    Failed,
+    /// The client did not want it any more.
+    Cancelled,
+    /// It took too long.
+    Timeout,
+    /// It had too many rows.
+    Rows,
+    /// The client did not read it to the end.
+    Abandoned,
+}
+
+impl Outcome {
+    /// The metric label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Outcome::Answered => "answered",
+            Outcome::Failed => "failed",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Timeout => "timeout",
+            Outcome::Rows => "rows",
+            Outcome::Abandoned => "abandoned",
+        }
     }
 }
 
@@ -55,7 +80,7 @@ impl Client {
             client: Arc::clone(self),
             cancel: self.cancel.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             began: Instant::now(),
-            outcome: Mutex::new("abandoned"),
+            outcome: Mutex::new(Outcome::Abandoned),
             metrics: metrics.clone(),
         })
     }
@@ -73,13 +98,13 @@ pub struct Running {
     client: Arc<Client>,
     cancel: CancellationToken,
     began: Instant,
-    outcome: Mutex<&'static str>,
+    outcome: Mutex<Outcome>,
     metrics: Metrics,
 }
 
 impl Running {
     /// Says how it ended.
-    pub fn ended(&self, outcome: &'static str) {
+    pub fn ended(&self, outcome: Outcome) {
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
     }
 
@@ -92,7 +117,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let outcome = *self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
-        self.metrics.queries.with_label_values(&[outcome]).inc();
+        self.metrics.queries.with_label_values(&[outcome.name()]).inc();
         self.metrics.query_seconds.observe(self.began.elapsed().as_secs_f64());
         self.metrics.running.dec();
         self.client.running.send_modify(|running| *running -= 1);

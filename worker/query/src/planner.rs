@@ -16,7 +16,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 
 use crate::bounded::{Bounded, Limit};
-use crate::connection::Client;
+use crate::connection::{Client, Outcome};
 use crate::engine::Limits;
 use crate::snapshot::Snapshot;
 use crate::source::Sources;
@@ -50,7 +50,7 @@ impl QueryPlanner for Planner {
         let planner = DefaultPhysicalPlanner::default();
         let planning = planner.create_physical_plan(logical_plan, &session);
         let plan = match tokio::time::timeout_at(deadline.into(), planning).await {
-            Ok(plan) => plan.inspect_err(|_| limit.query.ended("failed"))?,
+            Ok(plan) => plan.inspect_err(|_| limit.query.ended(Outcome::Failed))?,
             Err(_) => return Err(limit.too_long()),
         };
         let plan: Arc<dyn ExecutionPlan> = match plan.output_partitioning().partition_count() {
