@@ -8,7 +8,7 @@ BUILD = cargo build --locked --workspace
 DEMO ?= demo
 FUZZ_SECONDS ?= 30
 
-.PHONY: help demo build check test setup crds docs bench fuzz clean
+.PHONY: help demo build check test setup crds docs pictures bench fuzz clean
 
 help: ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,11 @@ bench: export TIPS_WORKER = $(CARGO_TARGET_DIR)/release/tips-worker
 bench: setup ## Measure what the project promises: a line a figure, exit status 1 if any is short
 	$(BUILD) --release --bin tips-worker
 	cargo run --locked -q -p tips-e2e --bin bench
+
+pictures: export TIPS_WORKER = $(CARGO_TARGET_DIR)/debug/tips-worker
+pictures: setup ## Draw the dashboards for the docs, of a run of some minutes
+	$(BUILD) --bin tips-worker --bin tips-operator
+	cargo run --locked -q -p tips-e2e --bin pictures
 
 crds: ## Write the CRD from the types, and its copy and the operator's rights in the chart
 	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml.new
