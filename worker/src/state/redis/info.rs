@@ -4,8 +4,8 @@ use crate::state::Room;
 
 /// The first policy that may evict keys.
 pub(super) fn evicting_policy(servers: &[String]) -> Option<String> {
-    let policies = servers.iter().filter_map(|info| field(info, "maxmemory_policy"));
-    policies.filter(|policy| *policy != "noeviction").map(str::to_owned).next()
+    let mut policies = servers.iter().filter_map(|info| field(info, "maxmemory_policy"));
+    policies.find(|policy| *policy != "noeviction").map(str::to_owned)
 }
 
 /// The server that is nearest to its limit; where none has one, the one that uses most.
