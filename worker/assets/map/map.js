@@ -197,11 +197,16 @@ function drawMap({ features }) {
     const d = points.map((ring) => `M${ring.map((point) => point.map((n) => n.toFixed(1)).join(' ')).join('L')}Z`).join('');
     const path = drawn('path', { d, role: 'button', tabindex: -1, 'aria-pressed': false, class: 'none' }, drawn('title', {}));
     const [x, y] = [0, 1].map((axis) => mean(points[0].map((point) => point[axis])));
-    path.addEventListener('click', () => choose(properties.name));
+    path.addEventListener('click', () => {
+      choose(properties.name);
+      focusShape(state.shapes.get(properties.name));
+    });
     path.addEventListener('keydown', (event) => onKey(event, properties.name));
     state.shapes.set(properties.name, { path, x, y });
     by('map').append(path);
   }
+  // Above the borders of its neighbours.
+  by('map').append(drawn('path', { id: 'outline', 'aria-hidden': true }));
   nameShapes(new Map());
   state.shapes.values().next().value?.path.setAttribute('tabindex', 0);
 }
@@ -292,8 +297,6 @@ const rowOf = (name) => [...by('cells').rows].find((row) => row.dataset.name ===
 
 function choose(name) {
   state.neighbourhood = name;
-  const shape = state.shapes.get(name);
-  if (shape && document.activeElement?.closest('#map')) focusShape(shape);
   markChosen();
   refresh();
 }
@@ -302,8 +305,8 @@ function markChosen() {
   const name = state.neighbourhood;
   for (const [other, { path }] of state.shapes) {
     path.setAttribute('aria-pressed', other === name);
-    if (other === name) path.parentNode.insertBefore(path, null); // above its neighbours' borders
   }
+  by('outline').setAttribute('d', state.shapes.get(name)?.path.getAttribute('d') ?? '');
   for (const row of by('cells').rows) {
     const chosen = row.dataset.name === name;
     row.classList.toggle('chosen', chosen);
