@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
 
@@ -78,9 +79,7 @@ impl Browser {
     /// Presses and releases a key, as `KeyboardEvent.key` names it, with its code in Windows' table.
     pub fn press(&self, key: &str, code: u32) -> Result<()> {
         let text = if key == "Enter" { "\r" } else { "" };
-        let event = |kind: &str| {
-            json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text })
-        };
+        let event = |kind: &str| json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text });
         self.devtools("Input.dispatchKeyEvent", &event("keyDown"))?;
         self.devtools("Input.dispatchKeyEvent", &event("keyUp"))
     }
@@ -120,12 +119,12 @@ impl Browser {
         Ok(urls)
     }
 
-    /// The window as a PNG, in base64.
-    pub fn picture(&self) -> Result<String> {
+    /// The window as a PNG.
+    pub fn picture(&self) -> Result<Vec<u8>> {
         let url = format!("{}/screenshot", self.session);
         let answer = self.http.get(&url).send().with_context(|| format!("GET {url}"))?;
         let png = value(&url, answer)?;
-        Ok(png.as_str().context("no picture")?.to_owned())
+        BASE64_STANDARD.decode(png.as_str().context("no picture")?).context("the picture is no base64")
     }
 
     /// Chromium's own commands.

@@ -21,6 +21,7 @@ pub mod process;
 pub mod redis;
 pub mod s3;
 pub mod sender;
+pub mod served;
 pub mod servers;
 pub mod tls;
 pub mod watcher;

@@ -1,9 +1,9 @@
 //! The map of `local --serve`: its figures are those of the files, in a real browser too, which may ask nobody else.
 
+#[path = "map/files.rs"]
+mod files;
 #[path = "map/page.rs"]
 mod page;
-#[path = "map/served.rs"]
-mod served;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -14,12 +14,12 @@ use anyhow::{Context, Result, ensure};
 use reqwest::StatusCode;
 use reqwest::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH};
 use serde_json::{Value, json};
-use tips_e2e::browser::Browser;
+use tips_e2e::served::{DEMO, Served, local};
 use tips_e2e::worker::Data;
 use tips_e2e::{Folder, cache, scenario};
 
+use files::figures;
 use page::{Page, colour_of, luminance};
-use served::{DEMO, Served, figures, local};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Few enough trips that some neighbourhoods have none.
@@ -59,7 +59,8 @@ fn the_figures_are_those_of_the_files() {
         let until = figures.keys().nth(40).context("41 windows")?;
         let history = served.json(&format!("history?neighbourhood=Hell%27s+Kitchen&until={until}"))?;
         let points: Vec<Value> = figures
-            .range::<str, _>(..=until.as_str())
+            .iter()
+            .filter(|(start, _)| *start <= until)
             .skip(41 - 36)
             .map(|(start, cells)| {
                 let (average, trips) = cells.get("Hell's Kitchen").map_or((None, 0), |(a, n)| (Some(*a), *n));
@@ -267,7 +268,7 @@ fn a_port_that_is_taken_is_said_before_anything_is_written() {
         ensure!(ran.status.code() == Some(1), "{}: {said}", ran.status);
         ensure!(said.contains(&format!("cannot listen on {address}")), "{said}");
         ensure!(said.contains("--serve=127.0.0.1:0"), "{said}");
-        let left: BTreeMap<_, _> = served::files(&output)?;
+        let left: BTreeMap<_, _> = files::below(&output)?;
         ensure!(left.is_empty(), "{left:?}");
         Ok(())
     });

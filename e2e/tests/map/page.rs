@@ -8,9 +8,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tips_e2e::Folder;
+use tips_e2e::browser::Browser;
+use tips_e2e::served::Served;
 
-use crate::Browser;
-use crate::served::{Cells, Figures, Served};
+use crate::files::{Cells, Figures};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
@@ -134,7 +135,8 @@ impl Page {
 
     /// The neighbourhood of the shape that has the focus.
     pub(crate) fn focused(&self) -> Result<String> {
-        let label: String = self.read("return document.activeElement.getAttribute('aria-label') ?? ''", &[])?;
+        let label: String =
+            self.read("return document.activeElement.getAttribute('aria-label') ?? ''", &[])?;
         Ok(label.split(": ").next().unwrap_or_default().to_owned())
     }
 
@@ -185,7 +187,8 @@ impl Page {
         let some = expected.iter().filter(|(_, average)| average != "–").count();
         let drawn: usize = self.read("return document.querySelectorAll('#line circle').length", &[])?;
         ensure!(drawn == some, "{drawn} points are drawn of {some}");
-        let label: String = self.read("return document.getElementById('line').getAttribute('aria-label')", &[])?;
+        let label: String =
+            self.read("return document.getElementById('line').getAttribute('aria-label')", &[])?;
         ensure!(label.contains(neighbourhood), "{label}");
         Ok(())
     }
@@ -197,7 +200,10 @@ impl Page {
         let requests = self.browser.requests()?;
         let outside: Vec<_> = requests.iter().filter(|url| !url.starts_with(&served.url)).collect();
         ensure!(outside.is_empty(), "{outside:#?}");
-        ensure!(requests.iter().any(|url| url.ends_with("map.js")), "the requests were not seen: {requests:#?}");
+        ensure!(
+            requests.iter().any(|url| url.ends_with("map.js")),
+            "the requests were not seen: {requests:#?}"
+        );
         Ok(())
     }
 }
