@@ -13,6 +13,8 @@
 mod answer;
 mod figures;
 mod page;
+#[cfg(test)]
+mod tests;
 mod windows;
 
 use std::sync::Arc;

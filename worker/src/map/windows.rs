@@ -62,7 +62,7 @@ pub trait Windows: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<(Window, TipSum)>, Unavailable>> + Send {
         async move {
             let windows = self.list(starts).await?;
-            let sums = stream::iter(windows).map(async |window| {
+            let sums = stream::iter(windows).map(|window| async move {
                 let Cells { closed, sums } = self.cells(window.start).await?.unwrap_or_default();
                 let sum = sums.get(neighbourhood).copied().unwrap_or_default();
                 Ok((Window { closed, ..window }, sum))
