@@ -53,7 +53,8 @@ const refresh = oneAtATime(async () => {
       await refreshFigures();
       await refreshLine();
     }
-    say(state.start ? '' : 'No window holds a trip yet.');
+    const { notice } = state.list;
+    say(notice ?? (state.start ? '' : 'No window holds a trip yet.'), notice !== null);
   } catch (error) {
     const lost = error instanceof TypeError;
     say(lost ? 'The server does not answer; what is shown is the last that it said.' : error.message, true);

@@ -42,6 +42,8 @@ struct List {
     /// Start of the last.
     last: Option<Timestamp>,
     windows: Vec<Listed>,
+    /// What is missing, in words.
+    notice: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -114,6 +116,7 @@ pub(super) async fn windows<W: Windows>(
         first: extent.as_ref().map(|extent| timestamp(*extent.start())),
         last: extent.as_ref().map(|extent| timestamp(*extent.end())),
         windows: windows.into_iter().map(listed).collect(),
+        notice: map.windows.notice().await,
     };
     Ok(json(&asked, &list))
 }

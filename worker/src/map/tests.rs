@@ -27,7 +27,7 @@ impl Windows for Down {
     }
 }
 
-/// Before the first trip.
+/// An archive before the first trip.
 struct Nothing;
 
 impl Windows for Nothing {
@@ -41,6 +41,10 @@ impl Windows for Nothing {
 
     async fn cells(&self, _: EventTime) -> Result<Option<Cells>, Unavailable> {
         Ok(None)
+    }
+
+    async fn notice(&self) -> Option<String> {
+        Some("Redis is down".into())
     }
 }
 
@@ -64,9 +68,9 @@ async fn what_cannot_be_had_is_said_to_the_person_at_the_page() {
 }
 
 #[tokio::test]
-async fn before_the_first_trip_there_are_no_windows() {
+async fn before_the_first_trip_there_are_no_windows_and_what_is_missing_is_said() {
     let until = axum::extract::Query::try_from_uri(&"/".parse().expect("a path")).expect("no question");
     let list = figures::windows(map(Nothing), until, HeaderMap::new()).await;
-    let expected = r#"{"windowSeconds":1800,"first":null,"last":null,"windows":[]}"#;
+    let expected = r#"{"windowSeconds":1800,"first":null,"last":null,"windows":[],"notice":"Redis is down"}"#;
     assert_eq!(said(list.into_response()).await, (StatusCode::OK, expected.to_owned()));
 }

@@ -53,6 +53,12 @@ pub trait Windows: Send + Sync + 'static {
     /// The window that starts at `start`; `None` where no window does that holds a trip.
     fn cells(&self, start: EventTime) -> impl Future<Output = Result<Option<Cells>, Unavailable>> + Send;
 
+    /// What is missing in the other answers now, for the person who looks: as open windows, where only the archive can be
+    /// reached.
+    fn notice(&self) -> impl Future<Output = Option<String>> + Send {
+        std::future::ready(None)
+    }
+
     /// The windows that start within `starts`, in their order, each with the sum of `neighbourhood`, which is zero
     /// where it has no trip. Made of the other calls; who has a shorter way takes it.
     fn history(
