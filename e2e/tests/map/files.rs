@@ -32,6 +32,13 @@ pub(crate) fn figures(output: &Path) -> Result<Figures> {
     Ok(figures)
 }
 
+/// The windows that start within 6 hours up to `until`.
+pub(crate) fn last_hours<'a>(figures: &'a Figures, until: &str) -> Result<Vec<(&'a String, &'a Cells)>> {
+    let after = until.parse::<jiff::Timestamp>()? - jiff::SignedDuration::from_hours(6);
+    let after = after.to_string();
+    Ok(figures.iter().filter(|(start, _)| **start > after && start.as_str() <= until).collect())
+}
+
 /// The files below `dir`, with their sizes.
 pub(crate) fn below(dir: &Path) -> Result<BTreeMap<PathBuf, u64>> {
     let mut files = BTreeMap::new();

@@ -11,7 +11,7 @@ use tips_e2e::Folder;
 use tips_e2e::browser::Browser;
 use tips_e2e::served::Served;
 
-use crate::files::{Cells, Figures};
+use crate::files::{Cells, Figures, last_hours};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
@@ -157,11 +157,9 @@ impl Page {
 
     /// Waits until `neighbourhood` is marked on the map and in the table, with its line.
     pub(crate) fn has_chosen(&self, neighbourhood: &str, figures: &Figures) -> Result<()> {
-        let expected: Vec<(String, String)> = figures
-            .iter()
-            .rev()
-            .take(36)
-            .rev()
+        let last = figures.keys().last().context("no window")?;
+        let expected: Vec<(String, String)> = last_hours(figures, last)?
+            .into_iter()
             .map(|(start, cells)| {
                 let average = cells.get(neighbourhood).map(|(average, _)| format!("{average:.2}"));
                 (start[11..16].to_owned(), average.unwrap_or_else(|| "–".to_owned()))

@@ -71,7 +71,7 @@ pub trait Windows: Send + Sync + 'static {
             let sums = stream::iter(windows).map(|window| async move {
                 let Cells { closed, sums } = self.cells(window.start).await?.unwrap_or_default();
                 let sum = sums.get(neighbourhood).copied().unwrap_or_default();
-                Ok((Window { closed, ..window }, sum))
+                Ok::<_, Unavailable>((Window { closed, ..window }, sum))
             });
             sums.buffered(AT_ONCE).try_collect().await
         }

@@ -101,7 +101,7 @@ pub fn decode(file: Bytes) -> Result<BTreeMap<String, TipSum>, ParquetError> {
         let (Some(names), Some(trips), Some(micros)) = (names, trips, micros) else {
             return Err(ParquetError::General("it has not the columns of a window".into()));
         };
-        let rows = names.iter().flatten().zip(trips.values()).zip(micros.values());
+        let rows = names.iter().flatten().zip(trips.values().iter()).zip(micros.values().iter());
         sums.extend(rows.map(|((name, trips), micros)| {
             (name.to_owned(), TipSum { micros: *micros, trips: *trips as u64 })
         }));
