@@ -23,7 +23,7 @@ use page::{Page, colour_of, luminance};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Few enough trips that some neighbourhoods have none.
-const DATA: [&str; 6] = ["--seed", "51", "--rate", "2", "--span", "4h"];
+const DATA: [&str; 6] = ["--seed", "51", "--rate", "2", "--span", "5h"];
 /// Several batches of records: enough to see windows while they are open.
 const LONG: [&str; 6] = ["--seed", "52", "--rate", "40", "--span", "2h"];
 /// Raw files are small and slow, and the reader waits for them.
