@@ -45,7 +45,11 @@ impl Browser {
         let session = call(&http, &format!("{base}/session"), &capabilities(folder)?)?;
         let id = session["sessionId"].as_str().with_context(|| format!("no session: {session}"))?;
         let session = format!("{base}/session/{id}");
-        Ok(Browser { http, session, _driver: driver, _port: port })
+        let browser = Browser { http, session, _driver: driver, _port: port };
+        // Away from the page that a new window shows, and its requests.
+        browser.open("about:blank")?;
+        browser.requests()?;
+        Ok(browser)
     }
 
     /// Goes to `url`, and waits until it is loaded.

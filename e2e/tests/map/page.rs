@@ -60,10 +60,8 @@ impl Page {
     /// Waits until the window that starts at `start` is shown with these figures: in the time, in the table and in the
     /// names of the shapes.
     pub(crate) fn shows(&self, start: &str, cells: &Cells) -> Result<()> {
-        let figures = |name: &str| match cells.get(name) {
-            Some((average, trips)) => (format!("{average:.2}"), trips.to_string()),
-            None => ("–".to_owned(), "0".to_owned()),
-        };
+        let trips = |name: &str| cells.get(name).map_or(0, |(_, trips)| *trips).to_string();
+        let average = |name: &str| cells.get(name).map(|(average, _)| *average);
         let name = format!("{} {}–", &start[..10], &start[11..16]);
         self.until(|| {
             let shown: String = self.read("return document.getElementById('window').value", &[])?;
@@ -73,21 +71,23 @@ impl Page {
                  cell.textContent))",
                 &[],
             )?;
-            for Row(name, average, trips) in &rows {
-                ensure!((average, trips) == (&figures(name).0, &figures(name).1), "{start} {name}: {average}");
+            for Row(name, shown, count) in &rows {
+                ensure!(says(shown, average(name)), "{start} {name}: {shown} for {:?}", average(name));
+                ensure!(*count == trips(name), "{start} {name}: {count} trips in place of {}", trips(name));
             }
             let all = cells.keys().all(|name| rows.iter().any(|row| row.0 == *name));
             ensure!(all && rows.len() >= 40, "{} rows", rows.len());
             Ok(())
         })?;
         for (name, label) in self.shapes("path.getAttribute('aria-label')")? {
-            let (average, trips) = figures(&name);
-            let unit = if trips == "1" { "trip" } else { "trips" };
-            let expected = match cells.get(&name) {
-                Some(_) => format!("{name}: {average}, {trips} {unit}"),
-                None => format!("{name}: no trips"),
+            let figures = label.strip_prefix(&format!("{name}: ")).unwrap_or_default();
+            let (shown, count) = figures.split_once(", ").unwrap_or(("–", figures));
+            let expected = match &*trips(&name) {
+                "0" => "no trips".to_owned(),
+                "1" => "1 trip".to_owned(),
+                trips => format!("{trips} trips"),
             };
-            ensure!(label == expected, "{label:?} in place of {expected:?}");
+            ensure!(says(shown, average(&name)) && count == expected, "{label:?} in place of {expected:?}");
         }
         Ok(())
     }
@@ -158,12 +158,9 @@ impl Page {
     /// Waits until `neighbourhood` is marked on the map and in the table, with its line.
     pub(crate) fn has_chosen(&self, neighbourhood: &str, figures: &Figures) -> Result<()> {
         let last = figures.keys().last().context("no window")?;
-        let expected: Vec<(String, String)> = last_hours(figures, last)?
+        let expected: Vec<(&str, Option<f64>)> = last_hours(figures, last)?
             .into_iter()
-            .map(|(start, cells)| {
-                let average = cells.get(neighbourhood).map(|(average, _)| format!("{average:.2}"));
-                (start[11..16].to_owned(), average.unwrap_or_else(|| "–".to_owned()))
-            })
+            .map(|(start, cells)| (&start[11..16], cells.get(neighbourhood).map(|(average, _)| *average)))
             .collect();
         self.until(|| {
             let marked: Vec<String> = self.read(
@@ -179,10 +176,14 @@ impl Page {
                  [cells[0].textContent.slice(11, 16), cells[1].textContent])",
                 &[],
             )?;
-            ensure!(points == expected, "{neighbourhood}: {points:?} in place of {expected:?}");
+            let same = points.len() == expected.len()
+                && points.iter().zip(&expected).all(|((clock, shown), (expected, average))| {
+                    clock == expected && says(shown, *average)
+                });
+            ensure!(same, "{neighbourhood}: {points:?} in place of {expected:?}");
             Ok(())
         })?;
-        let some = expected.iter().filter(|(_, average)| average != "–").count();
+        let some = expected.iter().filter(|(_, average)| average.is_some()).count();
         let drawn: usize = self.read("return document.querySelectorAll('#line circle').length", &[])?;
         ensure!(drawn == some, "{drawn} points are drawn of {some}");
         let label: String =
@@ -206,6 +207,15 @@ impl Page {
             "the requests were not seen: {requests:#?}"
         );
         Ok(())
+    }
+}
+
+/// Whether `shown` is this average with two digits; on which side of a half, JavaScript and Rust do not agree.
+fn says(shown: &str, average: Option<f64>) -> bool {
+    match (shown.parse::<f64>(), average) {
+        (Ok(shown), Some(average)) => (shown - average).abs() < 0.005_000_1,
+        (Err(_), None) => shown == "–",
+        _ => false,
     }
 }
 
