@@ -27,18 +27,23 @@ check: ## Formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-# The worker of the end-to-end tests can be ended at its crash points.
+# The worker and the operator of the end-to-end tests can be ended at their crash points.
+FAILPOINTS = --features tips-worker/failpoints,tips-operator/failpoints
 test: export TIPS_WORKER = $(CARGO_TARGET_DIR)/tips-worker-failpoints
 test: setup check ## All tests
-	$(BUILD) --bin tips-worker --bin tips-operator --features tips-worker/failpoints
+	$(BUILD) --bin tips-worker --bin tips-operator $(FAILPOINTS)
 	cp $(WORKER) $(TIPS_WORKER)
-	cargo build --locked -p tips-operator
-	cargo test --locked --workspace --no-fail-fast --features tips-worker/failpoints
+	cargo test --locked --workspace --no-fail-fast $(FAILPOINTS)
 
-bench: export TIPS_WORKER = $(CARGO_TARGET_DIR)/release/tips-worker
+# The profile of the images.
+bench: export TIPS_WORKER = $(CARGO_TARGET_DIR)/dist/tips-worker
+bench: export TIPS_OPERATOR = $(CARGO_TARGET_DIR)/dist/tips-operator
 bench: setup ## Measure what the project promises: a line a figure, exit status 1 if any is short
-	$(BUILD) --release --bin tips-worker
-	cargo run --locked -q -p tips-e2e --bin bench
+	$(BUILD) --profile dist --bin tips-worker --bin tips-operator
+	@status=0; \
+	cargo bench --locked -q --workspace --profile dist --bench locate || status=1; \
+	cargo run --locked -q -p tips-e2e --bin bench || status=1; \
+	exit $$status
 
 crds: ## Write the CRD from the types, and its copy and the operator's rights in the chart
 	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml.new

@@ -117,7 +117,9 @@ axe() {
   say "axe-core $AXE: by Maven"
   local unpack=(mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack
     "-Dartifact=com.deque.html.axe-core:selenium:$AXE" '-Dmdep.unpack.includes=axe.min.js' "-DoutputDirectory=$dir")
-  if "${unpack[@]}" >"$log" 2>&1; then
+  mkdir -p "$dir"
+  # It leaves a mark where it runs.
+  if (cd "$dir" && "${unpack[@]}") >"$log" 2>&1; then
     stamp "axe-$AXE"
   else
     fail "axe-core $AXE" "$log" "${unpack[*]} && touch $cache/stamps/axe-$AXE"

@@ -3,6 +3,7 @@
 oracle.py expect --rides .. --fares .. --neighbourhoods ..               counts, as JSON
 oracle.py check  --rides .. --fares .. --neighbourhoods .. --output DIR  a table of checks; exit code 1 where one fails
 oracle.py watch  --output DIR --until FILE                               reads DIR while it is written
+oracle.py readers --output DIR                                           reads DIR in DuckDB, pyarrow and Spark
 """
 
 import argparse
@@ -10,6 +11,7 @@ import json
 import sys
 
 import expected
+import readers
 import settings
 import spoil
 import tree
@@ -52,6 +54,10 @@ def parse():
     watcher.add_argument("--interval", type=float, default=0.2, help="seconds between two looks")
     watcher.add_argument("--may-merge", action="store_true", help="files may disappear where others hold their rows")
     watcher.set_defaults(command=watch.run)
+
+    reading = commands.add_parser("readers")
+    reading.add_argument("--output", required=True)
+    reading.set_defaults(command=readers.run)
 
     spoiler = commands.add_parser("spoil")
     spoiler.add_argument("--seed", type=int, default=1)

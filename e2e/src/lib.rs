@@ -9,6 +9,7 @@ pub mod browser;
 mod built;
 pub mod cache;
 pub mod data;
+pub mod figure;
 pub mod folder;
 pub mod hdfs;
 pub mod http;

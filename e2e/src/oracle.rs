@@ -71,6 +71,11 @@ impl Oracle {
     }
 }
 
+/// Reads `output` in DuckDB, pyarrow and Spark; fails with what each has found where they differ.
+pub fn readers_agree(output: &Path) -> Result<()> {
+    run(python("readers")?.arg("--output").arg(output)).map(drop)
+}
+
 /// The folder of the oracle's sources.
 pub(crate) fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle")

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use flate2::read::GzDecoder;
 
 use crate::built::built;
+use crate::data::RealData;
 use crate::hdfs::Hdfs;
 use crate::kafka::Kafka;
 use crate::oracle::Oracle;
@@ -200,12 +204,14 @@ impl<'a> Pipeline<'a> {
     }
 }
 
-/// Generated data: the same lines in files, for the oracle, and in the topics of a pipeline.
+/// The same lines in files, for the oracle, and in the topics of a pipeline.
 pub struct Data {
     /// Ride files.
     pub rides: Vec<PathBuf>,
     /// Fare files.
     pub fares: Vec<PathBuf>,
+    /// The GeoJSON that they are counted by.
+    pub neighbourhoods: PathBuf,
 }
 
 /// Flags of `generate`: everything that may be in real data but lateness, which depends on the order of reading.
@@ -223,13 +229,40 @@ impl Data {
         all.extend(["--partitions".to_owned(), PARTITIONS.to_string()]);
         run(Command::new(binary()?).arg("generate").args(&all).arg("--output").arg(&dir))?;
         let files = |kind: &str| (0..PARTITIONS).map(|i| dir.join(format!("{kind}-{i}.csv"))).collect();
-        Ok(Data { rides: files("rides"), fares: files("fares") })
+        Ok(Data { rides: files("rides"), fares: files("fares"), neighbourhoods: polygons() })
+    }
+
+    /// Splits the real data by ride id, as a producer that keys its records would.
+    pub fn real(folder: &Folder, real: &RealData) -> Result<Self> {
+        let split = |kind: &str, lines: &Path| -> Result<Vec<PathBuf>> {
+            let mut files = vec![String::new(); PARTITIONS];
+            let mut text = String::new();
+            GzDecoder::new(File::open(lines)?).read_to_string(&mut text)?;
+            for line in text.lines() {
+                let id = line.split(',').next().and_then(|id| id.parse::<usize>().ok());
+                let file = &mut files[id.context("a line without an id")? % PARTITIONS];
+                file.push_str(line);
+                file.push('\n');
+            }
+            let name = |index: usize| format!("real-{kind}-{index}.csv");
+            files.iter().enumerate().map(|(index, lines)| folder.file(&name(index), lines)).collect()
+        };
+        Ok(Data {
+            rides: split("rides", &real.rides)?,
+            fares: split("fares", &real.fares)?,
+            neighbourhoods: real.neighbourhoods.clone(),
+        })
     }
 
     /// Creates the topics of the pipeline `name`; what is to be sent to them.
     pub fn topics(&self, kafka: &Kafka, name: &str) -> Result<[Lines; 2]> {
-        let topics = [("rides", &self.rides), ("fares", &self.fares)]
-            .map(|(kind, files)| Lines { topic: format!("{name}-{kind}"), files: files.clone() });
+        self.topics_named(kafka, [&format!("{name}-rides"), &format!("{name}-fares")])
+    }
+
+    /// Creates the topics of rides and of fares under these names; what is to be sent to them.
+    pub fn topics_named(&self, kafka: &Kafka, [rides, fares]: [&str; 2]) -> Result<[Lines; 2]> {
+        let topics = [(rides, &self.rides), (fares, &self.fares)]
+            .map(|(topic, files)| Lines { topic: topic.to_owned(), files: files.clone() });
         for lines in &topics {
             kafka.create_topic(&lines.topic, PARTITIONS as i32)?;
         }
@@ -255,7 +288,7 @@ impl Data {
         Oracle {
             rides: self.rides.clone(),
             fares: self.fares.clone(),
-            neighbourhoods: polygons(),
+            neighbourhoods: self.neighbourhoods.clone(),
             closed_until,
             coordinates: true,
             settings: vec![format!("--ride-topic={name}-rides"), format!("--fare-topic={name}-fares")],

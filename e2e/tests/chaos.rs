@@ -16,7 +16,8 @@ const MOST_WORKERS: usize = 4;
 /// Longer than a session of the group.
 const PAST_SESSION: Duration = Duration::from_secs(7);
 const PATIENCE: Duration = Duration::from_secs(240);
-const DATA: [&str; 6] = ["--seed", "13", "--rate", "30", "--span", "3h"];
+/// One partition of each topic is behind the others by more than they may be ahead of it (`job.maxDrift`).
+const DATA: [&str; 8] = ["--seed", "13", "--rate", "30", "--span", "3h", "--behind", "90m"];
 /// Records a second of wall time: the data lasts for the faults.
 const PACE: usize = 7000;
 
@@ -44,8 +45,7 @@ impl Chaos<'_> {
         match self.dice.roll(12) {
             0..=3 => self.kill_one(),
             4 | 5 => self.stop_one_past_its_session(),
-            6 => self.scale_up(),
-            7 => self.scale_down(),
+            6 | 7 => self.scale(),
             8 => self.redis_loses_its_last_second(),
             9 => self.redis_loses_everything(),
             10 => self.servers.kafka.restart(),
@@ -71,15 +71,12 @@ impl Chaos<'_> {
         self.workers[one].cont()
     }
 
-    fn scale_up(&mut self) -> Result<()> {
-        if self.workers.len() < MOST_WORKERS {
+    /// Up or down, as there is room.
+    fn scale(&mut self) -> Result<()> {
+        let up = self.dice.roll(2) == 0;
+        if self.workers.len() == 1 || (up && self.workers.len() < MOST_WORKERS) {
             self.workers.push(self.pipeline.start(&[])?);
-        }
-        Ok(())
-    }
-
-    fn scale_down(&mut self) -> Result<()> {
-        if self.workers.len() > 1 {
+        } else {
             let one = self.one();
             self.workers.swap_remove(one).end()?;
         }
@@ -111,7 +108,8 @@ fn fifty_faults_change_nothing() {
         let bucket = Bucket::of(&s3);
         let servers = Servers::start(folder)?;
         let data = Data::generate(folder, &[&DATA[..], &MIXED].concat())?;
-        let settings = servers.settings(&["raw: {flushInterval: 3s}", "job: {idleTimeout: 1h}"]);
+        let settings =
+            servers.settings(&["raw: {flushInterval: 3s}", "job: {idleTimeout: 1h, maxDrift: 1h}"]);
         let (client, topics) = (servers.kafka.client(), data.topics(&servers.kafka, "chaos")?);
         let sender = std::thread::spawn(move || send(&client, &topics, Some(PACE)));
 
@@ -132,6 +130,8 @@ fn fifty_faults_change_nothing() {
         for worker in std::mem::take(&mut chaos.workers) {
             drop(worker);
         }
+        // The partitions that are ahead go on when the one behind them has ended.
+        chaos.pipeline.change("idleTimeout: 1h", "idleTimeout: 3s")?;
         chaos.pipeline.catch_up(1, PATIENCE)?;
         watcher.finish()?;
         chaos.servers.check(&data, "chaos", &chaos.pipeline)

@@ -1,18 +1,22 @@
 //! The operator on a real control plane, with the rights that the chart gives it: what it makes, how it answers what
 //! people and faults do to that, what it says, and how little it asks for.
 
-#[path = "operator/bench.rs"]
-mod bench;
+#[path = "operator/check.rs"]
+mod check;
 #[path = "operator/children.rs"]
 mod children;
 #[path = "operator/deletion.rs"]
 mod deletion;
+#[path = "operator/killed.rs"]
+mod killed;
 #[path = "operator/leader.rs"]
 mod leader;
 #[path = "operator/node.rs"]
 mod node;
 #[path = "operator/pipeline.rs"]
 mod pipeline;
+#[path = "operator/quiet.rs"]
+mod quiet;
 #[path = "operator/references.rs"]
 mod references;
 #[path = "operator/rules.rs"]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tips_e2e::process::run;
 use tips_e2e::sender::{Lines, send};
-use tips_e2e::worker::{Data, PARTITIONS, binary, until_metric};
+use tips_e2e::worker::{Data, PARTITIONS, binary, polygons, until_metric};
 use tips_e2e::{Folder, Servers, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -43,7 +43,7 @@ fn parts(folder: &Folder, name: &str, data: &Data, part: impl Fn(&str, usize) ->
         Ok(target)
     };
     let all = |files: &[PathBuf]| files.iter().map(write).collect::<Result<Vec<_>>>();
-    Ok(Data { rides: all(&data.rides)?, fares: all(&data.fares)? })
+    Ok(Data { rides: all(&data.rides)?, fares: all(&data.fares)?, neighbourhoods: polygons() })
 }
 
 fn lines(data: &Data) -> Result<f64> {
@@ -95,7 +95,8 @@ fn uneven(servers: &Servers<'_>) -> Result<()> {
             .arg(&dir))?;
         Ok((0..partitions).map(|index| dir.join(format!("{kind}-{index}.csv"))).collect())
     };
-    let data = Data { rides: generate(1, "rides")?, fares: generate(3, "fares")? };
+    let data =
+        Data { rides: generate(1, "rides")?, fares: generate(3, "fares")?, neighbourhoods: polygons() };
     create_topics(servers, "uneven", 1, 3)?;
     send_to(servers, "uneven", &data)?;
     let mut pipeline = servers.pipeline("uneven", &[])?;
@@ -124,6 +125,7 @@ fn partitions_added_are_read(servers: &Servers<'_>, data: &Data) -> Result<()> {
     let but_last = |data: &Data| Data {
         rides: data.rides[..PARTITIONS - 1].to_vec(),
         fares: data.fares[..PARTITIONS - 1].to_vec(),
+        neighbourhoods: polygons(),
     };
     send_to(servers, "added", &but_last(&before))?;
 

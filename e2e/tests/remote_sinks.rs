@@ -8,13 +8,15 @@ use tips_e2e::process::run;
 use tips_e2e::s3::S3;
 use tips_e2e::scenario;
 
+/// As `make test` has built them: with others all would be built once more.
+const FEATURES: &str = "tips-worker/failpoints,tips-operator/failpoints";
+
 #[test]
 fn the_sink_keeps_its_promises_on_s3_and_hdfs() {
     scenario("sink", |folder| {
         let s3 = S3::start(folder)?;
         let hdfs = Hdfs::start(folder)?;
-        // As `make test` has built them: with other features all would be built once more.
-        let build = ["--locked", "--workspace", "--features", "tips-worker/failpoints"];
+        let build = ["--locked", "--workspace", "--features", FEATURES];
         let mut tests = Command::new("cargo");
         // What cargo says of this package would have build scripts of libraries run again, and all after them.
         let own = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());

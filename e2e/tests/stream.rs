@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tips_e2e::data::RealData;
 use tips_e2e::hdfs::Hdfs;
 use tips_e2e::kafka::Kafka;
@@ -16,15 +16,21 @@ use tips_e2e::{Folder, Servers, scenario};
 const PATIENCE: Duration = Duration::from_secs(120);
 const DATA: [&str; 6] = ["--seed", "11", "--rate", "12", "--span", "2h"];
 
-/// Both: one worker from the beginning, and three beside each other on another pipeline.
-fn one_worker_and_three<'a>(folder: &Folder, target: impl Fn(&str) -> Target<'a>) -> Result<()> {
+/// One worker from the beginning, and three beside each other on another pipeline; then the real data.
+fn one_worker_and_three<'a>(folder: &'a Folder, target: impl Fn(&str) -> Target<'a>) -> Result<()> {
     let servers = Servers::start(folder)?;
-    let data = Data::generate(folder, &[&DATA[..], &MIXED].concat())?;
-    for (name, workers) in [("one", 1), ("three", 3)] {
-        data.produce(&servers.kafka, name)?;
-        let mut pipeline = Pipeline::new(folder, name, &servers.settings(&[]), target(name))?;
-        pipeline.catch_up(workers, PATIENCE)?;
-        servers.check(&data, name, &pipeline)?;
+    let generated = Data::generate(folder, &[&DATA[..], &MIXED].concat())?;
+    let real = RealData::find().map(|real| Data::real(folder, &real)).transpose()?;
+    for (kind, data) in [("generated", Some(&generated)), ("real", real.as_ref())] {
+        let Some(data) = data else { continue };
+        for workers in [1, 3] {
+            let name = format!("{kind}-{workers}");
+            data.produce(&servers.kafka, &name)?;
+            let mut pipeline = Pipeline::new(folder, &name, &servers.settings(&[]), target(&name))?;
+            pipeline.set("TIPS_NEIGHBOURHOODS", &data.neighbourhoods.display().to_string());
+            pipeline.catch_up(workers, PATIENCE)?;
+            servers.check(data, &name, &pipeline).with_context(|| name)?;
+        }
     }
     Ok(())
 }

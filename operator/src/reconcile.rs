@@ -32,6 +32,7 @@ use crate::build::names::MANAGER;
 use crate::build::{self, Plan, Replacement, wanted_replicas};
 use crate::cluster::views::{ChildView, DeploymentView, PodView, Progress};
 use crate::cluster::{Cluster, Key};
+use crate::crash;
 use crate::error::Error;
 use crate::events::{self, Events};
 use crate::kind::Kind;
@@ -49,7 +50,8 @@ const RESYNC_INTERVAL: Duration = Duration::from_secs(600);
 /// busy pipelines are some thirty small writes a second; all else in a status is written at once.
 const FIGURES_INTERVAL: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(300);
+/// A pass that fails asks the workers all the same: what they say is never older than of silent ones.
+const LAST_RETRY: Duration = SILENT_INTERVAL;
 
 /// What reconciles share.
 pub struct Context {
@@ -142,7 +144,7 @@ async fn pass_over(
         0 => None,
         _ => context.observer.ask(&found.pods, pipeline.spec.epoch).await,
     };
-    let before = memo.status.take().or_else(|| pipeline.status.clone());
+    let before = memo.take_status(pipeline.status.as_ref());
     let status = status::of(&status::Seen {
         pipeline,
         before: before.as_ref(),
@@ -291,7 +293,10 @@ async fn write_status(
     });
     let params = PatchParams::apply(MANAGER).force();
     match api.patch_status(&pipeline.name_any(), &params, &Patch::Apply(patch)).await {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            crash::point("status::after-write");
+            Ok(())
+        }
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(error) => Err(Error::Status(error.into())),
     }

@@ -22,7 +22,7 @@ use crate::core::time::EventTime;
 use crate::metrics::Metrics;
 use crate::sink::Sink;
 use crate::state::redis::Identity;
-use crate::state::{State, StateError};
+use crate::state::{State, StateError, watermark};
 
 /// The reader passes by several times a second whatever happens around it; when it has not for so long it is
 /// stuck, and the worker is better started anew.
@@ -184,10 +184,7 @@ impl Board {
     async fn books(&self) -> Result<(Books, Option<EventTime>), StateError> {
         let state = &self.0.state;
         let views = state.views().await?;
-        Ok((
-            views.iter().map(|view| view.books).sum(),
-            views.iter().map(|view| view.watermark).min().flatten(),
-        ))
+        Ok((views.iter().map(|view| view.books).sum(), watermark(&views)))
     }
 }
 

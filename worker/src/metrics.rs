@@ -105,7 +105,7 @@ impl Metrics {
             raw_buffered_bytes: make.gauge("raw_buffered_bytes", "Bytes of raw files that are not published yet.")?,
             raw_budget_bytes: make.gauge("raw_budget_bytes", "The limit of raw_buffered_bytes.")?,
             windows_published: make.counter("windows_published_total", "Window files published by this worker.")?,
-            windows_unpublished: make.gauge("windows_unpublished", "Closed windows at whose path lies a file that is none of ours.")?,
+            windows_unpublished: make.gauge("windows_unpublished", "Closed windows that cannot be written where they belong, though the sink answers.")?,
             last_window_seconds: make.gauge("last_window_timestamp_seconds", "End of the latest window published, as event time since the epoch.")?,
             paused_partitions: make.gauge("paused_partitions", "Assigned partitions that run ahead of the watermark by more than maxDrift.")?,
             assigned_partitions: make.gauge("assigned_partitions", "Partitions assigned to this worker.")?,

@@ -45,6 +45,8 @@ pub enum Change {
     Assigned(Vec<Assigned>),
     /// These have gone: what is not published of them is another worker's to read again.
     Revoked(Vec<Partition>),
+    /// So many offsets of this one were deleted before they were read; what follows them is read next.
+    Lost(Partition, i64),
 }
 
 /// What a read found.
@@ -135,6 +137,12 @@ pub trait Source {
 
     /// The offset after the last record of `partition`, as last heard.
     fn high(&self, partition: Partition) -> Option<i64>;
+
+    /// Whether `partition` surely has no record from `from` on below `end`, though its offsets may go on.
+    ///
+    /// # Errors
+    /// Where that cannot be found out.
+    fn has_none_between(&self, partition: Partition, from: i64, end: i64) -> Result<bool, SourceError>;
 
     /// Whether of these partitions, which other workers have, all is published that is due.
     ///

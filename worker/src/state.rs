@@ -44,6 +44,11 @@ pub struct View {
     pub waiting: u64,
 }
 
+/// The pipeline's watermark: the least of its shards, if each has one.
+pub fn watermark(views: &[View]) -> Option<EventTime> {
+    views.iter().map(|view| view.watermark).min().flatten()
+}
+
 /// A shard's part of a window.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frozen {

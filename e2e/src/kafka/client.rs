@@ -14,7 +14,7 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{
     BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer,
 };
-use rdkafka::{ClientConfig, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::Kafka;
 
@@ -110,6 +110,14 @@ impl Kafka {
         }
         producer.flush(ANSWER)?;
         producer.abort_transaction(ANSWER).context("aborting")
+    }
+
+    /// Deletes the records of a partition below `offset`, as its retention would.
+    pub fn delete_records(&self, topic: &str, partition: i32, offset: i64) -> Result<()> {
+        let mut below = TopicPartitionList::new();
+        below.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+        let done = block_on(self.admin()?.delete_records(&below, &options()))?;
+        done.elements().iter().try_for_each(|element| element.error()).context("deleting records")
     }
 
     /// Where each partition of a topic ends.

@@ -54,9 +54,12 @@ impl ControlPlane {
         let files = Files::create(folder, place, api.number())?;
         let etcd = Part::start("etcd", etcd(&files.dir, &client, &peer)?, &files.dir)?;
         let command = api_server(&files, place, &client.address(), api.number())?;
-        let api_server = Part::start("kube-apiserver", command, &files.dir)?;
-        let controllers = Part::start("kube-controller-manager", controllers(&files)?, &files.dir)?;
+        let mut api_server = Part::start("kube-apiserver", command, &files.dir)?;
+        // The controllers wait ten seconds for it, and then end.
         let cluster = files.cluster(ADMIN)?;
+        let ready = || cluster.kubectl(&["get", "--raw", "/readyz"]).is_ok();
+        api_server.process().until("was ready", READY, ready)?;
+        let controllers = Part::start("kube-controller-manager", controllers(&files)?, &files.dir)?;
         let mut started = Self { controllers, api_server, etcd, cluster, files, _ports: [client, peer, api] };
         started.await_ready()?;
         Ok(started)
@@ -216,7 +219,9 @@ fn controllers(files: &Files) -> Result<Command> {
         .arg(file("--kubeconfig", &files.kubeconfig(CONTROLLERS)?))
         .arg(file("--root-ca-file", &files.pki.ca()))
         .arg(file("--service-account-private-key-file", &files.pki.key()))
-        .args(["--use-service-account-credentials", "--leader-elect=false", "--secure-port=0"]);
+        .args(["--use-service-account-credentials", "--leader-elect=false", "--secure-port=0"])
+        // Autoscalers look every 15 s else.
+        .arg("--horizontal-pod-autoscaler-sync-period=2s");
     Ok(command)
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tips_e2e::kubernetes::{Cluster, ControlPlane};
+pub(crate) use tips_e2e::operator::manifest;
 use tips_e2e::operator::{self, Operator};
 use tips_e2e::{Folder, scenario};
 
@@ -18,20 +19,6 @@ pub(crate) fn with_operator(name: &str, test: impl FnOnce(&Cluster) -> Result<()
         let _operator = Operator::start(folder, &rights, "operator")?;
         test(cluster)
     });
-}
-
-/// A pipeline with `more` in its spec, as lines of YAML.
-pub(crate) fn manifest(name: &str, more: &str) -> String {
-    format!(
-        "apiVersion: tipstream.dev/v1alpha1
-kind: TipsPipeline
-metadata: {{name: {name}, namespace: default}}
-spec:
-  kafka: {{bootstrapServers: 'kafka:9092', ridesTopic: rides, faresTopic: fares}}
-  redis: {{urls: ['redis://redis:6379']}}
-  sink: {{volume: {{claimName: lake}}}}
-{more}"
-    )
 }
 
 /// Waits until condition `kind` of the pipeline is `wanted`, as `True/Running`.
@@ -56,6 +43,11 @@ pub(crate) fn field(cluster: &Cluster, object: &str, path: &str) -> Result<Strin
 pub(crate) fn becomes(cluster: &Cluster, object: &str, path: &str, wanted: &str) -> Result<()> {
     let query = format!("--output=jsonpath={path}");
     cluster.until(&["get", object, &query], SOON, |text| text == wanted).map(drop)
+}
+
+/// The reasons of all Events.
+pub(crate) fn events(cluster: &Cluster) -> Result<String> {
+    cluster.kubectl(&["get", "events", "--output=jsonpath={.items[*].reason}"])
 }
 
 /// Changes a pipeline by a merge patch.

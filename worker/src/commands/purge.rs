@@ -36,7 +36,8 @@ pub async fn run(args: PurgeArgs, stop: CancellationToken, out: &mut impl Write)
     let removed = tokio::select! {
         () = stop.cancelled() => return Err(Failure::Interrupted),
         removed = tokio::time::timeout(limit, purge::purge(&config, &pipeline)) => {
-            removed.map_err(|_| StateError::Unreachable(format!("not done after {}", args.timeout)))??
+            let too_late = || format!("not done after {}; does a worker of the pipeline still run?", args.timeout);
+            removed.map_err(|_| StateError::Unreachable(too_late()))??
         }
     };
     Ok(writeln!(out, "removed {removed} keys of {pipeline}")?)

@@ -48,8 +48,8 @@ pub struct StreamArgs {
     /// GeoJSON of the neighbourhoods [default: the file that TIPS_NEIGHBOURHOODS names, or Manhattan, built in].
     #[arg(long, value_name = "FILE")]
     pub neighbourhoods: Option<PathBuf>,
-    /// End once all that Kafka held when a partition came to this worker is processed, with everything published
-    /// that can be. Windows that have not closed stay open.
+    /// End once all that Kafka held at the start is processed, with everything published that can be. Windows that
+    /// have not closed stay open.
     #[arg(long)]
     pub until_caught_up: bool,
     /// How long publishing what was read may take at the end, after SIGTERM as well. What is not published then is

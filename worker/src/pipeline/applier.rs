@@ -28,7 +28,7 @@ use crate::core::time::EventTime;
 use crate::crash;
 use crate::metrics::Metrics;
 use crate::sink::Sink;
-use crate::state::{Reply, State, StateError};
+use crate::state::{Reply, State, StateError, watermark};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -101,9 +101,9 @@ impl SharedWatermark {
         (seconds != i64::MIN).then(|| EventTime::from_seconds(seconds))
     }
 
-    /// Sets it.
-    pub fn set(&self, watermark: EventTime) {
-        self.0.store(watermark.seconds(), Ordering::Relaxed);
+    /// Sets it; `None` where the state has lost it.
+    pub fn set(&self, watermark: Option<EventTime>) {
+        self.0.store(watermark.map_or(i64::MIN, EventTime::seconds), Ordering::Relaxed);
     }
 }
 
@@ -162,7 +162,9 @@ impl Applier {
                 ToApplier::Look { generation } if self.is_void(generation) => {}
                 ToApplier::Look { generation } => self.look(generation).await?,
                 ToApplier::Locate(questions) => {
-                    let located = self.patiently(|| locate(&self.state, &self.sink, &questions)).await?;
+                    let (located, watermark) =
+                        self.patiently(|| locate(&self.state, &self.sink, &questions)).await?;
+                    self.see(watermark);
                     self.tell(FromApplier::Located(located));
                 }
                 ToApplier::AskApplied { logs } => {
@@ -193,7 +195,10 @@ impl Applier {
             Applied::All { watermark } => {
                 crash::point("state::after-apply");
                 self.left.note(&deltas);
-                self.take_watermark(watermark);
+                // Where a batch has touched no shard it tells nothing.
+                if watermark.is_some() {
+                    self.see(watermark);
+                }
                 self.observe(begun, oldest);
             }
             Applied::Refused => self.rewind(generation),
@@ -203,16 +208,17 @@ impl Applier {
 
     async fn look(&mut self, generation: u64) -> Result<(), ApplierError> {
         let views = self.patiently(|| async { Ok(self.state.views().await?) }).await?;
-        self.take_watermark(views.iter().map(|view| view.watermark).min().flatten());
+        self.see(watermark(&views));
         if !self.left.is_there(&views) {
             self.rewind(generation);
         }
         Ok(())
     }
 
-    fn take_watermark(&self, watermark: Option<EventTime>) {
+    /// The watermark of the whole state; `None` where it has lost it, and drift is measured anew.
+    fn see(&self, watermark: Option<EventTime>) {
+        self.watermark.set(watermark);
         if let Some(watermark) = watermark {
-            self.watermark.set(watermark);
             self.metrics.watermark_seconds.set(watermark.seconds());
         }
     }

@@ -8,9 +8,9 @@ use crate::state::View;
 
 /// The last move of each partition in each shard.
 #[derive(Default)]
-pub(super) struct Left(HashMap<(u16, Partition), Mark>);
+pub(super) struct Left(HashMap<(u16, Partition), Stood>);
 
-struct Mark {
+struct Stood {
     offset: i64,
     idle: bool,
 }
@@ -20,18 +20,18 @@ impl Left {
     pub(super) fn note(&mut self, deltas: &[(u16, Delta)]) {
         for (shard, delta) in deltas {
             for step in &delta.moves {
-                self.0.insert((*shard, step.partition), Mark { offset: step.to, idle: step.idle });
+                self.0.insert((*shard, step.partition), Stood { offset: step.to, idle: step.idle });
             }
         }
     }
 
     /// Whether no shard is behind. One that is further was taken there by the partition's next owner.
     pub(super) fn is_there(&self, views: &[View]) -> bool {
-        self.0.iter().all(|((shard, partition), mark)| {
+        self.0.iter().all(|((shard, partition), stood)| {
             let view = views.get(usize::from(*shard)).and_then(|view| view.progress.get(partition));
             view.is_some_and(|progress| {
-                progress.offset > mark.offset
-                    || progress.offset == mark.offset && (progress.idle || !mark.idle)
+                progress.offset > stood.offset
+                    || progress.offset == stood.offset && (progress.idle || !stood.idle)
             })
         })
     }

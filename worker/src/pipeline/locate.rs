@@ -6,10 +6,11 @@ use futures::future::try_join_all;
 
 use crate::core::mark::Mark;
 use crate::core::shard::Partition;
+use crate::core::time::EventTime;
 use crate::raw::range_log::{Entry, LogError, RangeLog};
 use crate::sink::Sink;
 use crate::source::Assigned;
-use crate::state::{State, StateError, View};
+use crate::state::{State, StateError, View, watermark};
 
 /// Why a partition cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -70,13 +71,18 @@ pub struct Question {
     pub raw: bool,
 }
 
-/// Answers for several partitions at once.
+/// Answers for several partitions at once, and the watermark of the state that they are of.
 ///
 /// # Errors
 /// Where the state or the sink fails.
-pub async fn locate(state: &State, sink: &Sink, questions: &[Question]) -> Result<Vec<Located>, LocateError> {
+pub async fn locate(
+    state: &State,
+    sink: &Sink,
+    questions: &[Question],
+) -> Result<(Vec<Located>, Option<EventTime>), LocateError> {
     let views = state.views().await?;
-    try_join_all(questions.iter().map(|question| one(sink, &views, question))).await
+    let located = try_join_all(questions.iter().map(|question| one(sink, &views, question))).await?;
+    Ok((located, watermark(&views)))
 }
 
 /// How far all shards are in a partition.

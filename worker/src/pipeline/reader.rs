@@ -1,8 +1,8 @@
 //! The reader: the thread that reads partitions, parses lines, and hands batches to the applier and rows to the
 //! raw writer.
 //!
-//! It reads the partition that is furthest behind in event time, so both sides of a ride tend to be in one batch,
-//! and no partition runs ahead of the watermark by more than `maxDrift` (I7). What cannot be handed on at once
+//! It reads records in the order in which they were sent, so both sides of a ride tend to be in one batch, and no
+//! partition runs ahead of the watermark by more than `maxDrift` (I7). What cannot be handed on at once
 //! waits here, and meanwhile nothing is read.
 
 mod assignment;
@@ -71,7 +71,7 @@ pub struct ReaderSettings {
     pub max_drift: Option<Span>,
     /// Whether raw rows are kept.
     pub raw: bool,
-    /// Ends once all that was there when a partition came has been read.
+    /// Ends once all that was there when the source was opened has been read.
     pub until_caught_up: bool,
     /// Of the settings, for the footers of the files.
     pub fingerprint: String,
@@ -259,6 +259,7 @@ impl<S: Source> Reader<S> {
             match change {
                 Change::Assigned(assigned) => self.assigned(assigned),
                 Change::Revoked(partitions) => self.revoked(&partitions),
+                Change::Lost(partition, offsets) => self.lost(partition, offsets),
             }
         }
         while let Ok(message) = self.links.from_applier.try_recv() {
@@ -390,7 +391,7 @@ impl<S: Source> Reader<S> {
 
     fn cut_what_is_due(&mut self, has_more: bool) {
         self.call_idle();
-        if !self.settings.raw && self.committed.elapsed() >= COMMIT_INTERVAL {
+        if !self.settings.raw && self.committed.elapsed() >= COMMIT_INTERVAL && self.out.is_empty() {
             self.committed = Instant::now();
             self.out.push_back(Out::Applier(ToApplier::AskApplied { logs: None }));
         }

@@ -139,9 +139,10 @@ impl Pipeline {
         let read = self.read(reader, stop.clone()).await;
         stop.cancel();
 
-        // What has not ended by the deadline waits for a server that does not answer.
+        // What has not ended by the deadline waits for a server that does not answer, and so may what a reader that
+        // has failed leaves behind. A task that has failed itself has ended, and its error is still told.
         let deadline = read.as_ref().ok().and_then(|(read, _)| read.deadline);
-        if read.as_ref().is_ok_and(|(read, _)| read.drained != Drained::All) {
+        if !read.as_ref().is_ok_and(|(read, _)| read.drained == Drained::All) {
             applier.abort();
             writer.abort();
             publisher.abort();

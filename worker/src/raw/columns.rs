@@ -53,7 +53,7 @@ impl Coordinates {
 
     fn push(&mut self, offset: i64, timestamp: Option<i64>) {
         self.offsets.push(offset);
-        self.timestamps.push(timestamp.unwrap_or(0) * 1000);
+        self.timestamps.push(timestamp.unwrap_or(0).saturating_mul(1000));
         self.has_timestamp.push(timestamp.is_some());
     }
 
@@ -306,7 +306,7 @@ impl Chunk {
     pub fn invalid(&mut self, offset: i64, timestamp: Option<i64>, value: Option<&[u8]>, reason: &str) {
         let invalid = &mut self.invalid;
         invalid.offsets.push(offset);
-        invalid.timestamps.push(timestamp.map(|millis| millis * 1000));
+        invalid.timestamps.push(timestamp.map(|millis| millis.saturating_mul(1000)));
         invalid.values.append_option(value);
         invalid.reasons.append_value(reason);
         self.to = offset + 1;

@@ -14,6 +14,9 @@ use super::range_log::Range;
 use crate::core::shard::{Partition, Topic};
 use crate::core::time::{Day, EventTime};
 
+/// What an open file takes beside its bytes: encoders and compressors of each column.
+const OPEN_FILE_BYTES: usize = 128 << 10;
+
 /// Names a partition in files and paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
@@ -79,8 +82,17 @@ impl Lane {
     }
 
     /// Bytes that its files would have now, about.
+    pub fn encoded_bytes(&self) -> usize {
+        self.files().map(ParquetFile::encoded_bytes).sum()
+    }
+
+    /// Bytes of memory that its files take, about. A range with rows of many days has many files.
     pub fn bytes(&self) -> usize {
-        self.days.values().chain(&self.invalid).map(ParquetFile::encoded_bytes).sum()
+        self.encoded_bytes() + self.files().count() * OPEN_FILE_BYTES
+    }
+
+    fn files(&self) -> impl Iterator<Item = &ParquetFile> {
+        self.days.values().chain(&self.invalid)
     }
 
     /// Takes the rows of `chunk`, which follow those before. Where the range has a fixed `end` and the chunk

@@ -102,14 +102,16 @@ struct Open {
     incarnation: u64,
     end: Option<i64>,
     log: RangeLog,
-    /// Bytes of a plan on its way to the sink. The next range of the partition is begun only after it.
-    publishing: Option<usize>,
+    /// Whether a plan is on its way to the sink. The next range of the partition is begun only after it.
+    is_publishing: bool,
 }
 
 struct Done {
     partition: Partition,
     incarnation: u64,
     end: i64,
+    /// Of the plan.
+    bytes: usize,
     result: Result<Published, LogError>,
 }
 
@@ -121,6 +123,8 @@ pub struct Writer {
     to_reader: std::sync::mpsc::Sender<FromWriter>,
     lanes: HashMap<Partition, Open>,
     publishing: JoinSet<Done>,
+    /// Bytes of all plans on their way to the sink, also of partitions that have gone meanwhile.
+    in_flight: usize,
     draining: Option<oneshot::Sender<()>>,
 }
 
@@ -139,6 +143,7 @@ impl Writer {
             to_reader,
             lanes: HashMap::new(),
             publishing: JoinSet::new(),
+            in_flight: 0,
             draining: None,
         }
     }
@@ -174,7 +179,7 @@ impl Writer {
                 let log = RangeLog::new(self.sink.clone(), &origin.topic, origin.partition.index);
                 let partition = origin.partition;
                 let lane = Lane::new(origin, start);
-                self.lanes.insert(partition, Open { lane, incarnation, end, log, publishing: None });
+                self.lanes.insert(partition, Open { lane, incarnation, end, log, is_publishing: false });
             }
             ToWriter::Rows { partition, incarnation, chunk } => {
                 let Some(open) = self.lanes.get_mut(&partition) else { return Ok(()) };
@@ -192,7 +197,7 @@ impl Writer {
     }
 
     fn held(&self) -> usize {
-        self.lanes.values().map(|open| open.lane.bytes() + open.publishing.unwrap_or(0)).sum()
+        self.lanes.values().map(|open| open.lane.bytes()).sum::<usize>() + self.in_flight
     }
 
     fn has_room(&self) -> bool {
@@ -200,7 +205,7 @@ impl Writer {
         self.metrics.raw_buffered_bytes.set(held as i64);
         match self.limits.budget {
             Some(budget) => held < budget || self.publishing.is_empty(),
-            None => !self.lanes.values().any(|open| open.publishing.is_some() && self.is_full(open)),
+            None => !self.lanes.values().any(|open| open.is_publishing && self.is_full(open)),
         }
     }
 
@@ -222,7 +227,7 @@ impl Writer {
 
     /// A range with a fixed end is never due: it ends there.
     fn is_due(&self, open: &Open) -> bool {
-        if open.publishing.is_some() || open.end.is_some() || open.lane.is_empty() {
+        if open.is_publishing || open.end.is_some() || open.lane.is_empty() {
             return false;
         }
         let waited = open.lane.since().map_or(Duration::ZERO, |since: Instant| since.elapsed());
@@ -232,7 +237,7 @@ impl Writer {
     }
 
     fn is_full(&self, open: &Open) -> bool {
-        open.end.is_none() && open.lane.bytes() >= self.limits.file_bytes
+        open.end.is_none() && open.lane.encoded_bytes() >= self.limits.file_bytes
     }
 
     /// The largest lane that can go, where open lanes hold more than half of the budget: the other half is for
@@ -240,7 +245,7 @@ impl Writer {
     fn over_budget(&self) -> Option<Partition> {
         let budget = self.limits.budget?;
         let open: usize = self.lanes.values().map(|open| open.lane.bytes()).sum();
-        let free = |open: &&Open| open.publishing.is_none() && open.end.is_none() && !open.lane.is_empty();
+        let free = |open: &&Open| !open.is_publishing && open.end.is_none() && !open.lane.is_empty();
         let candidates = self.lanes.iter().filter(|(_, open)| free(open));
         let largest = candidates.max_by_key(|(_, open)| open.lane.bytes()).map(|(partition, _)| *partition);
         largest.filter(|_| open > budget / 2)
@@ -256,17 +261,20 @@ impl Writer {
 
     fn publish(&mut self, partition: Partition, plan: Plan) {
         let Some(open) = self.lanes.get_mut(&partition) else { return };
-        open.publishing = Some(plan.bytes());
+        open.is_publishing = true;
+        let bytes = plan.bytes();
+        self.in_flight += bytes;
         let (sink, log, metrics) = (self.sink.clone(), open.log.clone(), self.metrics.clone());
         let (tries, incarnation) = (self.limits.tries, open.incarnation);
         self.publishing.spawn(async move {
             let result = publish_with_patience(&sink, &log, &plan, tries, &metrics, partition).await;
-            Done { partition, incarnation, end: plan.range.end, result }
+            Done { partition, incarnation, end: plan.range.end, bytes, result }
         });
     }
 
     fn settle(&mut self, done: Done) -> Result<(), WriterError> {
-        let Done { partition, incarnation, end, result } = done;
+        let Done { partition, incarnation, end, bytes, result } = done;
+        self.in_flight -= bytes;
         let published = result?;
         if let Published::Whole(mark) = published {
             self.tell(FromWriter::Published { partition, end, mark });
@@ -274,7 +282,7 @@ impl Writer {
         let Some(open) = self.lanes.get_mut(&partition).filter(|open| open.incarnation == incarnation) else {
             return Ok(());
         };
-        open.publishing = None;
+        open.is_publishing = false;
         if !matches!(published, Published::Whole(_)) {
             tracing::warn!(%partition, ?published, "another worker has begun this range: starting the partition again");
             self.lanes.remove(&partition);

@@ -18,7 +18,7 @@ use crate::core::time::{EventTime, Span};
 use crate::crash;
 use crate::metrics::Metrics;
 use crate::sink::{Put, Sink, SinkError};
-use crate::state::{State, StateError};
+use crate::state::{State, StateError, watermark};
 
 /// How long after its file a window stays in the state: longer than any worker can be stopped and come back
 /// with a window that it was about to write, and long enough to prove the file against the state.
@@ -26,7 +26,7 @@ pub const KEEP: Span = Span::from_seconds(24 * 3600);
 
 /// Windows that are published at once: HDFS takes a third of a second for each, and a backlog may have thousands.
 const AT_ONCE: usize = 16;
-/// How long a window is left alone whose path something else has taken.
+/// How long a window is left alone that cannot be written where it belongs.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Why windows could not be published this time.
@@ -65,6 +65,15 @@ impl PublishError {
             PublishError::Encode { .. } => false,
         }
     }
+
+    /// Whether the sink answers, and refuses this window: others may have more luck.
+    fn is_of_its_path(&self) -> bool {
+        match self {
+            PublishError::Taken { .. } => true,
+            PublishError::Sink(error) => !error.is_transient(),
+            PublishError::State(_) | PublishError::Encode { .. } => false,
+        }
+    }
 }
 
 /// Publishes the windows of a pipeline.
@@ -76,8 +85,8 @@ pub struct Publisher {
     metrics: Metrics,
     /// Windows whose file is known to be there.
     published: BTreeSet<EventTime>,
-    /// Windows whose path something else has taken, and since when they are left alone.
-    taken: BTreeMap<EventTime, Instant>,
+    /// Windows that cannot be written where they belong, and since when they are left alone.
+    blocked: BTreeMap<EventTime, Instant>,
 }
 
 /// What became of a window.
@@ -86,8 +95,8 @@ enum Outcome {
     There(bool),
     /// A shard has lost its last writes, and will close it again.
     Open,
-    /// Something else is at its path.
-    Taken(PublishError),
+    /// It cannot be written where it belongs.
+    Blocked(PublishError),
 }
 
 impl Publisher {
@@ -100,7 +109,7 @@ impl Publisher {
             provenance,
             metrics,
             published: BTreeSet::new(),
-            taken: BTreeMap::new(),
+            blocked: BTreeMap::new(),
         }
     }
 
@@ -129,7 +138,7 @@ impl Publisher {
     /// # Errors
     /// As there.
     pub async fn publish_last(&mut self) -> Result<usize, PublishError> {
-        self.taken.clear();
+        self.blocked.clear();
         self.publish_closed().await
     }
 
@@ -145,14 +154,14 @@ impl Publisher {
         let views = self.state.views().await?;
         let closed = try_join_all(shards.map(|shard| self.state.closed(shard))).await?;
         self.metrics.set_books(&views.iter().map(|view| view.books).sum());
-        let Some(watermark) = views.iter().map(|view| view.watermark).min().flatten() else {
+        let Some(watermark) = watermark(&views) else {
             return Ok(0);
         };
         self.metrics.watermark_seconds.set(watermark.seconds());
         let starts: BTreeSet<EventTime> = closed.into_iter().flatten().collect();
         let is_closed = |start: &EventTime| start.plus(self.job.rules.window) <= watermark;
         let waits =
-            |start: &EventTime| self.taken.get(start).is_some_and(|since| since.elapsed() < LOOK_AGAIN);
+            |start: &EventTime| self.blocked.get(start).is_some_and(|since| since.elapsed() < LOOK_AGAIN);
         // The newest first: whoever takes over finds the files of the others there.
         let due: Vec<EventTime> = starts
             .iter()
@@ -165,7 +174,7 @@ impl Publisher {
         published
     }
 
-    /// Publishes these, several at once, up to the first that fails. One whose path is taken keeps no other back.
+    /// Publishes these, several at once, up to the first that fails. One that is refused for itself keeps no other back.
     async fn publish_all(&mut self, due: Vec<EventTime>) -> Result<usize, PublishError> {
         let mut outcomes = Vec::new();
         let mut failed = None;
@@ -186,16 +195,16 @@ impl Publisher {
                 Outcome::There(by_us) => {
                     written += usize::from(by_us);
                     self.published.insert(start);
-                    self.taken.remove(&start);
+                    self.blocked.remove(&start);
                 }
                 Outcome::Open => {}
-                Outcome::Taken(error) => {
-                    self.taken.insert(start, Instant::now());
+                Outcome::Blocked(error) => {
+                    self.blocked.insert(start, Instant::now());
                     failed.get_or_insert(error);
                 }
             }
         }
-        self.metrics.windows_unpublished.set(self.taken.len() as i64);
+        self.metrics.windows_unpublished.set(self.blocked.len() as i64);
         failed.map_or(Ok(written), Err)
     }
 
@@ -203,7 +212,7 @@ impl Publisher {
         let Some(sums) = self.sums(start).await? else { return Ok((start, Outcome::Open)) };
         match self.publish(start, &sums).await {
             Ok(by_us) => Ok((start, Outcome::There(by_us))),
-            Err(error @ PublishError::Taken { .. }) => Ok((start, Outcome::Taken(error))),
+            Err(error) if error.is_of_its_path() => Ok((start, Outcome::Blocked(error))),
             Err(error) => Err(error),
         }
     }

@@ -131,6 +131,10 @@ impl Source for FileSource {
         None
     }
 
+    fn has_none_between(&self, _partition: Partition, _from: i64, _end: i64) -> Result<bool, SourceError> {
+        Ok(false)
+    }
+
     fn is_published(&mut self, due: &BTreeMap<Partition, Due>) -> Result<bool, SourceError> {
         Ok(due.is_empty())
     }

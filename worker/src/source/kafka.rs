@@ -17,6 +17,7 @@ mod context;
 mod group;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{Offset, Timestamp, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, Timestamp, TopicPartitionList};
 
 pub use self::config::client_config;
 use self::context::{Context, Rebalance};
@@ -46,6 +47,10 @@ const METADATA_INTERVAL: Duration = Duration::from_secs(30);
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 const SEEK_TRIES: u32 = 20;
 const SEEK_PAUSE: Duration = Duration::from_millis(100);
+/// How long a partition is read on after a gap was looked into.
+const GAP_PAUSE: Duration = Duration::from_secs(1);
+/// How long after a commit that failed the next is made.
+const COMMIT_PAUSE: Duration = Duration::from_secs(1);
 /// The controller, the broker and this client hear of a new partition one after the other.
 const NEW_PARTITION_TRIES: u32 = 20;
 const NEW_PARTITION_PAUSE: Duration = Duration::from_millis(250);
@@ -72,17 +77,44 @@ pub struct KafkaSource {
     starts: BTreeMap<Partition, i64>,
     known: PartitionCounts,
     targets: HashMap<Partition, i64>,
-    /// First offsets of the partitions that were empty when the source was opened.
+    /// First offsets of the partitions when the source was opened.
     lows: HashMap<Partition, i64>,
     /// Changes of the assignment that are not told yet.
     rebalances: VecDeque<Rebalance>,
+    /// Offsets that were deleted before they were read, and are not told yet.
+    lost: Vec<(Partition, i64)>,
     asked: Instant,
+    /// When commits that had failed were made again.
+    committed_again: Instant,
+    /// For consumers beside that of the group.
+    config: ClientConfig,
 }
 
 struct Lane {
     queue: PartitionQueue<Context>,
     next: i64,
     at_end: bool,
+    /// What was committed last, since it came to this worker.
+    committed: Option<(i64, Done)>,
+    /// The longest run of offsets without a record since it was last found out why there are none: they were
+    /// transactions' own, compacted away, or deleted before they were read.
+    gap: Range<i64>,
+    gap_seen: Option<Instant>,
+}
+
+impl Lane {
+    fn at(queue: PartitionQueue<Context>) -> Self {
+        Lane { queue, next: 0, at_end: false, committed: None, gap: 0..0, gap_seen: None }
+    }
+
+    /// The gap, where it is time to look into it.
+    fn take_gap(&mut self) -> Option<Range<i64>> {
+        if self.gap.is_empty() || self.gap_seen.is_some_and(|seen| seen.elapsed() < GAP_PAUSE) {
+            return None;
+        }
+        self.gap_seen = Some(Instant::now());
+        Some(std::mem::replace(&mut self.gap, 0..0))
+    }
 }
 
 impl KafkaSource {
@@ -95,9 +127,9 @@ impl KafkaSource {
         let names = [kafka.rides_topic.clone(), kafka.fares_topic.clone()];
         let config = client_config(manifest)?;
         let known = known(&config, &kafka.bootstrap_servers, &names)?;
-        let consumer = config::consumer(config, known);
+        let config = config::consumer(config, known);
         let consumer: BaseConsumer<Context> =
-            consumer.create_with_context(Context::default()).map_err(|error| unusable(&error))?;
+            config.create_with_context(Context::default()).map_err(|error| unusable(&error))?;
         let topics: Vec<&str> = names.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(|error| unusable(&error))?;
         let mut source = KafkaSource {
@@ -110,14 +142,15 @@ impl KafkaSource {
             targets: HashMap::new(),
             lows: HashMap::new(),
             rebalances: VecDeque::new(),
+            lost: Vec::new(),
             asked: Instant::now(),
+            committed_again: Instant::now(),
+            config,
         };
         for partition in known.partitions() {
             let (low, high) = source.ends(partition, REQUEST_TIMEOUT)?;
             source.targets.insert(partition, high);
-            if low == high {
-                source.lows.insert(partition, low);
-            }
+            source.lows.insert(partition, low);
         }
         Ok(source)
     }
@@ -211,7 +244,7 @@ impl KafkaSource {
             .consumer
             .split_partition_queue(name, partition.index)
             .ok_or_else(|| SourceError::Kafka(format!("librdkafka has no queue for {partition}")))?;
-        self.lanes.insert(partition, Lane { queue, next: 0, at_end: false });
+        self.lanes.insert(partition, Lane::at(queue));
         let Partition { topic, index } = partition;
         let known = &mut self.known;
         match topic {
@@ -244,6 +277,28 @@ impl KafkaSource {
         Ok((end < offset).then_some(end))
     }
 
+    /// Tells how much of `gap` Kafka has deleted.
+    fn look_into(&mut self, partition: Partition, gap: &Range<i64>) {
+        match self.ends(partition, END_TIMEOUT) {
+            Ok((low, _)) if low > gap.start => self.lost.push((partition, low.min(gap.end) - gap.start)),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, %partition, ?gap, "cannot tell why there are no records"),
+        }
+    }
+
+    /// What the group has not taken is committed once more: others may wait for it.
+    fn commit_again(&mut self) {
+        let is_due = self.committed_again.elapsed() >= COMMIT_PAUSE;
+        if !is_due || !self.consumer.client().context().take_failed_commit() {
+            return;
+        }
+        self.committed_again = Instant::now();
+        let of_lanes = self.lanes.iter().filter_map(|(partition, lane)| Some((*partition, lane.committed?)));
+        for (partition, (offset, done)) in of_lanes.collect::<Vec<_>>() {
+            self.commit(partition, offset, done);
+        }
+    }
+
     fn failed(&self, action: &str, error: &KafkaError) -> SourceError {
         let reason = self.consumer.client().context().reason(error);
         SourceError::Kafka(format!("Kafka at {}: cannot {action}: {reason}", self.brokers))
@@ -260,8 +315,10 @@ impl Source for KafkaSource {
             }
         }
         self.refresh_known();
+        self.commit_again();
         self.rebalances.extend(self.consumer.client().context().take_rebalances());
-        let mut changes = Vec::new();
+        let mut changes: Vec<Change> =
+            self.lost.drain(..).map(|(partition, offsets)| Change::Lost(partition, offsets)).collect();
         while let Some(rebalance) = self.rebalances.pop_front() {
             match rebalance {
                 Rebalance::Assigned(list) => match self.assigned(&list) {
@@ -323,6 +380,9 @@ impl Source for KafkaSource {
             match lane.queue.poll(Duration::ZERO) {
                 Some(Ok(message)) => {
                     let offset = message.offset();
+                    if offset > lane.next {
+                        keep_longest(&mut lane.gap, lane.next..offset);
+                    }
                     let timestamp = match message.timestamp() {
                         Timestamp::NotAvailable => None,
                         Timestamp::CreateTime(millis) | Timestamp::LogAppendTime(millis) => Some(millis),
@@ -349,11 +409,15 @@ impl Source for KafkaSource {
                 None => break,
             }
         }
-        Ok(match (records, lane.at_end) {
+        let read = match (records, lane.at_end) {
             (0, true) => Read::End,
             (0, false) => Read::Nothing,
             (records, _) => Read::Records(records),
-        })
+        };
+        if let Some(gap) = lane.take_gap() {
+            self.look_into(partition, &gap);
+        }
+        Ok(read)
     }
 
     fn commit(&mut self, partition: Partition, offset: i64, done: Done) {
@@ -365,6 +429,9 @@ impl Source for KafkaSource {
         let set = element.set_offset(Offset::Offset(offset));
         if let Err(error) = set.and_then(|()| self.consumer.commit(&list, CommitMode::Async)) {
             tracing::warn!(%partition, offset, %error, "cannot commit; the range log tells as much");
+        }
+        if let Some(lane) = self.lanes.get_mut(&partition) {
+            lane.committed = Some((offset, done));
         }
     }
 
@@ -389,14 +456,34 @@ impl Source for KafkaSource {
         heard.max(next)
     }
 
+    fn has_none_between(&self, partition: Partition, from: i64, end: i64) -> Result<bool, SourceError> {
+        let failed = |error| self.failed("read a partition", &error);
+        let beside: BaseConsumer<Context> =
+            self.config.create_with_context(Context::default()).map_err(failed)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(self.topic(partition.topic), partition.index, Offset::Offset(from))
+            .map_err(failed)?;
+        // To assign is not to join the group.
+        beside.assign(&list).map_err(failed)?;
+        Ok(match beside.poll(REQUEST_TIMEOUT) {
+            Some(Ok(record)) => record.offset() >= end,
+            Some(Err(KafkaError::PartitionEOF(_))) => true,
+            Some(Err(_)) | None => false,
+        })
+    }
+
     fn is_published(&mut self, due: &BTreeMap<Partition, Due>) -> Result<bool, SourceError> {
         let partitions: Vec<Partition> = due.keys().copied().collect();
         let committed = self.committed(&partitions)?;
-        // Of a partition of which Kafka held nothing, nothing has to be published.
-        let at_least = |partition: &Partition| self.lows.get(partition).copied().unwrap_or(0);
-        let is_reached = |(partition, due): (&Partition, &Due)| match committed.get(partition) {
-            Some(whole) => whole.end >= due.offset && Some(whole.mark) == due.newest,
-            None => due.newest.is_none() && at_least(partition) >= due.offset,
+        // Of what Kafka did not hold any more, or was there before the pipeline began, nothing has to be published.
+        let begins = |partition: &Partition| {
+            self.lows.get(partition).max(self.starts.get(partition)).copied().unwrap_or(0)
+        };
+        let is_reached = |(partition, due): (&Partition, &Due)| match due.newest {
+            Some(newest) => {
+                committed.get(partition).is_some_and(|whole| whole.mark == newest && whole.end >= due.offset)
+            }
+            None => begins(partition) >= due.offset,
         };
         Ok(due.iter().all(is_reached))
     }
@@ -407,6 +494,13 @@ impl Source for KafkaSource {
 
     fn topic(&self, topic: Topic) -> &str {
         &self.names[topic as usize]
+    }
+}
+
+#[cold]
+fn keep_longest(gap: &mut Range<i64>, new: Range<i64>) {
+    if new.end - new.start > gap.end - gap.start {
+        *gap = new;
     }
 }
 
@@ -437,11 +531,7 @@ fn unusable(error: &KafkaError) -> SourceError {
 }
 
 /// How many partitions the topics have, asked by a client of its own, which knows why it cannot connect.
-fn known(
-    config: &rdkafka::ClientConfig,
-    brokers: &str,
-    names: &[String; 2],
-) -> Result<PartitionCounts, SourceError> {
+fn known(config: &ClientConfig, brokers: &str, names: &[String; 2]) -> Result<PartitionCounts, SourceError> {
     let client: BaseConsumer<Context> =
         config.create_with_context(Context::default()).map_err(|error| unusable(&error))?;
     counts(&client, names, REQUEST_TIMEOUT).map_err(|error| match error {

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use tips_e2e::figure::{Figure, Limit};
 use tips_e2e::kafka::{Kafka, KafkaOptions};
 use tips_e2e::process::run;
 use tips_e2e::redis::{Redis, RedisOptions};
@@ -12,7 +13,6 @@ use tips_e2e::worker::{binary, page};
 use tips_e2e::{Folder, Process, Servers};
 
 use super::usage::{self, Usage};
-use super::{Figure, Limit};
 
 const PATIENCE: Duration = Duration::from_secs(600);
 /// 8 partitions of each topic, both keyed by the ride.
@@ -34,12 +34,13 @@ pub(super) fn local(folder: &Folder) -> Result<Vec<Figure>> {
     command.arg("--output").arg(folder.path().join("local-output"));
     let mut worker = Process::start("local", command, &folder.path().join("local.log"))?;
     let used = usage::until_end(&mut worker, PATIENCE)?;
-    Ok(vec![Figure {
-        name: "local_records_per_cpu_second",
+    let figure = Figure {
+        name: "local_records_per_cpu_second".to_owned(),
         value: records(&input.join("expected"))? / used.cpu_seconds,
         unit: "records/s",
         limit: Limit::AtLeast(2_000_000.0),
-    }])
+    };
+    Ok(std::iter::once(figure).chain(shares("local", &used)).collect())
 }
 
 /// How many records were generated, by the answer that was written into `expected`.
@@ -98,34 +99,34 @@ pub(super) fn backlog(folder: &Folder) -> Result<Vec<Figure>> {
     let worked = work_off(&servers, "backlog")?;
     Ok(vec![
         Figure {
-            name: "stream_records_per_cpu_second",
+            name: "stream_records_per_cpu_second".to_owned(),
             value: worked.records / worked.worker.cpu_seconds,
             unit: "records/s",
             limit: Limit::AtLeast(1_000_000.0),
         },
         Figure {
-            name: "redis_cpu_per_record_keyed_alike",
+            name: "redis_cpu_per_record_keyed_alike".to_owned(),
             value: worked.redis_cpu_seconds / worked.records * 1e6,
             unit: "us",
             limit: Limit::AtMost(0.2),
         },
         Figure {
-            name: "worker_peak_memory",
+            name: "worker_peak_memory".to_owned(),
             value: worked.worker.peak_mib,
             unit: "MiB",
             limit: Limit::AtMost(256.0),
         },
     ]
     .into_iter()
-    .chain(shares(&worked.worker))
+    .chain(shares("stream", &worked.worker))
     .collect())
 }
 
 /// What share of the worker's CPU seconds each stage has.
-fn shares(worker: &Usage) -> impl Iterator<Item = Figure> {
+fn shares(command: &str, worker: &Usage) -> impl Iterator<Item = Figure> {
     let all = worker.cpu_seconds;
     worker.stages().into_iter().map(move |(stage, seconds)| Figure {
-        name: stage,
+        name: format!("{command}_share_of_{stage}"),
         value: seconds / all * 100.0,
         unit: "% of the worker's CPU",
         limit: Limit::None,
@@ -141,7 +142,7 @@ pub(super) fn nothing_joins(folder: &Folder) -> Result<Vec<Figure>> {
     }
     let worked = work_off(&servers, "apart")?;
     Ok(vec![Figure {
-        name: "redis_cpu_per_record_nothing_joins",
+        name: "redis_cpu_per_record_nothing_joins".to_owned(),
         value: worked.redis_cpu_seconds / worked.records * 1e6,
         unit: "us",
         limit: Limit::AtMost(1.0),
@@ -177,12 +178,23 @@ pub(super) fn live(folder: &Folder) -> Result<Vec<Figure>> {
     sender.end()?;
     Ok(vec![
         Figure {
-            name: "latency_p99_at_50000_records_per_second",
+            name: "latency_p99_at_50000_records_per_second".to_owned(),
             value: latency,
             unit: "s",
             limit: Limit::AtMost(1.0),
         },
-        Figure { name: "takeover_after_kill_9", value: caught_up, unit: "s", limit: Limit::AtMost(15.0) },
+        Figure {
+            name: "takeover_after_kill_9".to_owned(),
+            value: caught_up,
+            unit: "s",
+            limit: Limit::AtMost(15.0),
+        },
+        Figure {
+            name: "takeover_share_of_session_timeout".to_owned(),
+            value: KafkaOptions::default().session_timeout.as_secs_f64(),
+            unit: "s",
+            limit: Limit::None,
+        },
     ])
 }
 

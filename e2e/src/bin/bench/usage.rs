@@ -23,6 +23,13 @@ pub(super) struct Usage {
 }
 
 impl Usage {
+    /// What `process` has used so far.
+    pub(super) fn of(process: &Process) -> Self {
+        let mut usage = Usage::default();
+        usage.look(process);
+        usage
+    }
+
     /// Looks at `process` once more; one that has ended leaves all as it was.
     fn look(&mut self, process: &Process) {
         let proc = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", process.pid())).ok();

@@ -17,6 +17,8 @@ use crate::source::{Assigned, Source, SourceError};
 impl<S: Source> Reader<S> {
     pub(super) fn assigned(&mut self, assigned: Vec<Assigned>) {
         self.links.metrics.rebalances.inc();
+        // Rows and offsets of a lane that is replaced belong in one batch.
+        self.cut_batch();
         let partitions: Vec<Partition> = assigned.iter().map(|one| one.partition).collect();
         for one in assigned {
             self.incarnations += 1;
@@ -88,6 +90,12 @@ impl<S: Source> Reader<S> {
         self.out.push_back(Out::Applier(ToApplier::Locate(questions)));
     }
 
+    /// Kafka has deleted so many offsets that no worker has read.
+    pub(super) fn lost(&self, partition: Partition, offsets: i64) {
+        tracing::error!(%partition, offsets, "Kafka has deleted records that were not read; raise the topic's retention");
+        self.links.metrics.lost_records.with_label_values(&[partition.topic.name()]).inc_by(offsets as u64);
+    }
+
     pub(super) fn located(&mut self, located: Located) -> Result<(), SourceError> {
         let partition = located.assigned.partition;
         let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.waits_for(&located)) else {
@@ -105,9 +113,7 @@ impl<S: Source> Reader<S> {
         let begun = lane.begin(located);
         let low = lane.assigned.low;
         if let Some(unread) = begun.unread.filter(|unread| *unread < low) {
-            tracing::error!(%partition, from = unread, to = low, "Kafka has deleted records that were not read; raise the topic's retention");
-            let lost = self.links.metrics.lost_records.with_label_values(&[partition.topic.name()]);
-            lost.inc_by((low - unread) as u64);
+            self.lost(partition, low - unread);
         } else if begun.position < low {
             tracing::warn!(%partition, from = begun.position, to = low, "Kafka does not hold these records any more: the state is built anew without them");
         }

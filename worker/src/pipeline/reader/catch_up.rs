@@ -42,11 +42,7 @@ impl<S: Source> Reader<S> {
             return Ok(false);
         }
         self.elsewhere.checked = Some(Instant::now());
-        let up_to: Option<BTreeMap<Partition, Due>> =
-            others.into_iter().map(|one| self.reached(one)).collect();
-        if let Some(up_to) = up_to
-            && (!self.settings.raw || self.source.is_published(&up_to)?)
-        {
+        if self.are_done(&others)? {
             return Ok(true);
         }
         // Others wait for us just so: what is read is published now, not when its time comes.
@@ -58,11 +54,23 @@ impl<S: Source> Reader<S> {
         Ok(false)
     }
 
-    /// The partition, with what has to be published of it, if all of it that has to be is applied.
-    fn reached(&self, partition: Partition) -> Option<(Partition, Due)> {
-        let reached = self.elsewhere.applied.get(&partition)?;
+    fn are_done(&mut self, others: &[Partition]) -> Result<bool, SourceError> {
+        let mut up_to = BTreeMap::new();
+        for partition in others {
+            let Some(due) = self.reached(*partition)? else { return Ok(false) };
+            up_to.insert(*partition, due);
+        }
+        Ok(!self.settings.raw || self.source.is_published(&up_to)?)
+    }
+
+    /// What has to be published of the partition, if all of it that has to be is applied.
+    fn reached(&self, partition: Partition) -> Result<Option<Due>, SourceError> {
+        let Some(reached) = self.elsewhere.applied.get(&partition) else { return Ok(None) };
         let target = self.source.target(partition);
         let due = Due { offset: reached.offset.min(target), newest: reached.newest };
-        (reached.at_end || reached.offset >= target).then_some((partition, due))
+        // The end at which its owner once stood may be an old one: more may have come since the owner went.
+        let is_reached = reached.offset >= target
+            || (reached.at_end && self.source.has_none_between(partition, reached.offset, target)?);
+        Ok(is_reached.then_some(due))
     }
 }

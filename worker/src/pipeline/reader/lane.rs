@@ -75,6 +75,7 @@ impl Lane {
         self.phase = Phase::Locating;
         self.cursor = None;
         self.end_since = None;
+        self.first_event_time = None;
     }
 
     /// Whether this is the answer it waits for.
@@ -88,6 +89,8 @@ impl Lane {
         let applied = located.by_shard.iter().copied().max().flatten();
         let cursor = Cursor::new(partition, located.by_shard, located.origin);
         if let Some(raw) = located.raw {
+            // A range that was begun is finished before this partition counts as caught up.
+            self.assigned.high = self.assigned.high.max(raw.end.unwrap_or(0));
             self.chunk = Some(chunk_from(partition.topic, partition.index, raw.start));
         }
         let raw = self.chunk.as_ref().map(|chunk| chunk.to);
@@ -242,7 +245,7 @@ impl Lane {
         }
     }
 
-    /// Whether all is read that was there when the partition came.
+    /// Whether all is read that was there when the source was opened.
     pub(super) fn is_caught_up(&self) -> bool {
         let read = |cursor: &Cursor| {
             let raw = self.chunk.as_ref().map_or(i64::MAX, |chunk| chunk.to);

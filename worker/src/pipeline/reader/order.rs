@@ -28,7 +28,7 @@ pub(super) fn reading_order(standings: &[Standing]) -> impl Iterator<Item = Part
     let more = standings.iter().filter(|one| one.readable && !one.at_end);
     let level = more.filter_map(|one| one.event_time).min().map(|least| least.plus(LEVEL));
     let mut order: Vec<Standing> = standings.iter().copied().filter(|one| one.readable).collect();
-    order.sort_by_key(|one| {
+    order.sort_by_cached_key(|one| {
         let ahead = pair_event_time(standings, one).filter(|time| level.is_some_and(|level| *time > level));
         (ahead, one.sent, one.event_time)
     });

@@ -85,7 +85,8 @@ pub(super) fn consumer(mut config: ClientConfig, known: PartitionCounts) -> Clie
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "true")
-        // Every partition is started at an offset of our own; this is for what it does before.
+        // Every partition is started at an offset of our own; this is for what it does before, and where retention
+        // passes it.
         .set("auto.offset.reset", "earliest");
     config
 }

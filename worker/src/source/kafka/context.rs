@@ -23,9 +23,15 @@ pub(super) struct Context {
     highs: Mutex<HashMap<(String, i32), i64>>,
     last_error: Mutex<Option<String>>,
     reaches_group: AtomicBool,
+    has_failed_to_commit: AtomicBool,
 }
 
 impl Context {
+    /// Whether a commit has failed since this was asked last.
+    pub(super) fn take_failed_commit(&self) -> bool {
+        self.has_failed_to_commit.swap(false, Ordering::Relaxed)
+    }
+
     pub(super) fn take_rebalances(&self) -> Vec<Rebalance> {
         std::mem::take(&mut lock(&self.rebalances))
     }
@@ -112,7 +118,8 @@ impl ConsumerContext for Context {
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         if let Err(error) = result {
-            tracing::warn!(%error, "an offset was not committed; the range log tells as much");
+            self.has_failed_to_commit.store(true, Ordering::Relaxed);
+            tracing::warn!(%error, "an offset was not committed; trying again");
         }
     }
 }

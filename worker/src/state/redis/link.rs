@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
-    Client, ClientTlsConfig, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline, RedisError,
-    RedisFuture, ServerErrorKind, TlsCertificates, TlsMode, Value,
+    AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo,
+    Pipeline, RedisError, RedisFuture, ServerErrorKind, TlsCertificates, TlsMode, Value,
 };
 use tokio::sync::Mutex;
 
@@ -85,8 +85,7 @@ pub enum RedisMode {
 /// A connection that comes back by itself; clones share it.
 #[derive(Clone)]
 pub(super) enum Link {
-    Standalone(ConnectionManager),
-    Sentinel(Arc<Master>),
+    Server(Arc<Server>),
     Cluster(ClusterConnection),
 }
 
@@ -198,11 +197,7 @@ async fn standalone(config: &RedisConfig, mut nodes: Vec<ConnectionInfo>) -> Res
     } else {
         Client::open(node)
     }?;
-    let settings = ConnectionManagerConfig::new()
-        .set_response_timeout(Some(RESPONSE_TIMEOUT))
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_number_of_retries(2);
-    Ok(Link::Standalone(client.get_connection_manager_with_config(settings).await?))
+    Server::link(Found::ByUrl(Box::new(client))).await
 }
 
 async fn cluster(config: &RedisConfig, nodes: Vec<ConnectionInfo>) -> Result<Link, RedisError> {
@@ -246,25 +241,43 @@ async fn sentinel(
             .set_client_to_redis_certificates(certificates(config))
             .set_client_to_sentinel_certificates(certificates(config));
     }
-    let master = Master { client: Mutex::new(builder.build()?), current: Mutex::new(None) };
-    master.connection().await?;
-    Ok(Link::Sentinel(Arc::new(master)))
+    Server::link(Found::BySentinels(Box::new(builder.build()?))).await
 }
 
-/// The connection to the master that the sentinels name; asked again after an error.
-pub(super) struct Master {
-    client: Mutex<SentinelClient>,
+/// How the server that takes writes is found.
+enum Found {
+    /// It is where the URL leads, though that may be another server after a while: a Service, or the endpoint of a
+    /// managed primary.
+    ByUrl(Box<Client>),
+    /// It is the master that the sentinels name.
+    BySentinels(Box<SentinelClient>),
+}
+
+/// The connection to the server that takes writes, which is looked for again after an error.
+pub(super) struct Server {
+    found: Mutex<Found>,
     current: Mutex<Option<MultiplexedConnection>>,
 }
 
-impl Master {
+impl Server {
+    async fn link(found: Found) -> Result<Link, RedisError> {
+        let server = Server { found: Mutex::new(found), current: Mutex::new(None) };
+        server.connection().await?;
+        Ok(Link::Server(Arc::new(server)))
+    }
+
     async fn connection(&self) -> Result<MultiplexedConnection, RedisError> {
         let mut current = self.current.lock().await;
         if let Some(connection) = &*current {
             return Ok(connection.clone());
         }
-        let mut connection = self.client.lock().await.get_async_connection().await?;
-        connection.set_response_timeout(RESPONSE_TIMEOUT);
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT));
+        let connection = match &mut *self.found.lock().await {
+            Found::ByUrl(client) => client.get_multiplexed_async_connection_with_config(&settings).await?,
+            Found::BySentinels(client) => client.get_async_connection_with_config(&settings).await?,
+        };
         Ok(current.insert(connection).clone())
     }
 
@@ -288,11 +301,10 @@ fn is_lost(error: &RedisError) -> bool {
 impl ConnectionLike for Link {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
-            Link::Standalone(link) => link.req_packed_command(cmd),
             Link::Cluster(link) => link.req_packed_command(cmd),
-            Link::Sentinel(master) => Box::pin(async move {
-                let result = master.connection().await?.req_packed_command(cmd).await;
-                master.forget_on(result).await
+            Link::Server(server) => Box::pin(async move {
+                let result = server.connection().await?.req_packed_command(cmd).await;
+                server.forget_on(result).await
             }),
         }
     }
@@ -304,11 +316,10 @@ impl ConnectionLike for Link {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         match self {
-            Link::Standalone(link) => link.req_packed_commands(pipe, offset, count),
             Link::Cluster(link) => link.req_packed_commands(pipe, offset, count),
-            Link::Sentinel(master) => Box::pin(async move {
-                let result = master.connection().await?.req_packed_commands(pipe, offset, count).await;
-                match master.forget_on(result.map(Value::Array)).await? {
+            Link::Server(server) => Box::pin(async move {
+                let result = server.connection().await?.req_packed_commands(pipe, offset, count).await;
+                match server.forget_on(result.map(Value::Array)).await? {
                     Value::Array(values) => Ok(values),
                     other => Ok(vec![other]),
                 }
@@ -354,7 +365,8 @@ mod tests {
         let sentinels = vec![ConnectionAddr::Tcp("127.0.0.1".into(), 1)];
         let builder = SentinelClientBuilder::new(sentinels, "tips", SentinelServerType::Master);
         let client = builder.and_then(SentinelClientBuilder::build).expect("it does not connect yet");
-        let master = Master { client: Mutex::new(client), current: Mutex::new(None) };
+        let found = Mutex::new(Found::BySentinels(Box::new(client)));
+        let master = Server { found, current: Mutex::new(None) };
         let answer = redis::parse_redis_value(b"-READONLY You can't write against a read only replica.\r\n");
         let told = master.forget_on(answer).await.expect_err("what is refused is no success");
         assert!(is_lost(&told));

@@ -10,7 +10,7 @@ use crate::core::batch::Job;
 use crate::core::time::EventTime;
 use crate::results::publisher::KEEP;
 use crate::sink::{Sink, SinkError};
-use crate::state::{State, StateError};
+use crate::state::{State, StateError, watermark};
 use crate::verify::path::window_path;
 use crate::verify::progress::Progress;
 use crate::verify::report::Check;
@@ -68,7 +68,7 @@ async fn read(sink: &Sink, path: &str) -> Result<Option<Result<WindowFile, Windo
 /// # Errors
 /// Where the state cannot be reached.
 pub async fn kept(state: &State, job: &Job) -> Result<Windows, StateError> {
-    let closed_up_to = views(state).await?.iter().map(|view| view.watermark).min().flatten();
+    let closed_up_to = watermark(&views(state).await?);
     let closed = try_join_all((0..state.shards()).map(|shard| state.closed(shard))).await?;
     let is_closed =
         |start: &EventTime| closed_up_to.is_some_and(|up_to| start.plus(job.rules.window) <= up_to);

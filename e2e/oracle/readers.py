@@ -1,0 +1,102 @@
+"""Reads an output directory as people do, in DuckDB, pyarrow and Spark: each has to find the same in it.
+
+A reader is given a folder and nothing else, and takes the partition columns from the paths. What it finds is told by
+a few aggregates over every column that could be read another way: types, time zones, decimals, binary.
+"""
+
+import os
+import tempfile
+
+import duckdb
+import pyarrow.dataset as dataset
+
+DAY = "min(year), max(month), sum(day)"
+
+# Of each folder, in SQL that both DuckDB and Spark know; {us} makes microseconds since 1970 of a timestamp.
+AGGREGATES = {
+    "tips": "count(*), sum(trips), sum(tip_sum), round(sum(avg_tip), 6), count(distinct stop_nbhd), min({us}(window_start)), "
+    f"max({{us}}(window_end)), min(\"window\"), max(\"window\"), {DAY}",
+    "rides": "count(*), sum(ride_id), sum(case when is_start then 1 else 0 end), min({us}(event_time)), "
+    "max({us}(other_time)), round(sum(start_lon), 4), round(sum(end_lat), 4), sum(passenger_cnt), sum(driver_id), "
+    f"sum(kafka_partition), sum(kafka_offset), {DAY}",
+    "fares": "count(*), sum(taxi_id), min({us}(start_time)), count(distinct payment_type), sum(tip), sum(tolls), "
+    f"sum(total_fare), max(kafka_offset), {DAY}",
+    "invalid": 'count(*), sum(octet_length(value)), count(distinct reason), min(topic), sum("offset")',
+}
+
+
+def run(arguments):
+    found = {reader.__name__: reader(arguments.output) for reader in (with_duckdb, with_pyarrow, with_spark)}
+    failed = False
+    for folder in AGGREGATES:
+        answers = {name: tables[folder] for name, tables in found.items()}
+        same = len({tuple(map(str, answer)) for answer in answers.values()}) == 1
+        failed |= not same or not answers["with_duckdb"][0]
+        for name, answer in answers.items():
+            print(f"{'ok  ' if same else 'FAIL'}  {folder:8} {name:13} {' '.join(map(str, answer))}")
+    return 1 if failed else 0
+
+
+def with_duckdb(root):
+    connection = _duckdb()
+    source = "read_parquet('{}/**/*.parquet', hive_partitioning = true)"
+    return _answers(lambda folder: connection.sql(_query(folder, source.format(f"{root}/{folder}"), "epoch_us")))
+
+
+def with_pyarrow(root):
+    connection = _duckdb()
+
+    def query(folder):
+        connection.register("read", dataset.dataset(f"{root}/{folder}", partitioning="hive"))
+        return connection.sql(_query(folder, "read", "epoch_us"))
+
+    return _answers(query)
+
+
+def _duckdb():
+    connection = duckdb.connect()
+    connection.sql("set timezone = 'UTC'")
+    return connection
+
+
+def with_spark(root):
+    from pyspark.sql import SparkSession
+
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = {
+            "spark.sql.session.timeZone": "UTC",
+            "spark.sql.shuffle.partitions": "2",
+            "spark.ui.enabled": "false",
+            "spark.local.dir": scratch,
+            "spark.sql.warehouse.dir": scratch,
+            "spark.sql.ansi.doubleQuotedIdentifiers": "true",
+        }
+        builder = SparkSession.builder.master("local[2]")
+        for name, value in settings.items():
+            builder = builder.config(name, value)
+        spark = builder.getOrCreate()
+        try:
+
+            def query(folder):
+                spark.read.option("recursiveFileLookup", folder == "invalid").parquet(f"{root}/{folder}").createOrReplaceTempView("read")
+                return spark.sql(_query(folder, "read", "unix_micros"))
+
+            return _answers(lambda folder: _Collected(query(folder)))
+        finally:
+            spark.stop()
+
+
+class _Collected:
+    """A frame of Spark's with DuckDB's name for what it gives."""
+
+    def __init__(self, frame):
+        self.fetchone = lambda: tuple(frame.collect()[0])
+
+
+def _query(folder, source, microseconds):
+    return f"select {AGGREGATES[folder].format(us=microseconds)} from {source}"
+
+
+def _answers(query):
+    return {folder: query(folder).fetchone() for folder in AGGREGATES}

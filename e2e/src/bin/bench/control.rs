@@ -1,0 +1,49 @@
+//! How much one operator can look after (O7).
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use tips_e2e::Folder;
+use tips_e2e::figure::{Figure, Limit};
+use tips_e2e::kubernetes::ControlPlane;
+use tips_e2e::operator::{self, Operator, apply_many, requests};
+
+use super::usage::Usage;
+
+const PIPELINES: usize = 1000;
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A thousand pipelines that are there when the operator begins, until each has its objects and a status.
+pub(super) fn pipelines(folder: &Folder) -> Result<Vec<Figure>> {
+    let control_plane = ControlPlane::start(folder)?;
+    let cluster = control_plane.cluster();
+    let rights = operator::install(cluster)?;
+    apply_many(cluster, PIPELINES)?;
+    let before = requests(cluster)?;
+    let mut operator = Operator::start(folder, &rights, "operator")?;
+    let begun = Instant::now();
+    let answered = ["get", "tips", "--output=jsonpath={.items[*].status.observedGeneration}"];
+    while cluster.kubectl(&answered)?.split_whitespace().count() < PIPELINES {
+        ensure!(begun.elapsed() < PATIENCE, "they are not all looked after within {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(500));
+    }
+    let took = begun.elapsed().as_secs_f64();
+    let asked = requests(cluster)? - before;
+    let figure = |name: &str, value, unit, limit| Figure { name: name.to_owned(), value, unit, limit };
+    Ok(vec![
+        figure("operator_pipelines_per_second", PIPELINES as f64 / took, "pipelines/s", Limit::AtLeast(20.0)),
+        figure(
+            "operator_requests_per_pipeline",
+            asked as f64 / PIPELINES as f64,
+            "requests",
+            Limit::AtMost(20.0),
+        ),
+        figure(
+            "operator_peak_memory_of_a_thousand",
+            Usage::of(operator.process()).peak_mib,
+            "MiB",
+            Limit::AtMost(128.0),
+        ),
+    ])
+}
