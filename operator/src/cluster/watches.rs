@@ -1,18 +1,19 @@
 //! The watches that fill [`Cluster`]: one a kind, however many pipelines there are. Each change names the pipelines
 //! that it concerns to the [`Queue`].
 
+mod pipelines;
+
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::TryStreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::core::NamespaceResourceScope;
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -89,7 +90,7 @@ impl Scope {
 pub fn start(scope: &Scope, queue: &Queue, tasks: &mut JoinSet<()>) -> Cluster {
     let (store, writer) = reflector::store();
     let cluster = Cluster::new(store);
-    tasks.spawn(watch_pipelines(scope.clone(), cluster.clone(), writer, queue.clone()));
+    tasks.spawn(pipelines::watch(scope.clone(), cluster.clone(), writer, queue.clone()));
     for kind in Kind::BUILT_IN {
         tasks.spawn(watch_children(scope.clone(), cluster.clone(), kind, queue.clone()));
     }
@@ -103,42 +104,6 @@ pub fn start(scope: &Scope, queue: &Queue, tasks: &mut JoinSet<()>) -> Cluster {
     ));
     tasks.spawn(watch_pod_monitors(scope.clone(), cluster.clone(), queue.clone()));
     cluster
-}
-
-async fn watch_pipelines(scope: Scope, cluster: Cluster, mut writer: Writer<TipsPipeline>, queue: Queue) {
-    let config = watcher::Config::default().page_size(PAGE);
-    let mut events = watcher::watcher(scope.api::<TipsPipeline>(), config).default_backoff().boxed();
-    loop {
-        match events.try_next().await {
-            Ok(Some(event)) => {
-                let event = event.modify(|pipeline| pipeline.managed_fields_mut().clear());
-                let touched = match &event {
-                    Event::Apply(pipeline) | Event::InitApply(pipeline) => {
-                        let key = Key::of(pipeline);
-                        let before = cluster.pipelines().get(&key.pipeline());
-                        before.is_none_or(|before| asks_for_else(&before, pipeline)).then_some(key)
-                    }
-                    Event::Delete(pipeline) => Some(Key::of(pipeline)),
-                    Event::Init | Event::InitDone => None,
-                };
-                writer.apply_watcher_event(&event);
-                if let Some(key) = touched {
-                    queue.touch(&key);
-                }
-            }
-            Ok(None) => return,
-            Err(error) => tracing::warn!(%error, "the watch of TipsPipelines failed and is begun again"),
-        }
-    }
-}
-
-/// Whether a pipeline asks for something else than before; a status is an answer.
-fn asks_for_else(before: &TipsPipeline, now: &TipsPipeline) -> bool {
-    let asked = |pipeline: &TipsPipeline| {
-        let metadata = &pipeline.metadata;
-        (metadata.uid.clone(), metadata.generation, metadata.finalizers.clone())
-    };
-    asked(before) != asked(now)
 }
 
 async fn watch_children(scope: Scope, cluster: Cluster, kind: Kind, queue: Queue) {

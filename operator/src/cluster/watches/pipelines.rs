@@ -1,0 +1,175 @@
+//! The watch of the TipsPipelines themselves, which are kept whole.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::ResourceExt as _;
+use kube::core::DeserializeGuard;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::reflector::Store;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::{self, Event};
+use tipstream_crds::TipsPipeline;
+
+use super::{PAGE, Queue, Scope};
+use crate::cluster::{Cluster, Key, views};
+
+pub(super) async fn watch(scope: Scope, cluster: Cluster, mut writer: Writer<TipsPipeline>, queue: Queue) {
+    let config = watcher::Config::default().page_size(PAGE);
+    let api = scope.api::<DeserializeGuard<TipsPipeline>>();
+    let mut events = watcher::watcher(api, config).default_backoff().boxed();
+    loop {
+        match events.try_next().await {
+            Ok(Some(event)) => {
+                for key in take_in(event, cluster.pipelines(), &mut writer) {
+                    queue.touch(&key);
+                }
+            }
+            Ok(None) => return,
+            Err(error) => tracing::warn!(%error, "the watch of TipsPipelines failed and is begun again"),
+        }
+    }
+}
+
+/// Takes in what the watch told and returns the pipelines that now ask for something else.
+fn take_in(
+    event: Event<DeserializeGuard<TipsPipeline>>,
+    store: &Store<TipsPipeline>,
+    writer: &mut Writer<TipsPipeline>,
+) -> HashSet<Key> {
+    let Some(event) = decoded(event, store) else { return HashSet::new() };
+    let before = asked_by_those_of(&event, store);
+    writer.apply_watcher_event(&event);
+    let after = asked_by_those_of(&event, store);
+    before.symmetric_difference(&after).map(|(key, _)| key.clone()).collect()
+}
+
+/// What a pipeline asks for; a status is an answer.
+type Asked = (Key, (Option<String>, Option<i64>, Option<Vec<String>>));
+
+fn asked(pipeline: &TipsPipeline) -> Asked {
+    let metadata = &pipeline.metadata;
+    (Key::of(pipeline), (metadata.uid.clone(), metadata.generation, metadata.finalizers.clone()))
+}
+
+/// What is asked for by the pipelines that an event can change in the store: a listing changes nothing until it is
+/// complete, and then all at once.
+fn asked_by_those_of(event: &Event<TipsPipeline>, store: &Store<TipsPipeline>) -> HashSet<Asked> {
+    let of = |pipelines: &[Arc<TipsPipeline>]| pipelines.iter().map(|pipeline| asked(pipeline)).collect();
+    match event {
+        Event::Apply(pipeline) | Event::Delete(pipeline) => {
+            of(store.get(&Key::of(pipeline).pipeline()).as_slice())
+        }
+        Event::Init | Event::InitApply(_) => HashSet::new(),
+        Event::InitDone => of(&store.state()),
+    }
+}
+
+/// An event without what is not kept. A pipeline that an older CRD let in and that cannot be understood is passed
+/// over, as the only one: the others are not kept waiting by it.
+fn decoded(
+    event: Event<DeserializeGuard<TipsPipeline>>,
+    store: &Store<TipsPipeline>,
+) -> Option<Event<TipsPipeline>> {
+    Some(match event {
+        Event::Apply(guard) => Event::Apply(understood(guard)?),
+        Event::InitApply(guard) => Event::InitApply(understood(guard)?),
+        Event::Delete(guard) => {
+            Event::Delete(store.get(&views::key(&guard).pipeline())?.as_ref().clone())
+        }
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+    })
+}
+
+fn understood(guard: DeserializeGuard<TipsPipeline>) -> Option<TipsPipeline> {
+    let key = views::key(&guard);
+    match guard.0 {
+        Ok(mut pipeline) => {
+            pipeline.managed_fields_mut().clear();
+            Some(pipeline)
+        }
+        Err(invalid) => {
+            tracing::warn!(pipeline = %key, error = invalid.error, "a TipsPipeline cannot be understood");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pipeline(name: &str, generation: i64) -> Value {
+        json!({
+            "apiVersion": "tipstream.dev/v1alpha1", "kind": "TipsPipeline",
+            "metadata": {"name": name, "namespace": "ns", "uid": name, "generation": generation},
+            "spec": {
+                "kafka": {"bootstrapServers": "kafka:9092", "ridesTopic": "rides", "faresTopic": "fares"},
+                "redis": {"urls": ["redis://redis:6379"]}, "sink": {"volume": {"claimName": "lake"}},
+            },
+        })
+    }
+
+    fn guarded(value: Value) -> DeserializeGuard<TipsPipeline> {
+        serde_json::from_value(value).expect("an object with metadata")
+    }
+
+    /// The names of those that ask for something else after each event.
+    struct Watched(Store<TipsPipeline>, Writer<TipsPipeline>);
+
+    impl Watched {
+        fn new() -> Self {
+            let (store, writer) = reflector::store();
+            Watched(store, writer)
+        }
+
+        fn tell(&mut self, event: Event<DeserializeGuard<TipsPipeline>>) -> Vec<String> {
+            let touched = take_in(event, &self.0, &mut self.1);
+            let mut names: Vec<_> = touched.into_iter().map(|key| key.name.to_string()).collect();
+            names.sort();
+            names
+        }
+
+        fn list(&mut self, pipelines: &[Value]) -> Vec<String> {
+            assert_eq!(self.tell(Event::Init), [""; 0]);
+            for pipeline in pipelines {
+                assert_eq!(self.tell(Event::InitApply(guarded(pipeline.clone()))), [""; 0]);
+            }
+            self.tell(Event::InitDone)
+        }
+    }
+
+    #[test]
+    fn what_changed_while_nobody_watched_is_told_once_the_store_has_it() {
+        let mut watched = Watched::new();
+        assert_eq!(watched.list(&[pipeline("a", 1), pipeline("b", 1), pipeline("c", 1)]), ["a", "b", "c"]);
+        assert_eq!(watched.list(&[pipeline("b", 1), pipeline("c", 2), pipeline("d", 1)]), ["a", "c", "d"]);
+        assert!(watched.0.get(&Key::new("ns", "d").pipeline()).is_some());
+    }
+
+    #[test]
+    fn a_status_that_is_written_is_told_to_nobody() {
+        let mut watched = Watched::new();
+        assert_eq!(watched.tell(Event::Apply(guarded(pipeline("a", 1)))), ["a"]);
+        let mut answered = pipeline("a", 1);
+        answered["status"] = json!({"replicas": 1});
+        assert_eq!(watched.tell(Event::Apply(guarded(answered))), [""; 0]);
+        assert_eq!(watched.tell(Event::Delete(guarded(pipeline("a", 1)))), ["a"]);
+    }
+
+    #[test]
+    fn one_that_cannot_be_understood_keeps_no_other_waiting() {
+        let mut watched = Watched::new();
+        let mut strange = pipeline("a", 1);
+        strange["spec"]["replicas"] = json!("two");
+        assert_eq!(watched.list(&[strange.clone(), pipeline("b", 1)]), ["b"]);
+        assert_eq!(watched.tell(Event::Apply(guarded(pipeline("a", 2)))), ["a"]);
+        assert_eq!(watched.tell(Event::Apply(guarded(strange.clone()))), [""; 0]);
+        assert_eq!(watched.tell(Event::Delete(guarded(strange))), ["a"]);
+    }
+}
