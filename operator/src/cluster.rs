@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tipstream_crds::TipsPipeline;
 
@@ -88,8 +89,9 @@ impl Cluster {
     /// Whether every watch has been told of all that is there.
     pub fn is_synced(&self) -> bool {
         let inner = &*self.0;
+        let pipelines = inner.pipelines.wait_until_ready().now_or_never().is_some_and(|ready| ready.is_ok());
         let built_in = Kind::BUILT_IN.iter().all(|kind| inner.children[kind].is_synced());
-        built_in && inner.pods.is_synced() && inner.secrets.is_synced() && inner.config_maps.is_synced()
+        pipelines && built_in && inner.pods.is_synced() && inner.secrets.is_synced() && inner.config_maps.is_synced()
     }
 
     /// The objects of the pipeline `key`, of every kind.
@@ -118,5 +120,29 @@ impl Cluster {
     /// Whether the cluster has PodMonitors, and all that there are are known.
     pub fn has_pod_monitors(&self) -> bool {
         self.0.children[&Kind::PodMonitor].is_synced()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector;
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+
+    #[test]
+    fn it_is_not_synced_before_the_pipelines_are_listed() {
+        let (store, mut writer) = reflector::store();
+        let cluster = Cluster::new(store);
+        let inner = &*cluster.0;
+        for mirror in inner.children.values() {
+            mirror.apply(Event::InitDone);
+        }
+        inner.pods.apply(Event::InitDone);
+        inner.secrets.apply(Event::InitDone);
+        inner.config_maps.apply(Event::InitDone);
+        assert!(!cluster.is_synced());
+        writer.apply_watcher_event(&Event::InitDone);
+        assert!(cluster.is_synced());
     }
 }

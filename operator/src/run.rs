@@ -81,7 +81,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
 }
 
 async fn wait_until_synced(cluster: &Cluster) {
-    while cluster.pipelines().wait_until_ready().await.is_err() || !cluster.is_synced() {
+    while !cluster.is_synced() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
