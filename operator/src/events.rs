@@ -10,8 +10,8 @@ use tipstream_crds::{TipsPipeline, TipsPipelineStatus};
 
 use crate::build::names::MANAGER;
 
-/// Most that the API server takes as a note.
-const NOTE_LIMIT: usize = 1000;
+/// Most bytes that the API server takes as a note.
+const NOTE_LIMIT: usize = 1024;
 
 /// Tells Events.
 pub struct Events(Recorder);
@@ -42,9 +42,7 @@ pub fn normal(reason: &str, action: &str, note: impl Into<String>) -> Event {
 }
 
 fn event(type_: EventType, reason: &str, action: &str, mut note: String) -> Event {
-    if let Some((end, _)) = note.char_indices().nth(NOTE_LIMIT) {
-        note.truncate(end);
-    }
+    note.truncate(note.floor_char_boundary(NOTE_LIMIT));
     Event { type_, reason: reason.to_owned(), action: action.to_owned(), note: Some(note), secondary: None }
 }
 
@@ -110,6 +108,12 @@ mod tests {
         assert_eq!(reasons(Some(&degraded), &degraded), [""; 0]);
         let well = status(&[("Ready", "True", "Running"), ("Degraded", "False", "AsExpected")]);
         assert_eq!(reasons(Some(&degraded), &well), ["Ready"]);
+    }
+
+    #[test]
+    fn a_note_has_no_more_bytes_than_the_api_server_takes() {
+        let told = warning("ApplyFailed", "Observe", "…".repeat(NOTE_LIMIT));
+        assert_eq!(told.note.map(|note| note.len()), Some(1023));
     }
 
     #[test]
