@@ -21,8 +21,8 @@ const MOST_WORKERS: usize = 128;
 /// Requests at once, of one pipeline and of all.
 const AT_ONCE: usize = 16;
 const AT_ONCE_OVER_ALL: usize = 64;
-/// A status of a thousand partitions has a tenth of it.
-const MOST_BYTES: usize = 2 << 20;
+/// A status of a thousand partitions has a fifth of it.
+const MOST_BYTES: usize = 512 << 10;
 
 /// What the workers of a pipeline say together.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,8 +62,8 @@ impl Observer {
             .connect_timeout(TIMEOUT)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(1)
+            // A connection that is kept would cost more than the one that is made every few seconds.
+            .pool_max_idle_per_host(0)
             .build()?;
         Ok(Observer { http, permits: Semaphore::new(AT_ONCE_OVER_ALL) })
     }
@@ -201,6 +201,13 @@ fn event_time(text: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::routing::get;
+    use axum::serve::ListenerExt as _;
+    use tokio::net::TcpListener;
+
     use super::*;
 
     fn report(lag: i64, consumed: i64, watermark: &str) -> Report {
@@ -233,5 +240,31 @@ mod tests {
     #[test]
     fn workers_of_another_epoch_say_nothing_of_this_one() {
         assert_eq!(together(&[report(5, 100, "2013-01-01 03:29:59")], 1, true), None);
+    }
+
+    /// Serves `answer` to whoever asks; the URL, and how many connections were made.
+    async fn serve(answer: Vec<u8>) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
+        let url = format!("http://{}/status", listener.local_addr().expect("an address"));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        let counting = listener.tap_io(move |_| _ = counted.fetch_add(1, Ordering::Relaxed));
+        let routes = axum::Router::new().route("/status", get(async move || answer.clone()));
+        _ = tokio::spawn(async { axum::serve(counting, routes).await });
+        (url, connections)
+    }
+
+    #[tokio::test]
+    async fn no_connection_is_kept_and_a_long_answer_is_not_read_to_its_end() {
+        let observer = Observer::new().expect("a client");
+        let text = r#"{"pipeline": "default.taxi", "epoch": 0, "fingerprint": "f", "partitions": []}"#;
+        let (url, connections) = serve(text.into()).await;
+        for _ in 0..2 {
+            observer.get(&url).await.expect("an answer");
+        }
+        assert_eq!(connections.load(Ordering::Relaxed), 2);
+        let (url, _) = serve([text.as_bytes(), &vec![b' '; MOST_BYTES]].concat()).await;
+        let refused = observer.get(&url).await.expect_err("it is too long").to_string();
+        assert!(refused.contains("more than 524288 bytes"), "{refused}");
     }
 }
