@@ -49,7 +49,8 @@ const RESYNC_INTERVAL: Duration = Duration::from_secs(600);
 /// busy pipelines are some thirty small writes a second; all else in a status is written at once.
 const FIGURES_INTERVAL: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(300);
+/// A pass that fails asks the workers all the same: what they say is never older than of silent ones.
+const LAST_RETRY: Duration = SILENT_INTERVAL;
 
 /// What reconciles share.
 pub struct Context {
@@ -142,7 +143,7 @@ async fn pass_over(
         0 => None,
         _ => context.observer.ask(&found.pods, pipeline.spec.epoch).await,
     };
-    let before = memo.status.take().or_else(|| pipeline.status.clone());
+    let before = memo.take_status(pipeline.status.as_ref());
     let status = status::of(&status::Seen {
         pipeline,
         before: before.as_ref(),

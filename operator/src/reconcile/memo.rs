@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tipstream_crds::TipsPipelineStatus;
 
+use super::FIGURES_INTERVAL;
 use super::apply::Applied;
 use crate::cluster::Key;
 
@@ -23,6 +24,15 @@ pub(super) struct Memo {
     pub figures_written: Option<Instant>,
     /// Passes that failed since the last that did not.
     pub failures: u32,
+}
+
+impl Memo {
+    /// The status that stands, taken from the memo: what was written last, until the cache must have heard of it.
+    /// After that somebody else may have changed it.
+    pub(super) fn take_status(&mut self, cached: Option<&TipsPipelineStatus>) -> Option<TipsPipelineStatus> {
+        let written_now = self.figures_written.is_some_and(|written| written.elapsed() < FIGURES_INTERVAL);
+        self.status.take().filter(|_| written_now).or_else(|| cached.cloned())
+    }
 }
 
 /// The memos of all pipelines. There is one pass over a pipeline at a time, so one who holds a memo.
@@ -48,5 +58,24 @@ impl Memos {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Memo>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_that_somebody_else_wrote_is_seen_in_time() {
+        let status = |replicas| TipsPipelineStatus { replicas, ..TipsPipelineStatus::default() };
+        let (ours, theirs) = (status(1), status(2));
+        let now = Instant::now();
+        let taken_after = |elapsed| {
+            let figures_written = now.checked_sub(elapsed);
+            let mut memo = Memo { status: Some(ours.clone()), figures_written, ..Memo::default() };
+            memo.take_status(Some(&theirs)).map(|status| status.replicas)
+        };
+        assert_eq!(taken_after(std::time::Duration::ZERO), Some(1));
+        assert_eq!(taken_after(FIGURES_INTERVAL), Some(2));
     }
 }
