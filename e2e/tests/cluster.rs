@@ -3,5 +3,9 @@
 
 #[path = "cluster/faults.rs"]
 mod faults;
+#[path = "cluster/readme.rs"]
+mod readme;
 #[path = "cluster/site.rs"]
 mod site;
+#[path = "cluster/transcript.rs"]
+mod transcript;
