@@ -32,7 +32,7 @@ test: export TIPS_WORKER = $(CARGO_TARGET_DIR)/tips-worker-failpoints
 test: setup check ## All tests
 	$(BUILD) --bin tips-worker --bin tips-operator --features tips-worker/failpoints
 	cp $(WORKER) $(TIPS_WORKER)
-	cargo build --locked -p tips-operator
+	cargo build --locked -p tips-operator --features failpoints
 	cargo test --locked --workspace --no-fail-fast --features tips-worker/failpoints
 
 # The profile of the images.

@@ -1,19 +1,23 @@
 //! The operator under test: the real binary on this machine, with the rights of the chart in a cluster.
 
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 
 use crate::built::built;
 use crate::kubernetes::Cluster;
 use crate::ports::Port;
+use crate::process::run;
 use crate::{Folder, Process, http};
 
 /// Namespace and release of the chart.
 const NAMESPACE: &str = "tips-system";
 const RELEASE: &str = "tipstream";
+const LEASE: [&str; 4] = ["--lease-namespace", NAMESPACE, "--lease", RELEASE];
 const READY: Duration = Duration::from_secs(30);
 
 /// A running operator.
@@ -28,6 +32,29 @@ pub fn binary() -> Result<PathBuf> {
     built("TIPS_OPERATOR", "tips-operator")
 }
 
+/// The chart.
+pub fn chart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/tipstream")
+}
+
+/// The chart as it might have been once: its CRD knows neither compaction nor the category.
+pub fn older_chart(folder: &Folder) -> Result<PathBuf> {
+    run(Command::new("cp").arg("-r").arg(chart()).arg(folder.path()))?;
+    let older = folder.path().join("tipstream");
+    let mut crd = tipstream_crds::crd();
+    crd.spec.names.categories = None;
+    let schemas = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
+    for schema in schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()) {
+        let spec = schema.properties.as_mut().and_then(|fields| fields.get_mut("spec"));
+        let fields = spec.and_then(|spec| spec.properties.as_mut()).context("a spec without fields")?;
+        fields.remove("compaction").context("the CRD has no compaction to be taken away")?;
+    }
+    // JSON is YAML.
+    let text = serde_json::to_string(&crd).context("writing a CRD as JSON")?;
+    fs::write(older.join("files/crd.yaml"), text).context("writing the older CRD")?;
+    Ok(older)
+}
+
 /// Installs the chart without its own operator, and returns the cluster as that one would see it: with the rights
 /// of the chart and no more.
 pub fn install(cluster: &Cluster) -> Result<Cluster> {
@@ -36,12 +63,34 @@ pub fn install(cluster: &Cluster) -> Result<Cluster> {
 
 /// The same with further values of the chart, such as `watchNamespace=taxi`.
 pub fn install_with(cluster: &Cluster, values: &[&str]) -> Result<Cluster> {
-    let chart = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../charts/tipstream");
-    let chart = chart.display().to_string();
+    let chart = chart().display().to_string();
     let values = [&["replicas=0"], values].concat().join(",");
     let install = ["install", RELEASE, &chart, "--namespace", NAMESPACE, "--create-namespace", "--set"];
     cluster.helm(&[&install[..], &[&values]].concat())?;
     cluster.as_service_account(NAMESPACE, RELEASE)
+}
+
+/// What `tips-operator check` says to who has the rights of `cluster`; fails where it finds something.
+pub fn check(cluster: &Cluster, flags: &[&str]) -> Result<String> {
+    run(command(cluster)?.arg("check").args(LEASE).args(flags))
+}
+
+/// Starts an operator that dies at `point`, of those that `operator/src/crash.rs` tells, and waits for its end.
+pub fn die_at(folder: &Folder, cluster: &Cluster, name: &str, point: &str) -> Result<()> {
+    let action = format!("{point}=return");
+    let mut operator = Operator::launch(folder, cluster, name, |command| command.env("FAILPOINTS", &action))?;
+    let ended = operator.process.wait(READY)?;
+    let said = || operator.process.last_lines();
+    let status =
+        ended.with_context(|| format!("it has not come to {point}, or has no crash points; {}", said()))?;
+    ensure!(status.signal().is_some(), "it ended by itself, {status}; {}", said());
+    Ok(())
+}
+
+fn command(cluster: &Cluster) -> Result<Command> {
+    let mut command = Command::new(binary()?);
+    command.env("KUBECONFIG", cluster.kubeconfig());
+    Ok(command)
 }
 
 impl Operator {
@@ -52,21 +101,29 @@ impl Operator {
 
     /// The same with further flags.
     pub fn start_with(folder: &Folder, cluster: &Cluster, name: &str, flags: &[&str]) -> Result<Self> {
-        let port = Port::reserve()?;
-        let mut command = Command::new(binary()?);
-        command
-            .env("KUBECONFIG", cluster.kubeconfig())
-            .env("HOSTNAME", name)
-            .env("RUST_LOG", "info,tips_operator=debug,kube_runtime=warn")
-            .args(["--lease-namespace", NAMESPACE, "--lease", RELEASE])
-            .args(["--listen", &port.address()])
-            .args(["--worker-image", "tipstream.test/tips-worker:e2e"])
-            .args(flags);
-        let process = Process::start(name, command, &folder.path().join(format!("{name}.log")))?;
-        let mut operator = Self { process, port };
+        let mut operator = Self::launch(folder, cluster, name, |command| command.args(flags))?;
         let address = operator.port.address();
         operator.process.until("knew what is there", READY, || http::get(&address, "/readyz").is_ok())?;
         Ok(operator)
+    }
+
+    fn launch(
+        folder: &Folder,
+        cluster: &Cluster,
+        name: &str,
+        further: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Result<Self> {
+        let port = Port::reserve()?;
+        let mut command = command(cluster)?;
+        command
+            .env("HOSTNAME", name)
+            .env("RUST_LOG", "info,tips_operator=debug,kube_runtime=warn")
+            .args(LEASE)
+            .args(["--listen", &port.address()])
+            .args(["--worker-image", "tipstream.test/tips-worker:e2e"]);
+        further(&mut command);
+        let process = Process::start(name, command, &folder.path().join(format!("{name}.log")))?;
+        Ok(Self { process, port })
     }
 
     /// The process, to stop and wake it.

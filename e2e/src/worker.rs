@@ -256,8 +256,13 @@ impl Data {
 
     /// Creates the topics of the pipeline `name`; what is to be sent to them.
     pub fn topics(&self, kafka: &Kafka, name: &str) -> Result<[Lines; 2]> {
-        let topics = [("rides", &self.rides), ("fares", &self.fares)]
-            .map(|(kind, files)| Lines { topic: format!("{name}-{kind}"), files: files.clone() });
+        self.topics_named(kafka, [&format!("{name}-rides"), &format!("{name}-fares")])
+    }
+
+    /// Creates the topics of rides and of fares under these names; what is to be sent to them.
+    pub fn topics_named(&self, kafka: &Kafka, [rides, fares]: [&str; 2]) -> Result<[Lines; 2]> {
+        let topics = [(rides, &self.rides), (fares, &self.fares)]
+            .map(|(topic, files)| Lines { topic: topic.to_owned(), files: files.clone() });
         for lines in &topics {
             kafka.create_topic(&lines.topic, PARTITIONS as i32)?;
         }

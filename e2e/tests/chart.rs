@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tips_e2e::kubernetes::{Cluster, ControlPlane};
 use tips_e2e::process::run;
-use tips_e2e::{Folder, cache, scenario};
+use tips_e2e::{cache, operator, scenario};
 
 const SOON: Duration = Duration::from_secs(30);
 const NAMESPACE: &str = "tips-system";
@@ -23,7 +23,7 @@ fn path(of_tree: &str) -> PathBuf {
 }
 
 fn chart() -> String {
-    path("charts/tipstream").display().to_string()
+    operator::chart().display().to_string()
 }
 
 fn values(case: &str) -> String {
@@ -122,6 +122,7 @@ fn the_api_server_takes_all_that_the_chart_renders_without_a_warning() {
         for case in GOLDEN {
             for more in with_crd {
                 let rendered = render(&[&["--values", &values(case)], &more[..]].concat())?;
+                make_accounts(cluster, &rendered)?;
                 let manifest = folder.file("rendered.yaml", rendered)?;
                 let mut command = cluster.client("kubectl")?;
                 let output = command
@@ -137,6 +138,17 @@ fn the_api_server_takes_all_that_the_chart_renders_without_a_warning() {
     });
 }
 
+/// A pod is not admitted before its service account is there, which a dry run does not bring about.
+fn make_accounts(cluster: &Cluster, rendered: &str) -> Result<()> {
+    for name in rendered.lines().filter_map(|line| line.trim().strip_prefix("serviceAccountName: ")) {
+        let account = format!(
+            "{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: {name}, namespace: {NAMESPACE}}}}}"
+        );
+        cluster.apply(&account)?;
+    }
+    Ok(())
+}
+
 const PIPELINE: &str = "
 apiVersion: tipstream.dev/v1alpha1
 kind: TipsPipeline
@@ -146,18 +158,6 @@ spec:
   redis: {urls: ['redis://redis:6379']}
   sink: {volume: {claimName: lake, path: nyc}}
 ";
-
-/// The chart as it might have been once: with a CRD that knows no category.
-fn older_chart(folder: &Folder) -> Result<String> {
-    run(Command::new("cp").arg("-r").arg(chart()).arg(folder.path()))?;
-    let older = folder.path().join("tipstream");
-    let crd = older.join("files/crd.yaml");
-    let text = fs::read_to_string(&crd).context("reading the CRD")?;
-    let without = text.replace("    categories:\n    - streaming\n", "");
-    ensure!(without != text, "the CRD has no categories to be taken away");
-    fs::write(&crd, without).context("writing the CRD")?;
-    Ok(older.display().to_string())
-}
 
 #[test]
 fn pipelines_outlive_upgrade_rollback_and_uninstall() {
@@ -176,7 +176,7 @@ fn pipelines_outlive_upgrade_rollback_and_uninstall() {
             })
         };
 
-        let notes = helm("install", &[&older_chart(folder)?])?;
+        let notes = helm("install", &[&operator::older_chart(folder)?.display().to_string()])?;
         ensure!(notes.contains("kubectl wait --for=condition=Ready tips/taxi"), "{notes}");
         cluster.kubectl(&["wait", "--for=condition=Established", CRD, "--timeout=30s"])?;
         cluster.apply(PIPELINE)?;

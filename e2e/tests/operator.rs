@@ -3,10 +3,14 @@
 
 #[path = "operator/bench.rs"]
 mod bench;
+#[path = "operator/check.rs"]
+mod check;
 #[path = "operator/children.rs"]
 mod children;
 #[path = "operator/deletion.rs"]
 mod deletion;
+#[path = "operator/killed.rs"]
+mod killed;
 #[path = "operator/leader.rs"]
 mod leader;
 #[path = "operator/node.rs"]

@@ -28,14 +28,37 @@ pub enum Command {
     Rbac,
     /// Print the CustomResourceDefinition of TipsPipelines.
     Crd,
+    /// Say whether the API server serves TipsPipelines, the rights suffice and an operator leads; exit status 1 if not.
+    Check(ScopeArgs),
+}
+
+/// Which pipelines an operator looks after, and what it leads by.
+#[derive(Args, Debug)]
+pub struct ScopeArgs {
+    /// Only the TipsPipelines of this namespace [default: those of all].
+    #[arg(long, value_name = "NAMESPACE", env = "TIPS_NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Name of the Lease by which one of several operators leads. Operators of other namespaces need another one.
+    #[arg(long, value_name = "NAME", default_value = "tips-operator")]
+    pub lease: String,
+    /// Namespace of the Lease [default: the operator's own].
+    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
+    pub lease_namespace: Option<String>,
+}
+
+impl ScopeArgs {
+    /// The namespace of the Lease, to who talks to the cluster by `client`.
+    pub fn lease_namespace(&self, client: &kube::Client) -> String {
+        self.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned())
+    }
 }
 
 /// How to run.
 #[derive(Args, Debug)]
 pub struct RunArgs {
-    /// Only the TipsPipelines of this namespace [default: those of all].
-    #[arg(long, value_name = "NAMESPACE", env = "TIPS_NAMESPACE")]
-    pub namespace: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub scope: ScopeArgs,
     /// Image of workers whose spec names none.
     #[arg(
         long,
@@ -44,12 +67,6 @@ pub struct RunArgs {
         default_value = concat!("ghcr.io/tipstream/tips-worker:", env!("CARGO_PKG_VERSION"))
     )]
     pub worker_image: String,
-    /// Name of the Lease by which one of several operators leads. Operators of other namespaces need another one.
-    #[arg(long, value_name = "NAME", default_value = "tips-operator")]
-    pub lease: String,
-    /// Namespace of the Lease [default: the operator's own].
-    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
-    pub lease_namespace: Option<String>,
     /// Reconciles at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,

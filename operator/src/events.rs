@@ -9,6 +9,7 @@ use kube::{Client, Resource as _};
 use tipstream_crds::{TipsPipeline, TipsPipelineStatus};
 
 use crate::build::names::MANAGER;
+use crate::crash;
 
 /// Most bytes that the API server takes as a note.
 const NOTE_LIMIT: usize = 1024;
@@ -28,6 +29,7 @@ impl Events {
         if let Err(error) = self.0.publish(event, &pipeline.object_ref(&())).await {
             tracing::warn!(%error, reason = event.reason, "cannot write an Event");
         }
+        crash::point("events::after-tell");
     }
 }
 

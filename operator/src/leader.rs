@@ -178,6 +178,7 @@ impl Candidate {
     }
 }
 
-fn holder(lease: &Lease) -> Option<&str> {
+/// Who holds `lease`, if anybody does.
+pub(crate) fn holder(lease: &Lease) -> Option<&str> {
     lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }

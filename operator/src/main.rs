@@ -5,15 +5,18 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use tips_operator::cli::{Cli, Command};
-use tips_operator::{rbac, run};
+use tips_operator::{check, rbac, run};
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
+    // Reads FAILPOINTS, where the feature is on.
+    let _crash_points = fail::FailScenario::setup();
     let cli = Cli::parse();
     let result = match cli.command {
-        Some(Command::Rbac) => print(serde_saphyr::to_string(&rbac::roles())),
-        Some(Command::Crd) => print(tipstream_crds::crd_yaml()),
+        Some(Command::Rbac) => serde_saphyr::to_string(&rbac::roles()).map_err(Into::into).and_then(print),
+        Some(Command::Crd) => tipstream_crds::crd_yaml().map_err(Into::into).and_then(print),
+        Some(Command::Check(scope)) => check::run(scope).await.and_then(print),
         None => {
             init_log();
             run::run(cli.run, run::stop_on_signal()).await
@@ -28,8 +31,8 @@ async fn main() -> ExitCode {
     }
 }
 
-fn print(yaml: Result<String, impl std::error::Error + Send + Sync + 'static>) -> anyhow::Result<()> {
-    Ok(std::io::stdout().write_all(yaml?.as_bytes())?)
+fn print(text: String) -> anyhow::Result<()> {
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
 /// Text on a terminal, JSON elsewhere.

@@ -32,6 +32,7 @@ use crate::build::names::MANAGER;
 use crate::build::{self, Plan, Replacement, wanted_replicas};
 use crate::cluster::views::{ChildView, DeploymentView, PodView, Progress};
 use crate::cluster::{Cluster, Key};
+use crate::crash;
 use crate::error::Error;
 use crate::events::{self, Events};
 use crate::kind::Kind;
@@ -292,7 +293,10 @@ async fn write_status(
     });
     let params = PatchParams::apply(MANAGER).force();
     match api.patch_status(&pipeline.name_any(), &params, &Patch::Apply(patch)).await {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            crash::point("status::after-write");
+            Ok(())
+        }
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(error) => Err(Error::Status(error.into())),
     }

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::RunArgs;
 use crate::cluster::watches::{self, Queue, Scope};
 use crate::cluster::{Cluster, Key};
+use crate::crash;
 use crate::events::Events;
 use crate::http;
 use crate::leader::{Candidate, Ended};
@@ -39,14 +40,13 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
     let queue = Queue::default();
     let mut tasks = JoinSet::new();
-    let scope = Scope { client: client.clone(), namespace: args.namespace.clone() };
+    let scope = Scope { client: client.clone(), namespace: args.scope.namespace.clone() };
     let cluster = watches::start(&scope, &queue, &mut tasks);
     let endpoints = http::serve(args.listen, cluster.clone(), metrics.clone());
 
     let identity = identity();
-    let lease_namespace =
-        args.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
-    let mut candidate = Candidate::new(client.clone(), &lease_namespace, &args.lease, &identity);
+    let lease_namespace = args.scope.lease_namespace(&client);
+    let mut candidate = Candidate::new(client.clone(), &lease_namespace, &args.scope.lease, &identity);
     let lead = async {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -54,6 +54,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         }
         tracing::info!(identity, "leads");
         metrics.leader.set(1);
+        crash::point("lease::after-acquire");
         let events = Events::new(client.clone(), &identity);
         let context = Arc::new(Context::new(
             client.clone(),
@@ -70,7 +71,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         match ended {
             Ended::Stopped => Ok(()),
             Ended::Lost => {
-                bail!("the Lease {lease_namespace}/{} is lost: another operator may lead", args.lease)
+                bail!("the Lease {lease_namespace}/{} is lost: another operator may lead", args.scope.lease)
             }
         }
     };

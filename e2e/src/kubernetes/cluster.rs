@@ -45,8 +45,13 @@ impl Cluster {
     /// A client of this cluster, `kubectl` or `helm`.
     pub fn client(&self, program: &str) -> Result<Command> {
         let mut command = Command::new(cache::binary(program)?);
-        command.env("KUBECONFIG", &self.kubeconfig).env("KUBECACHEDIR", &self.cache);
+        command.envs(self.environment());
         Ok(command)
+    }
+
+    /// The variables by which clients find this cluster.
+    pub fn environment(&self) -> [(&'static str, &Path); 2] {
+        [("KUBECONFIG", &self.kubeconfig), ("KUBECACHEDIR", &self.cache)]
     }
 
     /// What `kubectl` prints; fails with what it says.

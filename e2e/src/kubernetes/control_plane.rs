@@ -216,7 +216,9 @@ fn controllers(files: &Files) -> Result<Command> {
         .arg(file("--kubeconfig", &files.kubeconfig(CONTROLLERS)?))
         .arg(file("--root-ca-file", &files.pki.ca()))
         .arg(file("--service-account-private-key-file", &files.pki.key()))
-        .args(["--use-service-account-credentials", "--leader-elect=false", "--secure-port=0"]);
+        .args(["--use-service-account-credentials", "--leader-elect=false", "--secure-port=0"])
+        // Autoscalers look every 15 s else.
+        .arg("--horizontal-pod-autoscaler-sync-period=2s");
     Ok(command)
 }
 

@@ -10,7 +10,7 @@ use tips_e2e::scenario;
 
 use crate::pipeline::{SOON, becomes, condition, field, manifest, patch, with_operator};
 
-const CHILDREN: [&str; 6] = [
+pub(crate) const CHILDREN: [&str; 6] = [
     "configmap/nyc-worker",
     "deployment/nyc-worker",
     "networkpolicy/nyc-worker",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use tips_e2e::kubernetes::Cluster;
 
-use crate::pipeline::{SOON, becomes, condition, manifest, patch, with_operator};
+use crate::pipeline::{SOON, becomes, condition, events, manifest, patch, with_operator};
 
 const FINALIZERS: &str = "{.metadata.finalizers}";
 const LEFT: [&str; 5] = [
@@ -19,14 +19,14 @@ const LEFT: [&str; 5] = [
 /// The garbage collector looks for kinds that are new to it every 30 s.
 const COLLECTED: Duration = Duration::from_secs(90);
 
-fn nothing_is_left(cluster: &Cluster) -> Result<()> {
+pub(crate) fn nothing_is_left(cluster: &Cluster) -> Result<()> {
     cluster.until(&LEFT, COLLECTED, str::is_empty)?;
     // A foreground deletion takes the pipeline after what it owned.
     cluster.until(&["get", "tips", "--output=name"], SOON, str::is_empty).map(drop)
 }
 
 /// As the kubelet and the Job's controller would.
-fn end_job(cluster: &Cluster, condition: &str) -> Result<()> {
+pub(crate) fn end_job(cluster: &Cluster, condition: &str) -> Result<()> {
     let started = ["get", "job/nyc-purge", "--output=jsonpath={.status.startTime}"];
     cluster.until(&started, SOON, |time| !time.is_empty())?;
     // The controller insists on what leads to the end, and on times.
@@ -98,8 +98,4 @@ fn a_policy_that_is_changed_changes_the_finalizer() {
         patch(cluster, "nyc", r#"{"spec": {"deletionPolicy": "Retain"}}"#)?;
         becomes(cluster, "tips/nyc", FINALIZERS, "")
     });
-}
-
-fn events(cluster: &Cluster) -> Result<String> {
-    cluster.kubectl(&["get", "events", "--output=jsonpath={.items[*].reason}"])
 }

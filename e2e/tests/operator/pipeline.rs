@@ -58,6 +58,11 @@ pub(crate) fn becomes(cluster: &Cluster, object: &str, path: &str, wanted: &str)
     cluster.until(&["get", object, &query], SOON, |text| text == wanted).map(drop)
 }
 
+/// The reasons of all Events.
+pub(crate) fn events(cluster: &Cluster) -> Result<String> {
+    cluster.kubectl(&["get", "events", "--output=jsonpath={.items[*].reason}"])
+}
+
 /// Changes a pipeline by a merge patch.
 pub(crate) fn patch(cluster: &Cluster, name: &str, patch: &str) -> Result<String> {
     cluster.kubectl(&["patch", "tips", name, "--type=merge", "--patch", patch])

@@ -2,6 +2,7 @@
 //! the pods.
 
 use anyhow::{Result, ensure};
+use serde_json::{Value, json};
 use tips_e2e::kubernetes::Cluster;
 
 use crate::pipeline::{becomes, condition, field, manifest, message, with_operator};
@@ -110,4 +111,133 @@ fn polygons_that_cannot_be_used_leave_the_last_good_ones_running() {
         ensure!(kept == POLYGONS, "a worker that starts again does not find the last good polygons");
         Ok(())
     });
+}
+
+/// A spec for each reference that there is, each to `missing` and to nothing else that is not there.
+fn each_reference() -> Vec<(&'static str, &'static str, Value)> {
+    let secret = || json!({"secretRef": {"name": "missing"}});
+    let key = || json!({"name": "missing", "key": "its.key"});
+    let url = json!(["rediss://redis:6379"]);
+    let hdfs = |more: Value| {
+        let mut hdfs = json!({"nameNode": "hdfs://nn:8020", "path": "/lake"});
+        merge(&mut hdfs, &more);
+        json!({"sink": {"hdfs": hdfs}})
+    };
+    let kerberos = |keytab: &str, config: Option<&str>| {
+        let mut kerberos =
+            json!({"principal": "tips@X", "keytabSecretRef": {"name": keytab, "key": "its.key"}});
+        if let Some(name) = config {
+            kerberos["configMapRef"] = json!({"name": name});
+        }
+        hdfs(json!({"kerberos": kerberos}))
+    };
+    let sentinel = json!({"masterName": "mymaster", "auth": secret()});
+    vec![
+        ("kafka.tls.caSecretRef", "Secret", json!({"kafka": {"tls": {"caSecretRef": key()}}})),
+        (
+            "kafka.tls.clientCertificate.secretRef",
+            "Secret",
+            json!({"kafka": {"tls": {"clientCertificate": secret()}}}),
+        ),
+        (
+            "kafka.sasl.secretRef",
+            "Secret",
+            json!({"kafka": {"sasl": {"mechanism": "PLAIN", "secretRef": {"name": "missing"}}}}),
+        ),
+        ("redis.tls.caSecretRef", "Secret", json!({"redis": {"urls": url, "tls": {"caSecretRef": key()}}})),
+        (
+            "redis.tls.clientCertificate.secretRef",
+            "Secret",
+            json!({"redis": {"urls": url, "tls": {"clientCertificate": secret()}}}),
+        ),
+        ("redis.auth.secretRef", "Secret", json!({"redis": {"auth": secret()}})),
+        (
+            "redis.sentinel.auth.secretRef",
+            "Secret",
+            json!({"redis": {"mode": "Sentinel", "sentinel": sentinel}}),
+        ),
+        (
+            "sink.s3.credentials.secretRef",
+            "Secret",
+            json!({"sink": {"s3": {"bucket": "taxi", "region": "x", "credentials": secret()}}}),
+        ),
+        ("sink.hdfs.configMapRef", "ConfigMap", hdfs(json!({"configMapRef": {"name": "missing"}}))),
+        ("sink.hdfs.kerberos.keytabSecretRef", "Secret", kerberos("missing", None)),
+        ("sink.hdfs.kerberos.configMapRef", "ConfigMap", kerberos("keytab", Some("missing"))),
+        (
+            "job.neighbourhoods.configMapKeyRef",
+            "ConfigMap",
+            json!({"job": {"neighbourhoods": {"configMapKeyRef": key()}}}),
+        ),
+    ]
+}
+
+/// The paths of the references in a schema: a field that ends so names an object.
+fn reference_fields(path: &str, schema: &Value, found: &mut Vec<String>) {
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let lower = name.to_lowercase();
+        if ["secretref", "configmapref", "configmapkeyref"].iter().any(|ending| lower.ends_with(ending)) {
+            found.push(path);
+        } else {
+            reference_fields(&path, field, found);
+        }
+    }
+}
+
+#[test]
+fn every_reference_is_named_that_is_missing_or_lacks_a_key() {
+    with_operator("operator-each-reference", |cluster| {
+        let cases = each_reference();
+        let crd = serde_json::to_value(tipstream_crds::crd())?;
+        let mut fields = Vec::new();
+        let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        for part in ["kafka", "redis", "sink", "job"] {
+            reference_fields(part, &spec["properties"][part], &mut fields);
+        }
+        ensure!(fields.len() >= 12, "{fields:?}");
+        let untold = fields.iter().find(|field| !cases.iter().any(|(of, ..)| of == field));
+        ensure!(untold.is_none(), "no case here has the reference {untold:?}: add one to `each_reference`");
+
+        cluster.kubectl(&["create", "secret", "generic", "keytab", "--from-literal=its.key=x"])?;
+        let names: Vec<_> = (0..cases.len()).map(|number| format!("nyc-{number}")).collect();
+        for (name, (.., spec)) in names.iter().zip(&cases) {
+            let mut object = json!({
+                "apiVersion": "tipstream.dev/v1alpha1", "kind": "TipsPipeline",
+                "metadata": {"name": name, "namespace": "default"},
+                "spec": {
+                    "replicas": 0,
+                    "kafka": {"bootstrapServers": "kafka:9092", "ridesTopic": "rides", "faresTopic": "fares"},
+                    "redis": {"urls": ["redis://redis:6379"]},
+                },
+            });
+            merge(&mut object["spec"], spec);
+            if object["spec"]["sink"].is_null() {
+                object["spec"]["sink"] = json!({"volume": {"claimName": "lake"}});
+            }
+            cluster.apply(&object.to_string())?;
+        }
+        let says = |reason: &str, message: &dyn Fn(&str, &str) -> String| {
+            for (name, (field, kind, _)) in names.iter().zip(&cases) {
+                condition(cluster, name, "Degraded", &format!("True/{kind}{reason}"))?;
+                let (said, wanted) = (self::message(cluster, name, "Degraded")?, message(field, kind));
+                ensure!(said.contains(&wanted), "{said:?} should say {wanted:?}");
+            }
+            Ok(())
+        };
+        says("NotFound", &|field, kind| {
+            format!("spec.{field} names the {kind} missing, which does not exist")
+        })?;
+        cluster.kubectl(&["create", "secret", "generic", "missing"])?;
+        cluster.kubectl(&["create", "configmap", "missing"])?;
+        says("KeyNotFound", &|field, _| format!("spec.{field} needs the key "))
+    });
+}
+
+/// A merge patch.
+fn merge(into: &mut Value, patch: &Value) {
+    match patch.as_object() {
+        Some(fields) => fields.iter().for_each(|(name, value)| merge(&mut into[name], value)),
+        None => *into = patch.clone(),
+    }
 }

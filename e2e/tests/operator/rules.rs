@@ -1,59 +1,178 @@
-//! Twenty wrong manifests, twenty messages that say what to write (O1), by a real API server.
+//! What a real API server says of wrong manifests (O1): every rule of the CRD has a case here, and each says what to
+//! write.
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use tips_e2e::kubernetes::ControlPlane;
+use tips_e2e::kubernetes::{Cluster, ControlPlane};
 use tips_e2e::{operator, scenario};
 
-fn wrong() -> Vec<(&'static str, Value, &'static str)> {
+/// A wrong setting, which `message` is said of.
+struct Wrong {
+    /// JSON pointers and what is put there.
+    changes: Vec<(&'static str, Value)>,
+    message: &'static str,
+}
+
+fn wrong(pointer: &'static str, value: Value, message: &'static str) -> Wrong {
+    Wrong { changes: vec![(pointer, value)], message }
+}
+
+/// What no pipeline may have.
+fn never() -> Vec<Wrong> {
+    let hdfs = |name_node: &str, path: &str| json!({"hdfs": {"nameNode": name_node, "path": path}});
+    let s3 = |field: &str, value: &str| {
+        let mut s3 = json!({"bucket": "taxi", "region": "us-east-1"});
+        s3[field] = json!(value);
+        json!({"s3": s3})
+    };
+    let scaling = |least: i32, most: i32, lag: i64| json!({"minReplicas": least, "maxReplicas": most, "targetLag": lag});
     vec![
-        ("/metadata/name", json!("nyc.taxi"), "beginning with a letter"),
-        ("/spec/replicas", json!(-1), "0 stops the pipeline"),
-        ("/spec/epoch", json!(-1), "must be 0 or more"),
-        ("/spec/kafka/bootstrapServers", json!("kafka"), "write for example kafka-0.kafka:9092"),
-        ("/spec/kafka/ridesTopic", json!("a b"), "must be the name of a topic"),
-        ("/spec/kafka/faresTopic", json!("rides"), "must differ from ridesTopic"),
-        ("/spec/kafka/properties", json!({"group.id": "x"}), "use bootstrapServers, groupId"),
-        ("/spec/redis/urls", json!(["redis://u:p@redis:6379"]), "user and password belong in a Secret"),
-        ("/spec/redis/urls", json!([]), "must name at least one server"),
-        ("/spec/redis/mode", json!("Sentinel"), "write sentinel: {masterName: mymaster}"),
-        ("/spec/redis/shards", json!(0), "must be from 1 to 1024"),
-        ("/spec/sink", json!({}), "must be exactly one of s3, hdfs and volume"),
-        ("/spec/sink", json!({"s3": {"bucket": "B", "region": "x"}}), "must be the name of a bucket"),
-        ("/spec/sink", json!({"volume": {"claimName": "lake", "path": "/a"}}), "must be a folder"),
-        ("/spec/job/slide", json!("20m"), "must divide the window"),
-        ("/spec/job/window", json!("90s"), "must be whole minutes"),
-        ("/spec/job/maxDrift", json!("10m"), "must be longer than watermarkDelay"),
-        ("/spec/job/area", json!({"minLon": 10}), "must be less than maxLon"),
-        ("/spec/raw", json!({"maxFileBytes": "1Ki"}), "must be from 1Mi to 32Mi"),
-        ("/spec/workload/labels", json!({"app.kubernetes.io/name": "x"}), "write a label of your own"),
-        ("/spec/workload/env", json!([{"name": "TIPS_REDIS_PASSWORD", "value": "x"}]), "use kafka.sasl"),
-        ("/spec/job/windw", json!("30m"), ".spec.job.windw: field not declared in schema"),
+        wrong("/metadata/name", json!("nyc.taxi"), "beginning with a letter"),
+        wrong("/spec/replicas", json!(-1), "0 stops the pipeline"),
+        wrong("/spec/epoch", json!(-1), "must be 0 or more"),
+        wrong("/spec/kafka/bootstrapServers", json!("kafka"), "write for example kafka-0.kafka:9092"),
+        wrong("/spec/kafka/ridesTopic", json!("a b"), "must be the name of a topic"),
+        wrong("/spec/kafka/faresTopic", json!(""), "must be the name of a topic"),
+        wrong("/spec/kafka/faresTopic", json!("rides"), "must differ from ridesTopic"),
+        wrong("/spec/kafka/properties", json!({"group.id": "x"}), "use bootstrapServers, groupId"),
+        wrong("/spec/redis/urls", json!([]), "must name at least one server"),
+        wrong("/spec/redis/urls", json!(["redis://u:p@redis:6379"]), "user and password belong in a Secret"),
+        wrong("/spec/redis/urls", json!(["redis://a:1", "redis://b:1"]), "write mode: Cluster"),
+        wrong("/spec/redis/tls", json!({}), "must begin with rediss://"),
+        wrong("/spec/redis/mode", json!("Sentinel"), "write sentinel: {masterName: mymaster}"),
+        wrong("/spec/redis/shards", json!(0), "must be from 1 to 1024"),
+        wrong("/spec/sink", json!({}), "must be exactly one of s3, hdfs and volume"),
+        wrong("/spec/sink", s3("bucket", "B"), "must be the name of a bucket"),
+        wrong("/spec/sink", s3("prefix", "/lake"), "write for example lake/taxi"),
+        wrong("/spec/sink", s3("endpoint", "minio:9000"), "write for example https://minio.storage:9000"),
+        wrong("/spec/sink", hdfs("nn:8020", "/lake"), "write for example hdfs://namenode:8020"),
+        wrong("/spec/sink", hdfs("hdfs://nn:8020", "lake"), "must be an absolute path"),
+        wrong("/spec/sink/volume/claimName", json!(""), "must name a PersistentVolumeClaim"),
+        wrong("/spec/sink/volume/path", json!("/a"), "must be a folder"),
+        wrong("/spec/job/window", json!("90s"), "from 1m to 24h; write for example 30m"),
+        wrong("/spec/job/slide", json!("30s"), "at least 1m; write for example 10m"),
+        wrong("/spec/job/slide", json!("20m"), "must divide the window"),
+        Wrong {
+            changes: vec![("/spec/job/window", json!("14m")), ("/spec/job/slide", json!("7m"))],
+            message: "must divide 24h, so that windows begin at midnight UTC",
+        },
+        wrong("/spec/job/joinWithin", json!("0s"), "must be more than 0s; write for example 2h"),
+        wrong("/spec/job/idleTimeout", json!("0s"), "must be more than 0s; write for example 1m"),
+        wrong("/spec/job/maxDrift", json!("10m"), "must be longer than watermarkDelay"),
+        wrong("/spec/job/area/minLon", json!(-181), "must lie on the globe"),
+        wrong("/spec/job/area/minLon", json!(10), "must be less than maxLon"),
+        wrong("/spec/job/area/minLat", json!(42), "must be less than maxLat"),
+        wrong("/spec/raw/maxFileBytes", json!("1Ki"), "must be from 1Mi to 32Mi"),
+        wrong("/spec/raw/flushInterval", json!("0s"), "must be more than 0s; write for example 5m"),
+        wrong("/spec/query/replicas", json!(0), "write enabled: false"),
+        wrong("/spec/compaction/schedule", json!("daily"), "must be the five fields of cron"),
+        wrong("/spec/compaction/targetFileBytes", json!("1Mi"), "must be from 16Mi to 4Gi"),
+        wrong("/spec/scaling", scaling(0, 4, 1000), "to stop the pipeline write suspend: true"),
+        wrong("/spec/scaling", scaling(5, 4, 1000), "must not be less than minReplicas"),
+        wrong("/spec/scaling", scaling(1, 4, 0), "must be 1 record or more"),
+        wrong("/spec/workload/labels", json!({"tipstream.dev/x": "x"}), "write a label of your own"),
+        wrong("/spec/workload/env", json!([{"name": "TIPS_REDIS_PASSWORD", "value": "x"}]), "use kafka.sasl"),
+        // By the schema, without a rule.
+        wrong("/spec/job/windw", json!("30m"), ".spec.job.windw: field not declared in schema"),
+        wrong("/spec/job/slide", json!("ten minutes"), "should match '^([0-9]{1,5}(h|m|s)){1,3}$'"),
+        wrong("/spec/deletionPolicy", json!("Keep"), r#"supported values: "Retain", "Delete""#),
     ]
 }
 
+/// What a pipeline that is there with the epoch 1 may not become.
+fn from_now_on() -> Vec<Wrong> {
+    const RAISE: &str = "raise spec.epoch in the same edit";
+    let polygons = json!({"configMapKeyRef": {"name": "polygons", "key": "nyc.geojson"}});
+    vec![
+        wrong("/spec/epoch", json!(0), "must not go down"),
+        wrong("/spec/kafka/ridesTopic", json!("rides2"), RAISE),
+        wrong("/spec/kafka/faresTopic", json!("fares2"), RAISE),
+        wrong("/spec/redis/shards", json!(32), RAISE),
+        wrong("/spec/job/window", json!("1h"), RAISE),
+        wrong("/spec/job/slide", json!("15m"), RAISE),
+        wrong("/spec/job/watermarkDelay", json!("1h"), RAISE),
+        wrong("/spec/job/joinWithin", json!("3h"), RAISE),
+        wrong("/spec/job/area/minLon", json!(-75), RAISE),
+        wrong("/spec/job/neighbourhoods", polygons, RAISE),
+    ]
+}
+
+fn manifest(name: &str) -> Value {
+    json!({
+        "apiVersion": "tipstream.dev/v1alpha1", "kind": "TipsPipeline",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "epoch": 1,
+            "kafka": {"bootstrapServers": "kafka:9092", "ridesTopic": "rides", "faresTopic": "fares"},
+            "redis": {"urls": ["redis://redis:6379"]},
+            "sink": {"volume": {"claimName": "lake"}},
+        },
+    })
+}
+
+/// What the API server says of `wrong` in the pipeline `name`.
+fn refusal(cluster: &Cluster, name: &str, wrong: &Wrong) -> Result<String> {
+    let mut manifest = manifest(name);
+    for (pointer, value) in &wrong.changes {
+        let mut at = &mut manifest;
+        for field in pointer.split('/').skip(1) {
+            at = &mut at[field];
+        }
+        *at = value.clone();
+    }
+    let arguments = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"];
+    let answer = cluster.kubectl_with(&arguments, &manifest.to_string());
+    let refused = answer.err().with_context(|| format!("{:?} is taken", wrong.changes))?;
+    Ok(format!("{refused:#}"))
+}
+
+/// The rules below a schema: of each the path of the field that it is about, and what it says.
+fn rules(path: &str, schema: &Value, found: &mut Vec<(String, String)>) {
+    for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+        let text = |name: &str| rule[name].as_str().unwrap_or_default();
+        found.push((format!("{path}{}", text("fieldPath")), text("message").to_owned()));
+    }
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        rules(&path, field, found);
+    }
+    for inner in ["items", "additionalProperties"].into_iter().filter_map(|name| schema.get(name)) {
+        rules(path, inner, found);
+    }
+}
+
 #[test]
-fn each_wrong_manifest_is_refused_with_what_to_write_instead() {
+fn each_rule_has_a_wrong_manifest_that_is_refused_with_what_to_write_instead() {
     scenario("operator-rules", |folder| {
         let control_plane = ControlPlane::start(folder)?;
         let cluster = control_plane.cluster();
         operator::install(cluster)?;
-        for (pointer, value, message) in wrong() {
-            let mut manifest = json!({
-                "apiVersion": "tipstream.dev/v1alpha1", "kind": "TipsPipeline",
-                "metadata": {"name": "nyc", "namespace": "default"},
-                "spec": {
-                    "kafka": {"bootstrapServers": "kafka:9092", "ridesTopic": "rides", "faresTopic": "fares"},
-                    "redis": {"urls": ["redis://redis:6379"]}, "sink": {"volume": {"claimName": "lake"}},
-                    "job": {}, "workload": {},
-                },
-            });
-            let (parent, field) = pointer.rsplit_once('/').context("a pointer")?;
-            manifest.pointer_mut(parent).context("a parent")?[field] = value;
-            let arguments = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"];
-            let refused =
-                cluster.kubectl_with(&arguments, &manifest.to_string()).map_err(|e| format!("{e:#}"));
-            ensure!(refused.as_ref().is_err_and(|error| error.contains(message)), "{pointer}: {refused:?}");
+        cluster.apply(&manifest("nyc").to_string())?;
+        let cases = never().into_iter().map(|wrong| ("wrong", wrong));
+        let cases = cases.chain(from_now_on().into_iter().map(|wrong| ("nyc", wrong)));
+        let mut refusals = Vec::new();
+        for (name, wrong) in cases {
+            let said = refusal(cluster, name, &wrong)?;
+            ensure!(
+                said.contains(wrong.message),
+                "{:?} should say {:?}: {said}",
+                wrong.changes,
+                wrong.message
+            );
+            refusals.push(said);
+        }
+
+        let crd = serde_json::to_value(tipstream_crds::crd())?;
+        let mut all = Vec::new();
+        rules("", &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &mut all);
+        ensure!(all.len() >= 49, "the walk found {} rules", all.len());
+        for (path, message) in all {
+            let of_it =
+                |said: &&String| said.contains(&format!("{path}: Invalid value")) && said.contains(&message);
+            ensure!(
+                refusals.iter().any(|said| of_it(&said)),
+                "no case here breaks the rule of {path:?} that says {message:?}: add one to `never` or `from_now_on`"
+            );
         }
         Ok(())
     });

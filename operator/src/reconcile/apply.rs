@@ -17,6 +17,7 @@ use crate::build::Object;
 use crate::build::names::MANAGER;
 use crate::cluster::Key;
 use crate::cluster::views::{ChildView, content_hash};
+use crate::crash;
 use crate::error::Error;
 use crate::kind::Kind;
 
@@ -72,6 +73,7 @@ pub(super) async fn run(
             _ => Presence::Unknown,
         };
         let stored = apply(client, uid, object, &json, presence).await?;
+        crash::point(&format!("apply::after-{}", object.kind()));
         applied.insert(id, Hashes { sent, stored });
     }
     delete_unwanted(client, uid, objects, present, applied).await
@@ -102,6 +104,7 @@ async fn apply(
     let patch = Patch::Apply(json);
     if presence == Presence::EditedByHand {
         ownership::take_back(&api, name).await.map_err(failed)?;
+        crash::point("apply::after-take-back");
     }
     if presence == Presence::Unknown {
         // What is somebody else's is not taken over by force.
@@ -153,7 +156,10 @@ async fn delete_unwanted(
 pub(super) async fn delete(client: &Client, kind: Kind, key: &Key) -> Result<(), Error> {
     let api = api(client, kind, Some(&key.namespace));
     match api.delete(&key.name, &DeleteParams::background()).await {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            crash::point("apply::after-delete");
+            Ok(())
+        }
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(source) => Err(Error::Delete { kind, name: key.name.to_string(), source: source.into() }),
     }
@@ -164,7 +170,9 @@ pub(super) async fn delete(client: &Client, kind: Kind, key: &Key) -> Result<(),
 /// # Errors
 /// Where it could not be written.
 pub(super) async fn create(client: &Client, object: &Object) -> Result<(), Error> {
-    apply(client, "", object, &object.to_json(), Presence::Ours).await.map(|_| ())
+    apply(client, "", object, &object.to_json(), Presence::Ours).await?;
+    crash::point(&format!("apply::after-{}", object.kind()));
+    Ok(())
 }
 
 fn api(client: &Client, kind: Kind, namespace: Option<&str>) -> Api<DynamicObject> {

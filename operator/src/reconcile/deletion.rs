@@ -17,6 +17,7 @@ use super::{Context, Found, apply};
 use crate::build::purge_job;
 use crate::cluster::Key;
 use crate::cluster::views::{JobView, Progress};
+use crate::crash;
 use crate::error::Error;
 use crate::events::{normal, warning};
 use crate::kind::Kind;
@@ -145,7 +146,10 @@ async fn set_finalizer(pipeline: &TipsPipeline, wanted: bool, context: &Context)
         "resourceVersion": pipeline.metadata.resource_version,
     }});
     match api.patch_metadata(&pipeline.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            crash::point("finalizer::after-change");
+            Ok(())
+        }
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(error) => Err(Error::Finalizer(error.into())),
     }

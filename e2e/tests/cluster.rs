@@ -1,0 +1,11 @@
+//! A whole cluster: the operator installed by Helm and workers in pods on a real node, real Kafka, Redis and S3, data
+//! that flows, and what people and faults do meanwhile.
+
+#[path = "cluster/faults.rs"]
+mod faults;
+#[path = "cluster/readme.rs"]
+mod readme;
+#[path = "cluster/site.rs"]
+mod site;
+#[path = "cluster/transcript.rs"]
+mod transcript;

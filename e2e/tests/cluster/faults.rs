@@ -1,0 +1,176 @@
+//! While data flows a pipeline is scaled, by hand and by an autoscaler, its workers are deleted and drained, the
+//! kubelet stops, the operator is upgraded and rolled back: the files are those of an undisturbed run.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use tips_e2e::kubernetes::Cluster;
+use tips_e2e::sender::send;
+use tips_e2e::watcher::Watcher;
+use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Settings, Target, watermark};
+use tips_e2e::{Folder, Process, operator, scenario};
+
+use crate::site::{NAMESPACE, PATIENCE, Site, await_none, await_ready, workers};
+
+const DATA: [&str; 6] = ["--seed", "21", "--rate", "30", "--span", "3h"];
+/// Records a second of wall time: the data lasts for most of what is done.
+const PACE: usize = 10_000;
+/// Longer than a session of the group.
+const PAST_SESSION: Duration = Duration::from_secs(10);
+
+#[test]
+fn whatever_is_done_to_a_pipeline_while_data_flows_its_files_are_right() {
+    scenario("cluster-faults", |folder| {
+        let Some(mut site) = Site::start(folder)? else {
+            return Ok(());
+        };
+        let cluster = site.cluster().clone();
+        let helm = |arguments: &[&str]| {
+            let release = ["--namespace", NAMESPACE, "--wait", "--timeout=2m"];
+            cluster.helm(&[arguments, &release[..]].concat())
+        };
+        let (older, chart) =
+            (operator::older_chart(folder)?.display().to_string(), operator::chart().display().to_string());
+        helm(&["install", "tips", &older])?;
+
+        let data = Data::generate(folder, &[&DATA[..], &MIXED].concat())?;
+        let pipeline = pipeline(folder, &site)?;
+        let watcher = Watcher::start(folder, &pipeline.output()?, false)?;
+        let (client, topics) = (site.kafka.client(), data.topics(&site.kafka, "nyc")?);
+        cluster.apply(&fs::read_to_string(pipeline.manifest()).context("reading the manifest")?)?;
+        let sender = thread::spawn(move || send(&client, &topics, Some(PACE)));
+        cluster.kubectl(&["wait", "tips/nyc", "--for=condition=Ready", "--timeout=120s"])?;
+
+        scale(&cluster)?;
+        an_autoscaler_scales(&cluster)?;
+        let killed = workers(&cluster)?.into_iter().next().context("a worker")?;
+        cluster.kubectl(&["delete", "pod", &killed, "--grace-period=0", "--force"])?;
+        await_ready(&cluster, 3)?;
+        drain(folder, &cluster)?;
+        a_worker_lives_on_beside_its_successor(&mut site)?;
+
+        let uid = || cluster.kubectl(&["get", "tips/nyc", "--output=jsonpath={.metadata.uid}"]);
+        let (before, running) = (uid()?, workers(&cluster)?);
+        helm(&["upgrade", "tips", &chart, "--set", "logLevel=debug"])?;
+        cluster.helm(&["test", "tips", "--namespace", NAMESPACE])?;
+        let compacted = r#"{"spec": {"compaction": {"schedule": "0 4 * * *"}}}"#;
+        cluster.kubectl(&["patch", "tips", "nyc", "--type=merge", "--patch", compacted])?;
+        helm(&["rollback", "tips", "1"])?;
+        await_ready(&cluster, 2)?;
+        ensure!(uid()? == before, "it is another pipeline");
+        ensure!(workers(&cluster)? == running, "workers were replaced though nothing of theirs has changed");
+
+        sender.join().map_err(|_| anyhow!("the sender panicked"))??;
+        consumed(&cluster, data.records()?)?;
+        cluster.kubectl(&[
+            "patch",
+            "tips",
+            "nyc",
+            "--type=merge",
+            "--patch",
+            r#"{"spec": {"suspend": true}}"#,
+        ])?;
+        await_none(&cluster)?;
+        watcher.finish()?;
+        let closed = watermark(&mut site.redis.connection()?, "nyc")?;
+        data.oracle("nyc", Some(closed)).check(&pipeline.output()?)?;
+        pipeline.verify().map(drop)
+    });
+}
+
+fn pipeline<'a>(folder: &'a Folder, site: &Site) -> Result<Pipeline<'a>> {
+    let settings = Settings {
+        kafka: site.kafka.bootstrap(),
+        redis: format!("{{urls: [\"{}\"]}}", site.redis.url()),
+        more: ["replicas: 2", "raw: {flushInterval: 3s}", "job: {idleTimeout: 1h}"].map(str::to_owned).into(),
+    };
+    let pipeline = Pipeline::new(folder, "nyc", &settings, Target::S3(Bucket::of(&site.s3)))?;
+    pipeline.change("prefix: nyc", "prefix: nyc, credentials: {secretRef: {name: s3}}")?;
+    let keys = pipeline.environment().iter().map(|(name, value)| format!("--from-literal={name}={value}"));
+    let keys: Vec<_> = keys.collect();
+    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+    site.cluster().kubectl(&[&["create", "secret", "generic", "s3"], &keys[..]].concat())?;
+    Ok(pipeline)
+}
+
+fn scale(cluster: &Cluster) -> Result<()> {
+    let to = |replicas: &str| cluster.kubectl(&["scale", "tips/nyc", &format!("--replicas={replicas}")]);
+    to("4")?;
+    await_ready(cluster, 4)?;
+    to("1")?;
+    await_ready(cluster, 1)?;
+    to("0")?;
+    await_none(cluster)?;
+    to("4")?;
+    await_ready(cluster, 4)
+}
+
+/// The most that it is given is less than what runs, which it needs no metrics to see. With as many it asks for the
+/// metrics of the pods that the selector names; there are none in this cluster.
+fn an_autoscaler_scales(cluster: &Cluster) -> Result<()> {
+    cluster.apply(
+        "apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: nyc, namespace: default}
+spec:
+  scaleTargetRef: {apiVersion: tipstream.dev/v1alpha1, kind: TipsPipeline, name: nyc}
+  minReplicas: 2
+  maxReplicas: 3
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 80}}}]
+",
+    )?;
+    await_ready(cluster, 3)?;
+    let active = "--output=jsonpath={.status.conditions[?(@.type=='ScalingActive')].reason}";
+    cluster.until(&["get", "hpa", "nyc", active], PATIENCE, |reason| reason == "FailedGetResourceMetric")?;
+    cluster.kubectl(&["delete", "hpa", "nyc"]).map(drop)
+}
+
+/// Of several workers a drain takes one at a time, and the next when that one runs elsewhere; here there is no
+/// elsewhere but the node itself, once it takes pods again. A single worker is taken at once.
+fn drain(folder: &Folder, cluster: &Cluster) -> Result<()> {
+    for replicas in [2, 1] {
+        cluster.kubectl(&["scale", "tips/nyc", &format!("--replicas={replicas}")])?;
+        await_ready(cluster, replicas)?;
+        let old = workers(cluster)?;
+        let mut command = cluster.client("kubectl")?;
+        command.args(["drain", "node1", "--pod-selector=app.kubernetes.io/component=worker"]);
+        command.args(["--delete-emptydir-data", "--timeout=90s"]);
+        let mut drain =
+            Process::start("drain", command, &folder.path().join(format!("drain-{replicas}.log")))?;
+        let pending = ["get", "pods", "--field-selector=status.phase=Pending", "--output=name"];
+        cluster.until(&pending, PATIENCE, |names| names.contains("nyc-worker"))?;
+        let left = workers(cluster)?.into_iter().filter(|name| old.contains(name)).count();
+        ensure!(left == replicas - 1, "of {replicas} workers {left} were left");
+        cluster.kubectl(&["uncordon", "node1"])?;
+        let ended = drain.wait(PATIENCE)?.is_some_and(|status| status.success());
+        ensure!(ended, "{}", drain.last_lines());
+        await_ready(cluster, replicas)?;
+        ensure!(workers(cluster)?.iter().all(|name| !old.contains(name)), "a worker was not drained");
+    }
+    Ok(())
+}
+
+/// The kubelet does not see that a pod is deleted without grace: its worker runs on, and nothing knows of it.
+fn a_worker_lives_on_beside_its_successor(site: &mut Site) -> Result<()> {
+    let cluster = site.cluster().clone();
+    site.node.kubelet().process().stop()?;
+    for pod in workers(&cluster)? {
+        cluster.kubectl(&["delete", "pod", &pod, "--grace-period=0", "--force"])?;
+    }
+    cluster.kubectl(&["scale", "tips/nyc", "--replicas=2"])?;
+    thread::sleep(PAST_SESSION);
+    site.node.kubelet().process().cont()?;
+    await_ready(&cluster, 2)
+}
+
+/// Waits until the status accounts for so many records, and none waits.
+fn consumed(cluster: &Cluster, records: usize) -> Result<()> {
+    let query = "--output=jsonpath={.status.books.rides.consumed} {.status.books.fares.consumed} {.status.lag.records}";
+    let all = |text: &str| {
+        let counts: Vec<usize> = text.split(' ').filter_map(|count| count.parse().ok()).collect();
+        matches!(counts[..], [rides, fares, 0] if rides + fares == records)
+    };
+    cluster.until(&["get", "tips", "nyc", query], PATIENCE, all).map(drop)
+}

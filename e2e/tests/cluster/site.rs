@@ -1,0 +1,81 @@
+//! A node that has the project's images, and servers on the host that its pods reach.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tips_e2e::kafka::{Kafka, KafkaOptions};
+use tips_e2e::kubernetes::{Cluster, Image, Node};
+use tips_e2e::redis::{Redis, RedisOptions};
+use tips_e2e::s3::S3;
+use tips_e2e::{Folder, operator, worker};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// Where the chart and the README install the operator.
+pub(crate) const NAMESPACE: &str = "tips-system";
+const WORKERS: &str = "--selector=app.kubernetes.io/component=worker";
+
+pub(crate) struct Site {
+    pub(crate) kafka: Kafka,
+    pub(crate) redis: Redis,
+    pub(crate) s3: S3,
+    pub(crate) node: Node,
+}
+
+impl Site {
+    /// Starts it all, where a node can be started. Its namespaces take only pods of the level `restricted`.
+    pub(crate) fn start(folder: &Folder) -> Result<Option<Self>> {
+        let Some(node) = Node::start(folder)? else {
+            return Ok(None);
+        };
+        for (name, binary) in [("tips-operator", operator::binary()?), ("tips-worker", worker::binary()?)] {
+            node.load(&image(folder, name, binary)?)?;
+        }
+        node.cluster().kubectl(&["create", "namespace", NAMESPACE])?;
+        for namespace in ["default", NAMESPACE] {
+            let level = "pod-security.kubernetes.io/enforce=restricted";
+            node.cluster().kubectl(&["label", "namespace", namespace, level])?;
+        }
+        let host = node.host();
+        Ok(Some(Site {
+            kafka: Kafka::start_with(folder, &KafkaOptions { host, ..KafkaOptions::default() })?,
+            redis: Redis::start(folder, RedisOptions { host, ..RedisOptions::default() })?,
+            s3: S3::start_at(folder, host)?,
+            node,
+        }))
+    }
+
+    /// The cluster, as its administrator.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        self.node.cluster()
+    }
+}
+
+/// Under the name by which the chart asks for it.
+fn image(folder: &Folder, name: &str, binary: PathBuf) -> Result<Image> {
+    let program = folder.path().join(name);
+    fs::copy(&binary, &program).with_context(|| format!("copying {}", binary.display()))?;
+    let reference = format!("ghcr.io/tipstream/{name}:{}", env!("CARGO_PKG_VERSION"));
+    Image::make(folder, &reference, &program)
+}
+
+/// The names of the worker pods that are there and not about to end.
+pub(crate) fn workers(cluster: &Cluster) -> Result<Vec<String>> {
+    let query =
+        "--output=jsonpath={range .items[*]}{.metadata.deletionTimestamp} {.metadata.name}{'\\n'}{end}";
+    let text = cluster.kubectl(&["get", "pods", WORKERS, query])?;
+    Ok(text.lines().filter_map(|line| line.strip_prefix(' ')).map(str::to_owned).collect())
+}
+
+/// Waits until the status says that so many workers are wanted and ready.
+pub(crate) fn await_ready(cluster: &Cluster, replicas: usize) -> Result<()> {
+    let all = format!("{replicas} of {replicas} workers are ready");
+    let query = "--output=jsonpath={.status.conditions[?(@.type=='Ready')].message}";
+    cluster.until(&["get", "tips", "nyc", query], PATIENCE, |message| message == all).map(drop)
+}
+
+/// Waits until no worker pod is there.
+pub(crate) fn await_none(cluster: &Cluster) -> Result<()> {
+    cluster.until(&["get", "pods", WORKERS, "--output=name"], PATIENCE, str::is_empty).map(drop)
+}

@@ -1,0 +1,137 @@
+//! The life of a pipeline in which every operator dies: one behind each write, and the next goes on from there (O2).
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tips_e2e::kubernetes::{Cluster, ControlPlane};
+use tips_e2e::operator::{self, Operator};
+use tips_e2e::{Folder, scenario};
+
+use crate::children::CHILDREN;
+use crate::deletion::{end_job, nothing_is_left};
+use crate::pipeline::{becomes, condition, events, manifest, patch};
+
+/// The writes of a reconcile that makes everything: `operator/src/crash.rs` tells them.
+const CREATION: [&str; 9] = [
+    "lease::after-acquire",
+    "finalizer::after-change",
+    "apply::after-ServiceAccount",
+    "apply::after-ConfigMap",
+    "apply::after-NetworkPolicy",
+    "apply::after-Service",
+    "apply::after-PodDisruptionBudget",
+    "apply::after-Deployment",
+    "status::after-write",
+];
+
+struct Life<'a> {
+    folder: &'a Folder,
+    cluster: &'a Cluster,
+    rights: Cluster,
+    deaths: usize,
+}
+
+impl Life<'_> {
+    /// An operator starts, and dies at `point`.
+    fn die_at(&mut self, point: &str) -> Result<()> {
+        self.deaths += 1;
+        let name = format!("operator-{}", self.deaths);
+        operator::die_at(self.folder, &self.rights, &name, point)
+            .with_context(|| format!("death {}, at {point}", self.deaths))?;
+        // Nobody gave the Lease up, and it would be held for 15 s.
+        self.cluster.kubectl(&["delete", "lease", "tipstream", "--namespace=tips-system"]).map(drop)
+    }
+
+    /// An operator that lives.
+    fn operator(&self) -> Result<Operator> {
+        Operator::start(self.folder, &self.rights, "survivor")
+    }
+}
+
+/// What the operator says of the children of a pipeline, without what differs between two namespaces.
+fn children(cluster: &Cluster, namespace: &str) -> Result<Vec<Value>> {
+    let kinds = "configmaps,deployments,networkpolicies,poddisruptionbudgets,services,serviceaccounts";
+    let of_pipeline = ["--selector=app.kubernetes.io/instance=nyc", "--output=json"];
+    let text = cluster.kubectl(&[&["get", kinds, "--namespace", namespace], &of_pipeline[..]].concat())?;
+    let mut list: Value = serde_json::from_str(&text.replace("calm", "default"))?;
+    let mut items = list["items"].as_array_mut().context("a list")?.split_off(0);
+    for item in &mut items {
+        let object = item.as_object_mut().context("an object")?;
+        let metadata = object.remove("metadata").context("metadata")?;
+        object.insert("labels".to_owned(), metadata["labels"].clone());
+        object.remove("status");
+        // The namespace is in the manifest that it stands for.
+        if let Some(annotations) = item.pointer_mut("/spec/template/metadata/annotations") {
+            *annotations = Value::Null;
+        }
+    }
+    Ok(items)
+}
+
+#[test]
+fn an_operator_that_dies_behind_any_write_is_replaced_by_one_that_finishes_it() {
+    scenario("operator-dies", |folder| {
+        let control_plane = ControlPlane::start(folder)?;
+        let cluster = control_plane.cluster();
+        let rights = operator::install(cluster)?;
+        let mut life = Life { folder, cluster, rights, deaths: 0 };
+
+        let spec = "  replicas: 0\n  deletionPolicy: Delete\n";
+        cluster.apply(&manifest("nyc", spec))?;
+        for point in CREATION {
+            life.die_at(point)?;
+        }
+        let operator = life.operator()?;
+        condition(cluster, "nyc", "Progressing", "False/Settled")?;
+        for child in CHILDREN {
+            cluster.kubectl(&["get", child])?;
+        }
+        drop(operator);
+
+        cluster.kubectl(&["set", "env", "deployment/nyc-worker", "INTRUDER=1"])?;
+        life.die_at("apply::after-take-back")?;
+        patch(cluster, "nyc", r#"{"spec": {"workload": {"serviceAccountName": "mine"}}}"#)?;
+        life.die_at("apply::after-delete")?;
+        patch(cluster, "nyc", r#"{"spec": {"suspend": true}}"#)?;
+        life.die_at("events::after-tell")?;
+        let operator = life.operator()?;
+        // One that never saw a death.
+        cluster.kubectl(&["create", "namespace", "calm"])?;
+        let spec = format!("{spec}  suspend: true\n  workload: {{serviceAccountName: mine}}\n");
+        cluster.apply(&manifest("nyc", &spec).replace("namespace: default", "namespace: calm"))?;
+        let settled = "--output=jsonpath={.status.conditions[?(@.type=='Progressing')].reason}";
+        for namespace in ["default", "calm"] {
+            cluster.kubectl(&[
+                "wait",
+                "tips/nyc",
+                "--for=condition=Degraded=False",
+                "--namespace",
+                namespace,
+            ])?;
+            cluster.until(
+                &["get", "tips", "nyc", settled, "--namespace", namespace],
+                crate::pipeline::SOON,
+                |reason| reason == "Settled",
+            )?;
+        }
+        becomes(cluster, "deployment/nyc-worker", "{..env[?(@.name=='INTRUDER')].value}", "")?;
+        let (disturbed, calm) = (children(cluster, "default")?, children(cluster, "calm")?);
+        ensure!(calm.len() == CHILDREN.len() - 1, "{calm:?}");
+        ensure!(disturbed == calm, "{disturbed:#?}\nis not\n{calm:#?}");
+        drop(operator);
+
+        cluster.kubectl(&["delete", "tips", "nyc", "--wait=false"])?;
+        life.die_at("apply::after-delete")?;
+        life.die_at("apply::after-Job")?;
+        end_job(cluster, "Complete")?;
+        life.die_at("events::after-tell")?;
+        life.die_at("apply::after-delete")?;
+        // The Job is gone, and with it the knowledge that it was done: it is done again.
+        life.die_at("apply::after-Job")?;
+        end_job(cluster, "Complete")?;
+        life.die_at("finalizer::after-change")?;
+        let _operator = life.operator()?;
+        nothing_is_left(cluster)?;
+        ensure!(events(cluster)?.contains("StateRemoved"));
+        Ok(())
+    });
+}

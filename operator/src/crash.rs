@@ -1,0 +1,22 @@
+//! Named points behind each write of a reconcile, for the tests that end an operator there.
+//!
+//! With the feature `failpoints` and `FAILPOINTS="apply::after-Deployment=return"` in the environment the process
+//! ends at that point as SIGKILL would end it. Without the feature a point is nothing.
+//!
+//! | name | where |
+//! |---|---|
+//! | `lease::after-acquire` | it leads, and has reconciled nothing |
+//! | `finalizer::after-change` | the finalizer is set, or taken away |
+//! | `apply::after-take-back` | what was set with kubectl is the operator's, and still there |
+//! | `apply::after-<Kind>` | the object of that kind is written, those behind it are not |
+//! | `apply::after-delete` | an object is deleted: one that is not wanted, or in the course of a deletion |
+//! | `status::after-write` | the status is written, its Events are not told |
+//! | `events::after-tell` | an Event is told |
+
+/// Ends the process here if the environment says so.
+#[inline]
+pub fn point(name: &str) {
+    fail::fail_point!(name, |_| std::process::abort());
+    #[cfg(not(feature = "failpoints"))]
+    let _ = name;
+}
