@@ -1,4 +1,4 @@
-//! `spec.workload`: how the pods of a pipeline are made.
+//! `spec.workload`: how the pods of a pipeline are made, be they workers, query service or compaction.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::rule::{Rule, Ruled};
 
-/// How the pods are made. What is not said here, the operator decides; what is said is added to
+/// How the pods are made: of the workers, of the query service and of the compaction. What is not said here, the operator decides; what is said is added to
 /// it. The fields have the names and the meaning that they have in a Pod.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(transform = <Self as Ruled>::rules)]
 pub struct Workload {
-    /// Image of the worker. Default: the one that belongs to the operator's version.
+    /// Image of the pods. Default: the one that belongs to the operator's version.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
-    /// CPU and memory of a worker.
+    /// CPU and memory of a worker; query and compaction have resources of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
     /// Labels added to the pods.
@@ -56,7 +56,7 @@ pub struct Workload {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
-    /// Environment variables added to the worker.
+    /// Environment variables added to the containers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), extend(
         "x-kubernetes-list-type" = "map",
@@ -70,7 +70,7 @@ pub struct Workload {
         "x-kubernetes-list-map-keys" = ["name"]
     ))]
     pub volumes: Vec<Volume>,
-    /// Where the worker sees those volumes.
+    /// Where the containers see those volumes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend(
         "x-kubernetes-list-type" = "map",

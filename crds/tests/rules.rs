@@ -179,9 +179,45 @@ fn sizes_and_schedules_have_bounds() {
     for size in ["1Ki", "33Mi", "0"] {
         assert_refused("spec.raw.maxFileBytes", &[("/raw/maxFileBytes", json!(size))]);
     }
-    for schedule in ["", "daily", "0 3 * *", "0  3 * * *", "0 3 * * * *"] {
+    for schedule in [
+        "",
+        "daily",
+        "0 3 * *",
+        "0  3 * * *",
+        "0 3 * * * *",
+        "60 3 * * *",
+        "0 24 * * *",
+        "0 3 0 * *",
+        "0 3 * 13 *",
+        "0 3 * * 7",
+        "*/0 * * * *",
+        "0 3-4-5 * * *",
+        "1, * * * *",
+        "0 3 jan * *",
+        "0 3 * * /2",
+        "-1 3 * * *",
+    ] {
         assert_refused("spec.compaction.schedule", &[("/compaction/schedule", json!(schedule))]);
     }
+    for schedule in ["30 2 * * *", "*/15 0-6/2,23 1,15 JAN-mar SUN", "5/20 03 31 12 6"] {
+        assert_eq!(refused(&with(&[("/compaction/schedule", json!(schedule))]), None), [""; 0], "{schedule}");
+    }
+}
+
+#[test]
+fn a_query_service_is_locked_unless_that_is_waived() {
+    let auth = ("/query/auth", json!({"secretRef": {"name": "query-users"}}));
+    let tls = ("/query/tls", json!({"secretRef": {"name": "query-tls"}}));
+    let on = ("/query/enabled", json!(true));
+    let insecure = ("/query/insecure", json!(true));
+    assert_refused("spec.query.auth", &[on.clone(), tls.clone()]);
+    assert_refused("spec.query.tls", &[on.clone(), auth.clone()]);
+    assert_eq!(refused(&with(std::slice::from_ref(&on)), None), ["spec.query.auth", "spec.query.tls"]);
+    for allowed in [vec![on.clone(), auth.clone(), tls.clone()], vec![on, insecure], vec![auth.clone()]] {
+        assert_eq!(refused(&with(&allowed), None), [""; 0], "{allowed:?}");
+    }
+    let same = ("/query/tls", auth.1.clone());
+    assert_refused("spec.query.auth.secretRef.name", &[auth, same]);
 }
 
 #[test]
@@ -291,7 +327,13 @@ fn change() -> impl Strategy<Value = (&'static str, Value)> {
         text().prop_map(|text| ("/sink/s3/endpoint", text)),
         text().prop_map(|text| ("/sink/s3/bucket", text)),
         "rediss?://[a-z@?#:/0-9]{0,8}".prop_map(|url| ("/redis/urls", json!([url]))),
+        any::<bool>().prop_map(|enabled| ("/query/enabled", json!(enabled))),
+        any::<bool>().prop_map(|insecure| ("/query/insecure", json!(insecure))),
+        select(vec!["a", "b"]).prop_map(|name| ("/query/auth", json!({"secretRef": {"name": name}}))),
+        select(vec!["a", "b"]).prop_map(|name| ("/query/tls", json!({"secretRef": {"name": name}}))),
         "[0-9*/, -]{0,12}".prop_map(|cron| ("/compaction/schedule", json!(cron))),
+        "[0-9*/,-]{1,4} [0-9*/,-]{1,4} [0-9*]{1,2} ([0-9*]{1,2}|ja[nm]) ([0-7*]|sat|sax)"
+            .prop_map(|cron| ("/compaction/schedule", json!(cron))),
     ]
 }
 

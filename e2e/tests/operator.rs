@@ -3,6 +3,8 @@
 
 #[path = "operator/bench.rs"]
 mod bench;
+#[path = "operator/beside.rs"]
+mod beside;
 #[path = "operator/check.rs"]
 mod check;
 #[path = "operator/children.rs"]

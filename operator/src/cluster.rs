@@ -103,7 +103,7 @@ impl Cluster {
         self.0.children.iter().flat_map(of_kind).collect()
     }
 
-    /// The worker pods of the pipeline `key`, by name.
+    /// The pods of the pipeline `key`, by name: of all parts but the removal of the state.
     pub fn pods(&self, key: &Key) -> Vec<PodView> {
         self.0.pods.of_pipeline(key).into_iter().map(|(_, pod)| pod).collect()
     }

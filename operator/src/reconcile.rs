@@ -7,13 +7,13 @@
 mod apply;
 mod deletion;
 mod dereference;
+mod fetch;
 mod memo;
 mod observe;
 mod ownership;
 mod status;
 mod validate;
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -26,18 +26,16 @@ use serde_json::json;
 use tipstream_crds::{TipsPipeline, TipsPipelineStatus};
 use tracing::Instrument as _;
 
-use self::memo::{Memo, Memos};
+use self::fetch::Found;
+use self::memo::{Memo, Memos, Settled};
 pub use self::observe::Observer;
-use crate::build::names::MANAGER;
-use crate::build::{self, Plan, Replacement, wanted_replicas};
-use crate::cluster::views::{ChildView, DeploymentView, PodView, Progress};
+use crate::build::names::{Component, MANAGER};
+use crate::build::{self, Plan, wanted_replicas};
 use crate::cluster::{Cluster, Key};
 use crate::crash;
 use crate::error::Error;
 use crate::events::{self, Events};
-use crate::kind::Kind;
 use crate::metrics::Metrics;
-use crate::reference::{Reference, references};
 
 /// How often workers are asked how they are doing.
 const OBSERVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -131,7 +129,7 @@ async fn pass_over(
     memo: &mut Memo,
     context: &Context,
 ) -> Result<Action, Error> {
-    let found = Found::fetch(pipeline, key, context);
+    let found = Found::fetch(pipeline, key, &context.cluster);
     if pipeline.metadata.deletion_timestamp.is_some() {
         return deletion::run(pipeline, key, &found, context).await;
     }
@@ -142,15 +140,22 @@ async fn pass_over(
     let wanted = wanted_replicas(&pipeline.spec);
     let figures = match wanted {
         0 => None,
-        _ => context.observer.ask(&found.pods, pipeline.spec.epoch).await,
+        _ => context.observer.ask(&found.workers, pipeline.spec.epoch).await,
     };
     let before = memo.take_status(pipeline.status.as_ref());
     let status = status::of(&status::Seen {
         pipeline,
         before: before.as_ref(),
         error: brought_about.as_ref().err(),
-        deployment: found.deployment(),
-        pods: &found.pods,
+        deployment: found.deployment(Component::Worker),
+        pods: &found.workers,
+        beside: status::Beside {
+            pods: &found.others,
+            query: found.deployment(Component::Query),
+            query_lacks: memo.settled.as_ref().and_then(|settled| settled.query_lacks.as_ref()),
+            compaction: found.cron_job(),
+            runs: found.runs(),
+        },
         figures: figures.as_ref(),
         now: Timestamp::now(),
     });
@@ -163,61 +168,6 @@ async fn pass_over(
     }))
 }
 
-/// What there is of a pipeline.
-struct Found {
-    children: Vec<(Kind, Key, ChildView)>,
-    pods: Vec<PodView>,
-    references: Vec<Reference>,
-    /// Stands for the versions of what is referred to.
-    versions: u64,
-    pod_monitors: bool,
-}
-
-impl Found {
-    fn fetch(pipeline: &TipsPipeline, key: &Key, context: &Context) -> Self {
-        let cluster = &context.cluster;
-        let references = references(&pipeline.spec);
-        let mut versions = DefaultHasher::new();
-        for reference in &references {
-            cluster.version(&key.namespace, reference).hash(&mut versions);
-        }
-        Found {
-            children: cluster.children(key),
-            pods: cluster.pods(key),
-            references,
-            versions: versions.finish(),
-            pod_monitors: cluster.has_pod_monitors(),
-        }
-    }
-
-    fn deployment(&self) -> Option<&DeploymentView> {
-        self.children.iter().find_map(|(.., view)| match &view.progress {
-            Progress::Deployment(deployment) => Some(deployment),
-            _ => None,
-        })
-    }
-
-    /// Workers of two epochs must not run at once: they write the same windows. So a change of epoch ends all old
-    /// ones first, and until that is done nothing else is tried.
-    fn replacement(&self, epoch: i64) -> Replacement {
-        let Some(deployment) = self.deployment() else { return Replacement::Rolling };
-        let done = deployment.is_rolled_out() && !self.pods.iter().any(|pod| pod.terminating);
-        if deployment.epoch != Some(epoch) || deployment.recreates && !done {
-            Replacement::AllAtOnce
-        } else {
-            Replacement::Rolling
-        }
-    }
-
-    /// Stands for all that decides what is built.
-    fn inputs(&self, pipeline: &TipsPipeline) -> u64 {
-        let mut hash = DefaultHasher::new();
-        (pipeline.metadata.generation, self.versions, self.pod_monitors).hash(&mut hash);
-        (self.replacement(pipeline.spec.epoch) == Replacement::AllAtOnce).hash(&mut hash);
-        hash.finish()
-    }
-}
-
 /// From dereference to apply, where there is anything to do.
 async fn bring_about(
     pipeline: &TipsPipeline,
@@ -226,7 +176,10 @@ async fn bring_about(
     context: &Context,
 ) -> Result<(), Error> {
     let inputs = found.inputs(pipeline);
-    if memo.settled == Some(inputs) && apply::is_as_applied(&memo.applied, &found.children) {
+    if let Some(settled) = &memo.settled
+        && settled.inputs == inputs
+        && apply::is_as_applied(&memo.applied, &found.children, settled.held())
+    {
         return Ok(());
     }
     memo.settled = None;
@@ -239,12 +192,14 @@ async fn bring_about(
         default_image: &context.worker_image,
         polygons: valid.contents.polygons.as_ref().map(|(_, text)| text.as_str()),
         references_digest: &valid.contents.digest,
+        query_digest: contents.query.as_deref().ok().filter(|_| pipeline.spec.query.enabled),
         replacement: found.replacement(pipeline.spec.epoch),
         pod_monitors: found.pod_monitors,
     });
     let uid = pipeline.uid().unwrap_or_default();
-    apply::run(&context.client, &uid, &objects, &found.children, &mut memo.applied).await?;
-    memo.settled = Some(inputs);
+    let settled = Settled { inputs, query_lacks: contents.query.err() };
+    apply::run(&context.client, &uid, &objects, &found.children, settled.held(), &mut memo.applied).await?;
+    memo.settled = Some(settled);
     Ok(())
 }
 

@@ -112,7 +112,13 @@ fn a_pod_monitor_is_made_where_the_prometheus_operator_is_installed() {
         cluster.kubectl(&["wait", "--for=condition=Established", crd, "--timeout=30s"])?;
         let rights = operator::install(cluster)?;
         let _operator = Operator::start(folder, &rights, "operator")?;
-        cluster.apply(&manifest("nyc", ""))?;
+        let beside = "  query: {enabled: true, insecure: true}\n  compaction: {enabled: true}\n";
+        cluster.apply(&manifest("nyc", beside))?;
+        for component in ["query", "compact"] {
+            let of = format!("podmonitor/nyc-{component}");
+            let selected = r"{.spec.selector.matchLabels.app\.kubernetes\.io/component}";
+            becomes(cluster, &of, selected, component)?;
+        }
         becomes(cluster, "podmonitor/nyc-worker", "{.spec.podMetricsEndpoints[0].port}", "http")?;
         cluster.kubectl(&["delete", "podmonitor/nyc-worker"])?;
         becomes(cluster, "podmonitor/nyc-worker", "{.spec.podMetricsEndpoints[0].port}", "http")

@@ -5,12 +5,14 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use tips_e2e::kubernetes::Cluster;
 
-use crate::pipeline::{SOON, becomes, condition, events, manifest, patch, with_operator};
+use crate::pipeline::{SOON, becomes, condition, end_job, events, manifest, patch, with_operator};
 
+/// What runs beside the workers goes with them.
+const BESIDE: &str = "  query: {enabled: true, insecure: true}\n  compaction: {enabled: true}\n";
 const FINALIZERS: &str = "{.metadata.finalizers}";
 const LEFT: [&str; 5] = [
     "get",
-    "configmaps,services,deployments,jobs,poddisruptionbudgets,networkpolicies,serviceaccounts",
+    "configmaps,services,deployments,cronjobs,jobs,poddisruptionbudgets,networkpolicies,serviceaccounts",
     "--selector=app.kubernetes.io/instance=nyc",
     "--output=name",
     "--ignore-not-found",
@@ -25,36 +27,10 @@ pub(crate) fn nothing_is_left(cluster: &Cluster) -> Result<()> {
     cluster.until(&["get", "tips", "--output=name"], SOON, str::is_empty).map(drop)
 }
 
-/// As the kubelet and the Job's controller would.
-pub(crate) fn end_job(cluster: &Cluster, condition: &str) -> Result<()> {
-    let started = ["get", "job/nyc-purge", "--output=jsonpath={.status.startTime}"];
-    cluster.until(&started, SOON, |time| !time.is_empty())?;
-    // The controller insists on what leads to the end, and on times.
-    let (before, counts) = match condition {
-        "Complete" => ("SuccessCriteriaMet", r#""succeeded": 1, "completionTime": "2030-01-01T00:00:01Z","#),
-        _ => ("FailureTarget", ""),
-    };
-    let entry = |kind: &str| {
-        format!(
-            r#"{{"type": "{kind}", "status": "True", "reason": "Test", "message": "no server",
-            "lastTransitionTime": "2030-01-01T00:00:00Z", "lastProbeTime": "2030-01-01T00:00:00Z"}}"#
-        )
-    };
-    let status = format!(
-        r#"{{"status": {{{counts} "active": 0, "ready": 0, "terminating": 0,
-            "uncountedTerminatedPods": {{}}, "conditions": [{}, {}]}}}}"#,
-        entry(before),
-        entry(condition)
-    );
-    cluster
-        .kubectl(&["patch", "job/nyc-purge", "--subresource=status", "--type=merge", "--patch", &status])
-        .map(drop)
-}
-
 #[test]
 fn a_pipeline_that_retains_its_state_goes_at_once() {
     with_operator("operator-retain", |cluster| {
-        cluster.apply(&manifest("nyc", "  replicas: 1\n"))?;
+        cluster.apply(&manifest("nyc", &format!("  replicas: 1\n{BESIDE}")))?;
         condition(cluster, "nyc", "Progressing", "True/Starting")?;
         becomes(cluster, "tips/nyc", FINALIZERS, "")?;
         cluster.kubectl(&["delete", "tips", "nyc", "--timeout=10s"])?;
@@ -65,12 +41,15 @@ fn a_pipeline_that_retains_its_state_goes_at_once() {
 #[test]
 fn the_state_is_removed_where_that_is_asked_for() {
     with_operator("operator-purge", |cluster| {
-        cluster.apply(&manifest("nyc", "  replicas: 0\n  deletionPolicy: Delete\n"))?;
+        cluster.apply(&manifest("nyc", &format!("  replicas: 0\n  deletionPolicy: Delete\n{BESIDE}")))?;
         becomes(cluster, "tips/nyc", FINALIZERS, r#"["tipstream.dev/state"]"#)?;
         condition(cluster, "nyc", "Progressing", "False/Settled")?;
+        // The end of a run of the compaction is not that of the removal.
+        cluster.kubectl(&["create", "job", "by-hand", "--from=cronjob/nyc-compact"])?;
+        end_job(cluster, "by-hand", "Complete")?;
         // Foreground: what the pipeline owns goes before it does.
         cluster.kubectl(&["delete", "tips", "nyc", "--cascade=foreground", "--wait=false"])?;
-        end_job(cluster, "Complete")?;
+        end_job(cluster, "nyc-purge", "Complete")?;
         nothing_is_left(cluster)?;
         ensure!(events(cluster)?.contains("StateRemoved"), "{}", events(cluster)?);
         Ok(())
@@ -83,7 +62,7 @@ fn a_state_that_cannot_be_removed_holds_nobody_up() {
         cluster.apply(&manifest("nyc", "  replicas: 0\n  deletionPolicy: Delete\n"))?;
         becomes(cluster, "tips/nyc", FINALIZERS, r#"["tipstream.dev/state"]"#)?;
         cluster.kubectl(&["delete", "tips", "nyc", "--wait=false"])?;
-        end_job(cluster, "Failed")?;
+        end_job(cluster, "nyc-purge", "Failed")?;
         nothing_is_left(cluster)?;
         ensure!(events(cluster)?.contains("StateLeft"), "{}", events(cluster)?);
         Ok(())

@@ -25,6 +25,7 @@ fn never() -> Vec<Wrong> {
         s3[field] = json!(value);
         json!({"s3": s3})
     };
+    let one_secret = json!({"auth": {"secretRef": {"name": "query"}}, "tls": {"secretRef": {"name": "query"}}});
     let scaling = |least: i32, most: i32, lag: i64| json!({"minReplicas": least, "maxReplicas": most, "targetLag": lag});
     vec![
         wrong("/metadata/name", json!("nyc.taxi"), "beginning with a letter"),
@@ -64,7 +65,9 @@ fn never() -> Vec<Wrong> {
         wrong("/spec/job/area/minLat", json!(42), "must be less than maxLat"),
         wrong("/spec/raw/maxFileBytes", json!("1Ki"), "must be from 1Mi to 32Mi"),
         wrong("/spec/raw/flushInterval", json!("0s"), "must be more than 0s; write for example 5m"),
-        wrong("/spec/query/replicas", json!(0), "write enabled: false"),
+        wrong("/spec/query", json!({"enabled": true}), "auth: {secretRef: {name: query-users}}"),
+        wrong("/spec/query", one_secret, "must be another Secret than that of tls"),
+        wrong("/spec/query/replicas", json!(0), "to stop the query service write enabled"),
         wrong("/spec/compaction/schedule", json!("daily"), "must be the five fields of cron"),
         wrong("/spec/compaction/targetFileBytes", json!("1Mi"), "must be from 16Mi to 4Gi"),
         wrong("/spec/scaling", scaling(0, 4, 1000), "to stop the pipeline write suspend: true"),

@@ -1,4 +1,4 @@
-//! `spec.workload` merged into the pods, by the keys of Kubernetes' strategic merge: maps by key, lists of named
+//! `spec.workload`, and the resources of the part, merged into the pods, by the keys of Kubernetes' strategic merge: maps by key, lists of named
 //! things by name, everything else whole.
 
 use std::collections::BTreeMap;
@@ -6,7 +6,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{PodTemplateSpec, ResourceRequirements};
 use tipstream_crds::Workload;
 
-pub(super) fn merge(workload: &Workload, template: &mut PodTemplateSpec) {
+/// Merges all of `workload` but its resources, which are the workers'; those of the part are `resources`.
+pub(super) fn merge(
+    workload: &Workload,
+    resources: Option<&ResourceRequirements>,
+    template: &mut PodTemplateSpec,
+) {
     let metadata = template.metadata.get_or_insert_default();
     extend(&mut metadata.labels, &workload.labels);
     extend(&mut metadata.annotations, &workload.annotations);
@@ -33,7 +38,7 @@ pub(super) fn merge(workload: &Workload, template: &mut PodTemplateSpec) {
     for container in &mut pod.containers {
         merge_list(&mut container.env, &workload.env, |variable| variable.name.clone());
         merge_list(&mut container.volume_mounts, &workload.volume_mounts, |mount| mount.mount_path.clone());
-        if let Some(resources) = &workload.resources {
+        if let Some(resources) = resources {
             merge_resources(container.resources.get_or_insert_default(), resources);
         }
     }

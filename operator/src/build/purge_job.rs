@@ -19,7 +19,8 @@ use super::{Object, config_map, environment, files, pod};
 pub fn build(pipeline: &TipsPipeline, default_image: &str, deadline_seconds: i64) -> Object {
     let name = pipeline.name_any();
     let labels = Component::Purge.labels(&name);
-    let annotations = BTreeMap::from([(MANIFEST.to_owned(), config_map::manifest(pipeline))]);
+    let annotations =
+        BTreeMap::from([(MANIFEST.to_owned(), config_map::manifest(pipeline, Component::Purge))]);
     Object::Job(Box::new(Job {
         metadata: ObjectMeta {
             name: Some(Component::Purge.name(&name)),

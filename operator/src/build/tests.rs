@@ -6,6 +6,8 @@ use tipstream_crds::TipsPipeline;
 
 use super::*;
 
+mod beside;
+
 fn pipeline(spec: Value) -> TipsPipeline {
     let mut object = json!({
         "apiVersion": "tipstream.dev/v1alpha1",
@@ -32,6 +34,7 @@ fn plan(pipeline: &TipsPipeline) -> Plan<'_> {
         default_image: "tips-worker:test",
         polygons: None,
         references_digest: "",
+        query_digest: pipeline.spec.query.enabled.then_some(""),
         replacement: Replacement::Rolling,
         pod_monitors: false,
     }
@@ -42,13 +45,31 @@ fn yaml<'a>(objects: impl IntoIterator<Item = &'a Object>) -> String {
     objects.into_iter().map(text).collect::<Vec<_>>().join("---\n")
 }
 
-fn deployment(plan: &Plan<'_>) -> Value {
+/// The object of this kind and name, without the pipeline's own before the dash.
+fn object(plan: &Plan<'_>, kind: Kind, component: Component) -> Option<Value> {
+    let name = component.name("nyc");
     let objects = objects(plan);
-    objects.iter().find(|object| object.kind() == Kind::Deployment).expect("a Deployment").to_json()
+    let found = objects.iter().find(|object| object.kind() == kind && object.name() == name);
+    found.map(Object::to_json)
+}
+
+fn deployment(plan: &Plan<'_>) -> Value {
+    object(plan, Kind::Deployment, Component::Worker).expect("a Deployment")
+}
+
+fn hash_of(deployment: &Value) -> Value {
+    deployment["spec"]["template"]["metadata"]["annotations"][names::CONFIG_HASH].clone()
 }
 
 fn config_hash(plan: &Plan<'_>) -> Value {
-    deployment(plan)["spec"]["template"]["metadata"]["annotations"][names::CONFIG_HASH].clone()
+    hash_of(&deployment(plan))
+}
+
+/// A query service with all that it can refer to.
+fn guarded() -> Value {
+    json!({
+        "enabled": true, "auth": {"secretRef": {"name": "query-users"}}, "tls": {"secretRef": {"name": "query-tls"}},
+    })
 }
 
 #[test]
@@ -147,7 +168,7 @@ fn what_decides_nothing_in_the_pods_does_not_roll_them() {
     let base = template(json!({}));
     assert_eq!(base, template(json!({"replicas": 7})));
     assert_eq!(base, template(json!({"suspend": true, "deletionPolicy": "Delete"})));
-    assert_eq!(base, template(json!({"compaction": {"enabled": true}, "query": {"replicas": 2}})));
+    assert_eq!(base, template(json!({"compaction": {"enabled": true}, "query": guarded()})));
     assert_eq!(base, template(json!({"scaling": {"maxReplicas": 4, "targetLag": 1000}})));
     assert_ne!(base, template(json!({"raw": {"flushInterval": "1m"}})));
     assert_ne!(base, template(json!({"epoch": 1})));

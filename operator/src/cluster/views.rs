@@ -1,18 +1,20 @@
-//! What matters of a child, a Deployment, a Job and a pod.
+//! What matters of a child, a Deployment and a pod.
+
+mod job;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use k8s_openapi::api::apps::v1::DeploymentStatus;
-use k8s_openapi::api::batch::v1::JobStatus;
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt as _;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+pub use self::job::{CronJobView, JobState, JobView};
 use super::Key;
 use super::mirror::View;
-use crate::build::names::{EPOCH, INSTANCE};
+use crate::build::names::{COMPONENT, Component, EPOCH, INSTANCE};
 use crate::kind::Kind;
 
 /// Longest message of a pod that is passed on.
@@ -26,6 +28,8 @@ const REVISION: &str = "deployment.kubernetes.io/revision";
 pub struct ChildView {
     /// The pipeline that its label names.
     pub pipeline: Option<String>,
+    /// The part of it that its label names.
+    pub component: Option<Component>,
     /// The UID of its controller.
     pub controller: Option<String>,
     /// Hash of all of it but its status and bookkeeping: changes with whatever anybody changes.
@@ -45,6 +49,8 @@ pub enum Progress {
     Still,
     /// A Deployment.
     Deployment(DeploymentView),
+    /// A CronJob.
+    CronJob(CronJobView),
     /// A Job.
     Job(JobView),
 }
@@ -79,22 +85,13 @@ impl DeploymentView {
     }
 }
 
-/// Where a Job stands.
-#[derive(Clone, Debug, PartialEq)]
-pub enum JobView {
-    /// It works.
-    Running,
-    /// It is done.
-    Complete,
-    /// It has given up.
-    Failed(String),
-}
-
-/// A worker pod.
+/// A pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodView {
     /// The pipeline that its label names.
     pub pipeline: Option<String>,
+    /// The part of it that its label names.
+    pub component: Option<Component>,
     /// Its name.
     pub name: String,
     /// Its address.
@@ -134,13 +131,15 @@ impl View for PodView {
 pub fn child(kind: Kind, object: &DynamicObject) -> (Key, ChildView) {
     let progress = match kind {
         Kind::Deployment => Progress::Deployment(deployment(object)),
-        Kind::Job => Progress::Job(job(object)),
+        Kind::CronJob => Progress::CronJob(job::cron_job(object)),
+        Kind::Job => Progress::Job(job::job(object)),
         _ => Progress::Still,
     };
     let controller =
         object.owner_references().iter().find(|owner| owner.controller == Some(true)).map(|o| o.uid.clone());
     let view = ChildView {
         pipeline: object.labels().get(INSTANCE).cloned(),
+        component: component(object),
         controller,
         hash: content_hash(object),
         hand_edited: object.managed_fields().iter().any(is_by_hand),
@@ -182,6 +181,10 @@ pub fn key(object: &impl kube::ResourceExt) -> Key {
     Key::new(object.meta().namespace.as_deref().unwrap_or_default(), &object.name_any())
 }
 
+fn component(object: &impl kube::ResourceExt) -> Option<Component> {
+    object.labels().get(COMPONENT).and_then(|label| Component::of_label(label))
+}
+
 fn status<T: serde::de::DeserializeOwned + Default>(object: &DynamicObject) -> T {
     object
         .data
@@ -214,25 +217,14 @@ fn deployment(object: &DynamicObject) -> DeploymentView {
     view
 }
 
-fn job(object: &DynamicObject) -> JobView {
-    let status: JobStatus = status(object);
-    for condition in status.conditions.unwrap_or_default() {
-        match (&*condition.type_, &*condition.status) {
-            ("Complete", "True") => return JobView::Complete,
-            ("Failed", "True") => return JobView::Failed(short(condition.message.as_deref())),
-            _ => {}
-        }
-    }
-    JobView::Running
-}
-
-/// What matters of a worker pod.
+/// What matters of a pod.
 pub fn pod(pod: &Pod) -> (Key, PodView) {
     let status = pod.status.as_ref();
     let conditions = || status.and_then(|s| s.conditions.as_ref()).into_iter().flatten();
     let ready = conditions().any(|c| c.type_ == "Ready" && c.status == "True");
     let view = PodView {
         pipeline: pod.labels().get(INSTANCE).cloned(),
+        component: component(pod),
         name: pod.name_any(),
         address: status.and_then(|s| s.pod_ip.clone()),
         ready,

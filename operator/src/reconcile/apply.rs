@@ -14,7 +14,7 @@ use kube::{Api, Client, ResourceExt as _};
 
 use super::ownership;
 use crate::build::Object;
-use crate::build::names::MANAGER;
+use crate::build::names::{Component, MANAGER};
 use crate::cluster::Key;
 use crate::cluster::views::{ChildView, content_hash};
 use crate::crash;
@@ -31,9 +31,14 @@ pub(super) struct Hashes {
     stored: u64,
 }
 
-/// Whether the objects that are there are those that were applied, no more and no less.
-pub(super) fn is_as_applied(applied: &Applied, present: &[(Kind, Key, ChildView)]) -> bool {
-    let owned = present.iter().filter(|(kind, ..)| *kind != Kind::Job);
+/// Whether the objects that are there are those that were applied, no more and no less; those of `held` are what they
+/// are. Jobs are those of the CronJob, or remove the state of a pipeline that goes.
+pub(super) fn is_as_applied(
+    applied: &Applied,
+    present: &[(Kind, Key, ChildView)],
+    held: Option<Component>,
+) -> bool {
+    let owned = present.iter().filter(|(kind, _, view)| *kind != Kind::Job && !is_held(view, held));
     let as_applied = |(kind, key, view): &(Kind, Key, ChildView)| {
         let hashes = applied.get(&(*kind, key.name.to_string()));
         hashes.is_some_and(|hashes| hashes.stored == view.hash) && !view.terminating
@@ -41,8 +46,13 @@ pub(super) fn is_as_applied(applied: &Applied, present: &[(Kind, Key, ChildView)
     owned.clone().count() == applied.len() && owned.clone().all(as_applied)
 }
 
+/// Whether an object is of the part that is left as it is.
+fn is_held(view: &ChildView, held: Option<Component>) -> bool {
+    held.is_some() && view.component == held
+}
+
 /// Applies `objects` for the pipeline with `uid`, and deletes what of `present` is the pipeline's and is no longer
-/// wanted.
+/// wanted; what is there of the part `held` is left as it is.
 ///
 /// # Errors
 /// The first that could not be written.
@@ -51,6 +61,7 @@ pub(super) async fn run(
     uid: &str,
     objects: &[Object],
     present: &[(Kind, Key, ChildView)],
+    held: Option<Component>,
     applied: &mut Applied,
 ) -> Result<(), Error> {
     for object in objects {
@@ -76,7 +87,11 @@ pub(super) async fn run(
         crash::point(&format!("apply::after-{}", object.kind()));
         applied.insert(id, Hashes { sent, stored });
     }
-    delete_unwanted(client, uid, objects, present, applied).await
+    delete_unwanted(client, uid, objects, present, held).await?;
+    applied.retain(|(kind, name), _| {
+        objects.iter().any(|object| object.kind() == *kind && *object.name() == **name)
+    });
+    Ok(())
 }
 
 /// What is known of an object before it is applied.
@@ -134,18 +149,15 @@ async fn delete_unwanted(
     uid: &str,
     objects: &[Object],
     present: &[(Kind, Key, ChildView)],
-    applied: &mut Applied,
+    held: Option<Component>,
 ) -> Result<(), Error> {
-    for (kind, key, view) in present {
+    for (kind, key, view) in present.iter().filter(|(.., view)| !is_held(view, held)) {
         let wanted = objects.iter().any(|object| object.kind() == *kind && *object.name() == *key.name);
         if wanted || view.terminating || view.controller.as_deref() != Some(uid) {
             continue;
         }
         delete(client, *kind, key).await?;
     }
-    applied.retain(|(kind, name), _| {
-        objects.iter().any(|object| object.kind() == *kind && *object.name() == **name)
-    });
     Ok(())
 }
 

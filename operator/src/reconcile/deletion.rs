@@ -14,9 +14,10 @@ use serde_json::json;
 use tipstream_crds::{DeletionPolicy, TipsPipeline};
 
 use super::{Context, Found, apply};
+use crate::build::names::Component;
 use crate::build::purge_job;
 use crate::cluster::Key;
-use crate::cluster::views::{JobView, Progress};
+use crate::cluster::views::{ChildView, JobState, Progress};
 use crate::crash;
 use crate::error::Error;
 use crate::events::{normal, warning};
@@ -54,24 +55,25 @@ pub(super) async fn run(
     }
     let elapsed = elapsed(pipeline);
     match job(found) {
-        Some(JobView::Complete) => {
+        Some(JobState::Complete) => {
             let event = normal("StateRemoved", "Purge", "the state of all epochs was removed from Redis");
             context.events.tell(pipeline, &event).await;
             return let_go(pipeline, key, found, context).await;
         }
-        Some(JobView::Failed(why)) => return abandon(pipeline, key, found, context, why).await,
-        Some(JobView::Running) | None if elapsed >= DEADLINE => {
+        Some(JobState::Failed(why)) => return abandon(pipeline, key, found, context, why).await,
+        Some(JobState::Running) | None if elapsed >= DEADLINE => {
             return abandon(pipeline, key, found, context, "it took too long").await;
         }
-        Some(JobView::Running) => return Ok(Action::requeue(LOOK_INTERVAL)),
+        Some(JobState::Running) => return Ok(Action::requeue(LOOK_INTERVAL)),
         None => {}
     }
     for (kind, child, view) in &found.children {
-        if *kind == Kind::Deployment && !view.terminating && view.controller == pipeline.metadata.uid {
+        let works = matches!(kind, Kind::Deployment | Kind::CronJob);
+        if works && !view.terminating && view.controller == pipeline.metadata.uid {
             apply::delete(&context.client, *kind, child).await?;
         }
     }
-    if found.pods.is_empty() || elapsed >= WORKERS_DEADLINE {
+    if found.workers.is_empty() || elapsed >= WORKERS_DEADLINE {
         let job = purge_job::build(pipeline, &context.worker_image, JOB_DEADLINE.as_secs() as i64);
         if let Err(error) = apply::create(&context.client, &job).await {
             // A namespace that is going takes no new objects.
@@ -108,7 +110,8 @@ async fn let_go(
     found: &Found,
     context: &Context,
 ) -> Result<Action, Error> {
-    for (kind, child, _) in found.children.iter().filter(|(kind, ..)| *kind == Kind::Job) {
+    let purges = |view: &ChildView| view.component == Some(Component::Purge);
+    for (kind, child, _) in found.children.iter().filter(|(.., view)| purges(view)) {
         apply::delete(&context.client, *kind, child).await?;
     }
     set_finalizer(pipeline, false, context).await?;
@@ -116,9 +119,9 @@ async fn let_go(
     Ok(Action::await_change())
 }
 
-fn job(found: &Found) -> Option<&JobView> {
-    found.children.iter().find_map(|(.., view)| match &view.progress {
-        Progress::Job(job) => Some(job),
+fn job(found: &Found) -> Option<&JobState> {
+    found.of(Component::Purge).find_map(|view| match &view.progress {
+        Progress::Job(job) => Some(&job.state),
         _ => None,
     })
 }

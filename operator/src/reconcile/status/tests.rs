@@ -2,7 +2,9 @@ use serde_json::json;
 
 use super::super::observe::Figures;
 use super::*;
-use crate::reference::{Reference, Source};
+use crate::reference::{Reader, Reference, Source};
+
+mod beside;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -43,6 +45,7 @@ fn seen<'a>(pipeline: &'a TipsPipeline, deployment: &'a DeploymentView) -> Seen<
         error: None,
         deployment: Some(deployment),
         pods: &[],
+        beside: Beside::default(),
         figures: None,
         now: NOW,
     }
@@ -51,6 +54,7 @@ fn seen<'a>(pipeline: &'a TipsPipeline, deployment: &'a DeploymentView) -> Seen<
 fn failing(code: i32, message: &str) -> PodView {
     PodView {
         pipeline: Some("nyc".to_owned()),
+        component: Some(Component::Worker),
         name: "nyc-worker-a".to_owned(),
         address: None,
         ready: false,
@@ -70,6 +74,7 @@ fn missing() -> Error {
         keys: Vec::new(),
         optional_keys: Vec::new(),
         field: "spec.kafka.sasl.secretRef",
+        reader: Reader::Workers,
     })
 }
 
