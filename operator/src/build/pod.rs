@@ -38,7 +38,8 @@ pub(super) fn template(
         }),
         spec: Some(spec),
     };
-    overrides::merge(&plan.pipeline.spec.workload, resources, &mut template);
+    let selected = component.selector(&plan.name());
+    overrides::merge(&plan.pipeline.spec.workload, resources, &selected, &mut template);
     template
 }
 

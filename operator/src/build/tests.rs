@@ -163,6 +163,47 @@ fn what_removes_the_state() {
 }
 
 #[test]
+fn what_removes_the_state_runs_as_the_workers_do_but_for_volumes_and_resources() {
+    let pipeline = pipeline(json!({"workload": {
+        "resources": {"requests": {"memory": "9Gi"}},
+        "labels": {"team": "taxi"},
+        "annotations": {"sidecar.istio.io/inject": "false"},
+        "serviceAccountName": "cloud-role",
+        "priorityClassName": "streams",
+        "env": [{"name": "RUST_LOG", "value": "debug"}],
+        "volumes": [{"name": "extra", "configMap": {"name": "gone"}}],
+        "volumeMounts": [{"name": "extra", "mountPath": "/extra"}],
+    }}));
+    let job = purge_job::build(&pipeline, "tips-worker:test", 180).to_json();
+    let template = &job["spec"]["template"];
+    assert_eq!(template["metadata"]["labels"]["team"], "taxi");
+    assert_eq!(template["metadata"]["annotations"]["sidecar.istio.io/inject"], "false");
+    assert!(template["metadata"]["annotations"][names::MANIFEST].is_string());
+    let spec = &template["spec"];
+    assert_eq!((&spec["serviceAccountName"], &spec["priorityClassName"]), (&json!("cloud-role"), &json!("streams")));
+    let container = &spec["containers"][0];
+    assert_eq!(container["env"], json!([{"name": "RUST_LOG", "value": "debug"}]));
+    assert_eq!(container["resources"]["requests"]["memory"], "64Mi");
+    let lengths = [&spec["volumes"], &container["volumeMounts"]].map(|list| list.as_array().map(Vec::len));
+    assert_eq!(lengths, [Some(1); 2]);
+}
+
+#[test]
+fn a_resource_that_is_named_has_only_what_is_said_of_it() {
+    let resources = |given: Value| {
+        let pipeline = pipeline(json!({"workload": {"resources": given}}));
+        let template = deployment(&plan(&pipeline))["spec"]["template"].clone();
+        template["spec"]["containers"][0]["resources"].clone()
+    };
+    let request = resources(json!({"requests": {"memory": "2Gi"}}));
+    assert_eq!(request, json!({"requests": {"cpu": "250m", "memory": "2Gi"}}));
+    let limit = resources(json!({"limits": {"memory": "128Mi"}}));
+    assert_eq!(limit, json!({"requests": {"cpu": "250m"}, "limits": {"memory": "128Mi"}}));
+    let other = resources(json!({"requests": {"cpu": "2"}}));
+    assert_eq!(other, json!({"requests": {"cpu": "2", "memory": "256Mi"}, "limits": {"memory": "512Mi"}}));
+}
+
+#[test]
 fn what_decides_nothing_in_the_pods_does_not_roll_them() {
     let template = |spec: Value| deployment(&plan(&pipeline(spec)))["spec"]["template"].clone();
     let base = template(json!({}));
