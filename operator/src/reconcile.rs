@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 use tipstream_crds::{TipsPipeline, TipsPipelineStatus};
 use tracing::Instrument as _;
@@ -240,8 +240,8 @@ async fn write_status(
 ) -> Result<(), Error> {
     let api = Api::<TipsPipeline>::namespaced(client.clone(), &pipeline.namespace().unwrap_or_default());
     let patch = json!({
-        "apiVersion": "tipstream.dev/v1alpha1",
-        "kind": "TipsPipeline",
+        "apiVersion": TipsPipeline::api_version(&()),
+        "kind": TipsPipeline::kind(&()),
         // Not that of another one of the same name.
         "metadata": {"uid": pipeline.metadata.uid},
         "status": status,

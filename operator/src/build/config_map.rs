@@ -6,16 +6,13 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Resource as _;
 use serde_json::{Value, json};
 use tipstream_crds::TipsPipeline;
 
 use super::Plan;
+use super::files::{MANIFEST, POLYGONS};
 use super::names::Component;
-
-/// Key of the manifest.
-pub(super) const MANIFEST: &str = "pipeline.yaml";
-/// Key of the polygons.
-pub(super) const POLYGONS: &str = "neighbourhoods.geojson";
 
 pub(super) fn build(plan: &Plan<'_>, component: Component) -> ConfigMap {
     let mut data = BTreeMap::from([(MANIFEST.to_owned(), manifest(plan.pipeline, component))]);
@@ -41,8 +38,8 @@ pub(super) fn manifest(pipeline: &TipsPipeline, component: Component) -> String 
         fields.retain(|name, _| sections(component).contains(&name.as_str()));
     }
     let manifest = json!({
-        "apiVersion": "tipstream.dev/v1alpha1",
-        "kind": "TipsPipeline",
+        "apiVersion": TipsPipeline::api_version(&()),
+        "kind": TipsPipeline::kind(&()),
         "metadata": {"name": pipeline.metadata.name, "namespace": pipeline.metadata.namespace},
         "spec": spec,
     });

@@ -9,7 +9,6 @@ use k8s_openapi::api::core::v1::{
 use tipstream_crds::env::secret_key;
 use tipstream_crds::{ClientTls, SinkKind, TipsPipelineSpec};
 
-use super::config_map;
 use super::names::{Component, MANIFEST as MANIFEST_ANNOTATION};
 
 /// Where the volume is mounted.
@@ -22,6 +21,7 @@ pub(super) const USERS_PATH: &str = "/etc/tipstream-users";
 /// The name of that volume.
 pub(super) const USERS: &str = "tipstream-users";
 
+/// The manifest and the polygons are called as in the ConfigMap.
 pub(super) const MANIFEST: &str = "pipeline.yaml";
 pub(super) const POLYGONS: &str = "neighbourhoods.geojson";
 pub(super) const KAFKA_CA: &str = "kafka/ca.crt";
@@ -48,9 +48,9 @@ pub(super) fn of(
     sink: SinkKind<'_>,
     own_config_map: &str,
 ) -> Volume {
-    let mut own = vec![(config_map::MANIFEST, MANIFEST.to_owned())];
+    let mut own = vec![(MANIFEST, MANIFEST.to_owned())];
     if spec.job.neighbourhoods.is_some() {
-        own.push((config_map::POLYGONS, POLYGONS.to_owned()));
+        own.push((POLYGONS, POLYGONS.to_owned()));
     }
     let mut sources = vec![config_map_source(own_config_map, own)];
     if component == Component::Worker {
