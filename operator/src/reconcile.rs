@@ -140,7 +140,7 @@ async fn pass_over(
     let wanted = wanted_replicas(&pipeline.spec);
     let figures = match wanted {
         0 => None,
-        _ => context.observer.ask(&found.workers, pipeline.spec.epoch).await,
+        _ => context.observer.ask(key, &found.workers, pipeline.spec.epoch).await,
     };
     let before = memo.take_status(pipeline.status.as_ref());
     let status = status::of(&status::Seen {

@@ -222,19 +222,24 @@ pub fn pod(pod: &Pod) -> (Key, PodView) {
     let status = pod.status.as_ref();
     let conditions = || status.and_then(|s| s.conditions.as_ref()).into_iter().flatten();
     let ready = conditions().any(|c| c.type_ == "Ready" && c.status == "True");
+    let component = component(pod);
+    let phase = status.and_then(|s| s.phase.as_deref());
+    // One that was evicted has a successor and may lie about for long: its address is somebody else's by then. Only
+    // a run of the compaction is meant to end.
+    let replaced = matches!(phase, Some("Failed" | "Succeeded")) && component != Some(Component::Compact);
     let view = PodView {
         pipeline: pod.labels().get(INSTANCE).cloned(),
-        component: component(pod),
+        component,
         name: pod.name_any(),
-        address: status.and_then(|s| s.pod_ip.clone()),
+        address: status.and_then(|s| s.pod_ip.clone()).filter(|_| !replaced),
         ready,
         terminating: pod.metadata.deletion_timestamp.is_some(),
-        trouble: if ready { None } else { trouble(pod) },
+        trouble: if ready || replaced { None } else { trouble(pod, component) },
     };
     (key(pod), view)
 }
 
-fn trouble(pod: &Pod) -> Option<Trouble> {
+fn trouble(pod: &Pod, component: Option<Component>) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
     let unscheduled =
         status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled" && c.status == "False");
@@ -242,7 +247,10 @@ fn trouble(pod: &Pod) -> Option<Trouble> {
         let reason = condition.reason.clone().unwrap_or_else(|| "Unschedulable".to_owned());
         return Some(Trouble { reason, message: short(condition.message.as_deref()), exit_code: None });
     }
-    let container = status.container_statuses.iter().flatten().next()?;
+    // Others may stand beside it, such as a mesh's proxy.
+    let containers = || status.container_statuses.iter().flatten();
+    let ours = component.and_then(|component| containers().find(|c| c.name == component.as_str()));
+    let container = ours.or_else(|| containers().next())?;
     let ended = |state: &Option<ContainerState>| state.as_ref().and_then(|s| s.terminated.clone());
     let last =
         ended(&container.state).or_else(|| ended(&container.last_state)).filter(|end| end.exit_code != 0);
@@ -317,23 +325,37 @@ mod tests {
         );
     }
 
+    fn worker(status: Value) -> PodView {
+        let labels = json!({INSTANCE: "nyc", COMPONENT: "worker"});
+        let worker = json!({"metadata": {"name": "w", "namespace": "ns", "labels": labels}, "status": status});
+        pod(&serde_json::from_value(worker).expect("a pod")).1
+    }
+
+    fn ended(name: &str, message: &str) -> Value {
+        json!({
+            "name": name, "image": "", "imageID": "", "ready": false, "restartCount": 3,
+            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}},
+            "lastState": {"terminated": {"exitCode": 3, "reason": "Error", "message": message}},
+        })
+    }
+
     #[test]
     fn a_worker_that_ended_is_quoted() {
-        let pod_json = json!({
-            "metadata": {"name": "w", "namespace": "ns", "labels": {"app.kubernetes.io/instance": "nyc"}},
-            "status": {"containerStatuses": [{
-                "name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 3,
-                "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}},
-                "lastState": {"terminated": {
-                    "exitCode": 3, "reason": "Error",
-                    "message": "{\"level\":\"INFO\"}\ntips-worker: the state in Redis belongs to other settings\n",
-                }},
-            }]},
-        });
-        let (_, view) = pod(&serde_json::from_value(pod_json).expect("a pod"));
+        let log = "{\"level\":\"INFO\"}\ntips-worker: the state in Redis belongs to other settings\n";
+        let view = worker(json!({"containerStatuses": [ended("a-proxy", "proxied"), ended("worker", log)]}));
         let trouble = view.trouble.expect("it does not run");
         assert_eq!(trouble.reason, "CrashLoopBackOff");
         assert_eq!(trouble.message, "tips-worker: the state in Redis belongs to other settings");
         assert_eq!(trouble.exit_code, Some(3));
+    }
+
+    #[test]
+    fn one_that_was_evicted_is_neither_asked_nor_held_against_its_successor() {
+        let status = |phase: &str| {
+            worker(json!({"phase": phase, "podIP": "10.0.0.1", "containerStatuses": [ended("worker", "")]}))
+        };
+        assert_eq!(status("Running").address.as_deref(), Some("10.0.0.1"));
+        assert!(status("Running").trouble.is_some());
+        assert_eq!((status("Failed").address, status("Failed").trouble), (None, None));
     }
 }
