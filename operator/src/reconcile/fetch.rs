@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, Key};
 use crate::kind::Kind;
 use crate::reference::{Reference, references};
 
-/// What there is of a pipeline.
+/// What there is of a pipeline: what it owns, and Jobs, which have a CronJob for an owner or none.
 pub(super) struct Found {
     pub children: Vec<(Kind, Key, ChildView)>,
     pub workers: Vec<PodView>,
@@ -30,10 +30,14 @@ impl Found {
         for reference in &references {
             cluster.version(&key.namespace, reference).hash(&mut versions);
         }
+        // Labels can be copied.
+        let is_owned = |view: &ChildView| view.controller == pipeline.metadata.uid;
+        let mut children = cluster.children(key);
+        children.retain(|(kind, _, view)| *kind == Kind::Job || is_owned(view));
         let pods = cluster.pods(key).into_iter();
         let (workers, others) = pods.partition(|pod| pod.component == Some(Component::Worker));
         Found {
-            children: cluster.children(key),
+            children,
             workers,
             others,
             references,
