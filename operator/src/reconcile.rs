@@ -24,13 +24,15 @@ use kube::runtime::controller::Action;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 use tipstream_crds::{TipsPipeline, TipsPipelineStatus};
+use tokio::time::timeout;
 use tracing::Instrument as _;
 
+use self::apply::Owner;
 use self::fetch::Found;
 use self::memo::{Memo, Memos, Settled};
 pub use self::observe::Observer;
 use crate::build::names::{Component, MANAGER};
-use crate::build::{self, Plan, wanted_replicas};
+use crate::build::{self, Object, Plan, wanted_replicas};
 use crate::cluster::{Cluster, Key};
 use crate::crash;
 use crate::error::Error;
@@ -47,6 +49,11 @@ const RESYNC_INTERVAL: Duration = Duration::from_secs(600);
 /// While data flows, watermark and books change with every look. They are written only so often, so that a thousand
 /// busy pipelines are some thirty small writes a second; all else in a status is written at once.
 const FIGURES_INTERVAL: Duration = Duration::from_secs(30);
+/// When a pass is given up: a request that is not answered would keep its pipeline, and one of the passes at once, for
+/// ever.
+const PASS_TIMEOUT: Duration = Duration::from_secs(60);
+/// Passes in a row that fail before it is said of what may be over by itself.
+const PATIENCE: u32 = 3;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// A pass that fails asks the workers all the same: what they say is never older than of silent ones.
 const LAST_RETRY: Duration = SILENT_INTERVAL;
@@ -103,7 +110,8 @@ pub async fn run(pipeline: Arc<TipsPipeline>, context: Arc<Context>) -> Result<A
         context.metrics.under_way.inc();
         let uid = pipeline.uid().unwrap_or_default();
         let mut memo = context.memos.take(&key, &uid);
-        let result = pass_over(&pipeline, &key, &mut memo, &context).await;
+        let pass = timeout(PASS_TIMEOUT, pass_over(&pipeline, &key, &mut memo, &context)).await;
+        let result = pass.unwrap_or(Err(Error::TookTooLong(PASS_TIMEOUT)));
         match &result {
             Ok(_) => memo.failures = 0,
             Err(error) => {
@@ -129,13 +137,18 @@ async fn pass_over(
     memo: &mut Memo,
     context: &Context,
 ) -> Result<Action, Error> {
-    let found = Found::fetch(pipeline, key, &context.cluster);
+    let mut found = Found::fetch(pipeline, key, &context.cluster);
     if pipeline.metadata.deletion_timestamp.is_some() {
         return deletion::run(pipeline, key, &found, context).await;
     }
     let brought_about = match deletion::sync_finalizer(pipeline, context).await {
-        Ok(()) => bring_about(pipeline, &found, memo, context).await,
+        Ok(()) => bring_about(pipeline, &mut found, memo, context).await,
         Err(error) => Err(error),
+    };
+    let brought_about = match brought_about {
+        // It may be over at the next try. The status that stands says of which generation it is.
+        Err(error) if error.is_transient() && memo.failures < PATIENCE => return Err(error),
+        brought_about => brought_about,
     };
     let wanted = wanted_replicas(&pipeline.spec);
     let figures = match wanted {
@@ -171,10 +184,11 @@ async fn pass_over(
 /// From dereference to apply, where there is anything to do.
 async fn bring_about(
     pipeline: &TipsPipeline,
-    found: &Found,
+    found: &mut Found,
     memo: &mut Memo,
     context: &Context,
 ) -> Result<(), Error> {
+    deletion::end_purges(found, context).await?;
     let inputs = found.inputs(pipeline);
     if let Some(settled) = &memo.settled
         && settled.inputs == inputs
@@ -183,6 +197,30 @@ async fn bring_about(
         return Ok(());
     }
     memo.settled = None;
+    let (objects, query_lacks) = match wanted_objects(pipeline, found, context).await {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            // Nothing that is wrong keeps a pipeline from being stopped, or scaled (O4).
+            let replicas = wanted_replicas(&pipeline.spec);
+            apply::scale(&context.client, &mut found.children, replicas).await?;
+            return Err(error);
+        }
+    };
+    let settled = Settled { inputs, query_lacks };
+    let (name, uid) = (pipeline.name_any(), pipeline.uid().unwrap_or_default());
+    let owner = Owner { name: &name, uid: &uid };
+    let (children, applied) = (&mut found.children, &mut memo.applied);
+    apply::run(&context.client, owner, &objects, children, settled.held(), applied).await?;
+    memo.settled = Some(settled);
+    Ok(())
+}
+
+/// From dereference to build: the objects, and what the query service lacks.
+async fn wanted_objects(
+    pipeline: &TipsPipeline,
+    found: &Found,
+    context: &Context,
+) -> Result<(Vec<Object>, Option<Error>), Error> {
     let namespace = pipeline.namespace().unwrap_or_default();
     let contents = dereference::run(&context.client, &context.cluster, &namespace, &found.references).await?;
     let valid = validate::run(pipeline, &contents)?;
@@ -196,11 +234,7 @@ async fn bring_about(
         replacement: found.replacement(pipeline.spec.epoch),
         pod_monitors: found.pod_monitors,
     });
-    let uid = pipeline.uid().unwrap_or_default();
-    let settled = Settled { inputs, query_lacks: contents.query.err() };
-    apply::run(&context.client, &uid, &objects, &found.children, settled.held(), &mut memo.applied).await?;
-    memo.settled = Some(settled);
-    Ok(())
+    Ok((objects, contents.query.err()))
 }
 
 /// Writes the status, where it says something new, and tells what turned.

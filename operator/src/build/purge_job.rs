@@ -15,6 +15,13 @@ use tipstream_crds::{TipsPipeline, Workload};
 use super::names::{Component, MANIFEST};
 use super::{Object, config_map, environment, files, overrides, pod};
 
+/// The name of the Job: another one for each of the pipelines that come to have the same name.
+pub fn name(pipeline: &TipsPipeline) -> String {
+    let uid = pipeline.uid().unwrap_or_default();
+    let short = uid.split('-').next().unwrap_or_default();
+    format!("{}-{short}", Component::Purge.name(&pipeline.name_any()))
+}
+
 /// The Job of `pipeline`, which gives up after `deadline_seconds`.
 pub fn build(pipeline: &TipsPipeline, default_image: &str, deadline_seconds: i64) -> Object {
     let name = pipeline.name_any();
@@ -34,7 +41,7 @@ pub fn build(pipeline: &TipsPipeline, default_image: &str, deadline_seconds: i64
     overrides::merge(&workload, None, &Component::Purge.selector(&name), &mut template);
     Object::Job(Box::new(Job {
         metadata: ObjectMeta {
-            name: Some(Component::Purge.name(&name)),
+            name: Some(self::name(pipeline)),
             namespace: pipeline.namespace(),
             labels: Some(labels),
             ..ObjectMeta::default()

@@ -11,9 +11,12 @@ use crate::cluster::{Cluster, Key};
 use crate::kind::Kind;
 use crate::reference::{Reference, references};
 
+/// An object of a pipeline.
+pub(super) type Child = (Kind, Key, ChildView);
+
 /// What there is of a pipeline: what it owns, and Jobs, which have a CronJob for an owner or none.
 pub(super) struct Found {
-    pub children: Vec<(Kind, Key, ChildView)>,
+    pub children: Vec<Child>,
     pub workers: Vec<PodView>,
     /// The pods of the query service and of the compaction.
     pub others: Vec<PodView>,
