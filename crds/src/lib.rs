@@ -26,7 +26,7 @@ mod workload;
 
 pub use crd::{crd, crd_yaml, schema};
 pub use duration::{Duration, ParseDurationError};
-pub use fingerprint::{Difference, Fingerprint};
+pub use fingerprint::{Difference, Fingerprint, hex};
 pub use job::{Area, Job, Neighbourhoods};
 pub use kafka::{Kafka, Sasl, SaslMechanism, StartFrom};
 pub use manifest_doc::manifest_doc;

@@ -129,23 +129,6 @@ pub struct TopicBooks {
     pub invalid: i64,
 }
 
-impl TopicBooks {
-    /// Whether every record consumed is in exactly one outcome.
-    pub fn balance(&self) -> bool {
-        let outcomes = [
-            self.joined,
-            self.pending,
-            self.unmatched,
-            self.duplicate,
-            self.late,
-            self.out_of_area,
-            self.start,
-            self.invalid,
-        ];
-        self.consumed == outcomes.iter().sum::<i64>()
-    }
-}
-
 /// The types of [`TipsPipelineStatus::conditions`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConditionType {

@@ -20,7 +20,8 @@ pub struct Workload {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
-    /// CPU and memory of a worker; query and compaction have resources of their own.
+    /// CPU and memory of a worker; query and compaction have resources of their own. Default: requests
+    /// of 250m and 256Mi, a limit of 512Mi. A resource that is named has only what is said of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
     /// Labels added to the pods.
@@ -29,6 +30,7 @@ pub struct Workload {
     pub labels: BTreeMap<String, String>,
     /// Annotations added to the pods.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
     pub annotations: BTreeMap<String, String>,
     /// Labels that a node must have.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -90,6 +92,12 @@ impl Ruled for Workload {
             holds: |workload| !workload.labels.keys().any(|name| is_reserved(name)),
         },
         Rule {
+            field: ".annotations",
+            cel: "!has(self.annotations) || self.annotations.all(name, !name.startsWith('tipstream.dev/'))",
+            message: "must not set tipstream.dev/ with anything, by which the operator rolls the pods; write an annotation of another prefix, such as example.com/team: taxi",
+            holds: |workload| !workload.annotations.keys().any(|name| name.starts_with(OWN_PREFIX)),
+        },
+        Rule {
             field: ".env",
             cel: "!has(self.env) || self.env.all(variable, !variable.name.startsWith('TIPS_'))",
             message: "must not set TIPS_ variables, which the operator fills from the spec and its Secrets; use kafka.sasl, kafka.tls, redis.auth, redis.tls, job.neighbourhoods and sink.volume",
@@ -97,6 +105,8 @@ impl Ruled for Workload {
         },
     ];
 }
+
+const OWN_PREFIX: &str = "tipstream.dev/";
 
 /// What the operator selects pods by.
 fn is_reserved(label: &str) -> bool {
@@ -106,5 +116,5 @@ fn is_reserved(label: &str) -> bool {
         "app.kubernetes.io/managed-by",
         "app.kubernetes.io/name",
     ];
-    NAMES.contains(&label) || label.starts_with("tipstream.dev/")
+    NAMES.contains(&label) || label.starts_with(OWN_PREFIX)
 }

@@ -132,7 +132,7 @@ fn counts_have_bounds() {
 
 #[test]
 fn credentials_are_refused_in_properties_and_urls() {
-    for name in ["sasl.password", "ssl.key.pem", "group.id", "security.protocol"] {
+    for name in ["sasl.password", "ssl.key.pem", "group.id", "group.instance.id", "security.protocol"] {
         assert_refused(
             "spec.kafka.properties",
             &[("/kafka/properties", json!({name: "x", "fetch.max.bytes": "1"}))],
@@ -243,6 +243,7 @@ fn what_the_operator_goes_by_cannot_be_set_in_the_workload() {
     }
     let own = with(&[("/workload/labels", json!({"app.kubernetes.io/part-of": "lake"}))]);
     assert_eq!(refused(&own, None), [""; 0]);
+    assert_refused("spec.workload.annotations", &[("/workload/annotations", json!({"tipstream.dev/epoch": "7"}))]);
     let env = json!([{"name": "RUST_LOG", "value": "debug"}, {"name": "TIPS_REDIS_PASSWORD", "value": "x"}]);
     assert_refused("spec.workload.env", &[("/workload/env", env)]);
 }

@@ -71,10 +71,9 @@ struct Inner {
 
 impl Cluster {
     fn new(pipelines: Store<TipsPipeline>) -> Self {
-        let kinds = Kind::BUILT_IN.into_iter().chain([Kind::PodMonitor]);
         Cluster(Arc::new(Inner {
             pipelines,
-            children: kinds.map(|kind| (kind, Mirror::default())).collect(),
+            children: Kind::all().map(|kind| (kind, Mirror::default())).collect(),
             pods: Mirror::default(),
             secrets: Mirror::default(),
             config_maps: Mirror::default(),

@@ -45,6 +45,11 @@ impl Kind {
         Kind::Job,
     ];
 
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Kind> {
+        Kind::BUILT_IN.into_iter().chain([Kind::PodMonitor])
+    }
+
     /// Group, version and plural.
     pub fn resource(self) -> ApiResource {
         match self {

@@ -74,6 +74,7 @@ fn never() -> Vec<Wrong> {
         wrong("/spec/scaling", scaling(5, 4, 1000), "must not be less than minReplicas"),
         wrong("/spec/scaling", scaling(1, 4, 0), "must be 1 record or more"),
         wrong("/spec/workload/labels", json!({"tipstream.dev/x": "x"}), "write a label of your own"),
+        wrong("/spec/workload/annotations", json!({"tipstream.dev/x": "x"}), "write an annotation of another prefix"),
         wrong("/spec/workload/env", json!([{"name": "TIPS_REDIS_PASSWORD", "value": "x"}]), "use kafka.sasl"),
         // By the schema, without a rule.
         wrong("/spec/job/windw", json!("30m"), ".spec.job.windw: field not declared in schema"),
@@ -168,7 +169,7 @@ fn each_rule_has_a_wrong_manifest_that_is_refused_with_what_to_write_instead() {
         let crd = serde_json::to_value(tipstream_crds::crd())?;
         let mut all = Vec::new();
         rules("", &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &mut all);
-        ensure!(all.len() >= 49, "the walk found {} rules", all.len());
+        ensure!(all.len() >= 53, "the walk found {} rules", all.len());
         for (path, message) in all {
             let of_it =
                 |said: &&String| said.contains(&format!("{path}: Invalid value")) && said.contains(&message);

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use sha2::{Digest, Sha256};
-use tipstream_crds::SinkKind;
+use tipstream_crds::{SinkKind, hex};
 
 use super::names::{CONFIG_HASH, Component};
 use super::{PORT_NAME, Plan, config_map, environment, files, overrides};
@@ -56,8 +56,7 @@ pub(super) fn config_hash(
         hash.update(part.len().to_be_bytes());
         hash.update(part);
     }
-    let hash = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    BTreeMap::from([(CONFIG_HASH.to_owned(), hash)])
+    BTreeMap::from([(CONFIG_HASH.to_owned(), hex(&hash.finalize()[..8]))])
 }
 
 /// A pod of one container, which may write `scratch_limit` into /tmp. Where the sink is a volume, it has that, too.

@@ -7,6 +7,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 use sha2::{Digest, Sha256};
+use tipstream_crds::hex;
 
 use crate::cluster::Cluster;
 use crate::error::Error;
@@ -85,7 +86,7 @@ fn digest<'a>(read: impl IntoIterator<Item = &'a (&'a Reference, Data)>) -> Stri
             digest.update(value);
         }
     }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest.finalize())
 }
 
 async fn read(client: &Client, namespace: &str, reference: &Reference) -> Result<Data, Error> {
