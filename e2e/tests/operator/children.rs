@@ -92,13 +92,41 @@ spec: {replicas: 7}
 #[test]
 fn what_belongs_to_somebody_else_is_left_alone() {
     with_operator("operator-taken", |cluster| {
+        // One that contradicts nothing that the operator would set, and one that does.
+        cluster.kubectl(&["create", "serviceaccount", "nyc-worker"])?;
         let mine = ["create", "configmap", "nyc-worker", "--from-literal=pipeline.yaml=mine"];
         cluster.kubectl(&mine)?;
         cluster.apply(&manifest("nyc", ""))?;
         condition(cluster, "nyc", "Degraded", "True/NameTaken")?;
+        ensure!(field(cluster, "serviceaccount/nyc-worker", "{.metadata.ownerReferences}")?.is_empty());
+        cluster.kubectl(&["delete", "serviceaccount", "nyc-worker"])?;
+        let owner = "{.metadata.ownerReferences[0].name}";
+        becomes(cluster, "serviceaccount/nyc-worker", owner, "nyc")?;
+        condition(cluster, "nyc", "Degraded", "True/NameTaken")?;
         ensure!(field(cluster, "configmap/nyc-worker", "{.data.pipeline\\.yaml}")? == "mine");
         cluster.kubectl(&["delete", "configmap", "nyc-worker"])?;
         condition(cluster, "nyc", "Degraded", "False/AsExpected")
+    });
+}
+
+#[test]
+fn what_has_only_the_labels_is_not_taken_for_the_pipelines_own() {
+    with_operator("operator-copy", |cluster| {
+        cluster.apply(&manifest("nyc", "  replicas: 2\n"))?;
+        condition(cluster, "nyc", "Progressing", "True/Starting")?;
+        let mut copy: serde_json::Value = serde_json::from_str(&cluster.kubectl(&[
+            "get",
+            "deployment/nyc-worker",
+            "--output=json",
+        ])?)?;
+        let labels = copy["metadata"]["labels"].clone();
+        copy["metadata"] = serde_json::json!({"name": "nyc-copy", "namespace": "default", "labels": labels});
+        copy["spec"]["replicas"] = serde_json::json!(0);
+        cluster.apply(&copy.to_string())?;
+        cluster.kubectl(&["scale", "tips/nyc", "--replicas=3"])?;
+        becomes(cluster, "tips/nyc", "{.status.replicas}", "3")?;
+        ensure!(field(cluster, "deployment/nyc-copy", "{.spec.replicas}")? == "0");
+        Ok(())
     });
 }
 

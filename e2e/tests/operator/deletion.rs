@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use tips_e2e::kubernetes::Cluster;
 
-use crate::pipeline::{SOON, becomes, condition, end_job, events, manifest, patch, with_operator};
+use crate::pipeline::{SOON, becomes, condition, end_job, events, manifest, patch, purge, with_operator};
 
 /// What runs beside the workers goes with them.
 const BESIDE: &str = "  query: {enabled: true, insecure: true}\n  compaction: {enabled: true}\n";
@@ -49,7 +49,7 @@ fn the_state_is_removed_where_that_is_asked_for() {
         end_job(cluster, "by-hand", "Complete")?;
         // Foreground: what the pipeline owns goes before it does.
         cluster.kubectl(&["delete", "tips", "nyc", "--cascade=foreground", "--wait=false"])?;
-        end_job(cluster, "nyc-purge", "Complete")?;
+        end_job(cluster, &purge(cluster, "nyc")?, "Complete")?;
         nothing_is_left(cluster)?;
         ensure!(events(cluster)?.contains("StateRemoved"), "{}", events(cluster)?);
         Ok(())
@@ -62,10 +62,45 @@ fn a_state_that_cannot_be_removed_holds_nobody_up() {
         cluster.apply(&manifest("nyc", "  replicas: 0\n  deletionPolicy: Delete\n"))?;
         becomes(cluster, "tips/nyc", FINALIZERS, r#"["tipstream.dev/state"]"#)?;
         cluster.kubectl(&["delete", "tips", "nyc", "--wait=false"])?;
-        end_job(cluster, "nyc-purge", "Failed")?;
+        end_job(cluster, &purge(cluster, "nyc")?, "Failed")?;
         nothing_is_left(cluster)?;
         ensure!(events(cluster)?.contains("StateLeft"), "{}", events(cluster)?);
         Ok(())
+    });
+}
+
+/// Without a pod, which nobody would run here.
+const PREDECESSORS_PURGE: &str = "apiVersion: batch/v1
+kind: Job
+metadata:
+  name: nyc-purge-0b1c2d3e
+  namespace: default
+  labels:
+    app.kubernetes.io/component: purge
+    app.kubernetes.io/instance: nyc
+    app.kubernetes.io/managed-by: tips-operator
+    app.kubernetes.io/name: tipstream
+spec:
+  suspend: true
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: purge, image: none}]
+";
+
+#[test]
+fn the_removal_of_a_predecessors_state_ends_and_is_not_taken_for_that_of_its_successors() {
+    with_operator("operator-successor", |cluster| {
+        cluster.apply(PREDECESSORS_PURGE)?;
+        cluster.apply(&manifest("nyc", "  replicas: 0\n  deletionPolicy: Delete\n"))?;
+        condition(cluster, "nyc", "Progressing", "False/Settled")?;
+        let jobs = ["get", "jobs", "--output=name"];
+        cluster.until(&jobs, SOON, str::is_empty)?;
+        cluster.kubectl(&["delete", "tips", "nyc", "--wait=false"])?;
+        let own = purge(cluster, "nyc")?;
+        cluster.until(&jobs, SOON, |names| names.contains(&own))?;
+        end_job(cluster, &own, "Complete")?;
+        nothing_is_left(cluster)
     });
 }
 

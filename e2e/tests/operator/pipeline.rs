@@ -68,6 +68,12 @@ pub(crate) fn patch(cluster: &Cluster, name: &str, patch: &str) -> Result<String
     cluster.kubectl(&["patch", "tips", name, "--type=merge", "--patch", patch])
 }
 
+/// The name of the Job that removes the state of the pipeline `name`, which is there.
+pub(crate) fn purge(cluster: &Cluster, name: &str) -> Result<String> {
+    let uid = field(cluster, &format!("tips/{name}"), "{.metadata.uid}")?;
+    Ok(format!("{name}-purge-{}", uid.split('-').next().unwrap_or_default()))
+}
+
 /// Ends a Job, with the condition Complete or Failed, as the kubelet and the Job's controller would.
 pub(crate) fn end_job(cluster: &Cluster, name: &str, condition: &str) -> Result<()> {
     let job = format!("job/{name}");

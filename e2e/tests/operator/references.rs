@@ -98,6 +98,8 @@ fn polygons_that_cannot_be_used_leave_the_last_good_ones_running() {
         condition(cluster, "nyc", "Degraded", "True/InvalidNeighbourhoods")?;
         cluster.kubectl(&["delete", "configmap", "polygons"])?;
         condition(cluster, "nyc", "Degraded", "True/ConfigMapNotFound")?;
+        cluster.kubectl(&["scale", "tips/nyc", "--replicas=3"])?;
+        becomes(cluster, "deployment/nyc-worker", "{.spec.replicas}", "3")?;
         ensure!(hash(cluster)? == before, "the pods roll");
         let kept = field(cluster, "configmap/nyc-worker", r"{.data.neighbourhoods\.geojson}")?;
         ensure!(kept == POLYGONS, "a worker that starts again does not find the last good polygons");
