@@ -229,3 +229,32 @@ fn hash(json: &serde_json::Value) -> u64 {
     json.to_string().hash(&mut hash);
     hash.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployment(generation: i64, replicas: i32) -> DynamicObject {
+        let object = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "nyc-worker", "namespace": "ns", "generation": generation},
+            "spec": {"replicas": replicas},
+            "status": {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2},
+        });
+        serde_json::from_value(object).expect("an object")
+    }
+
+    #[test]
+    fn what_has_just_been_applied_is_not_rolled_out_yet() {
+        let mut present = Vec::new();
+        let is_rolled_out = |present: &[Child]| match &present[0].2.progress {
+            Progress::Deployment(deployment) => deployment.is_rolled_out(),
+            other => panic!("{other:?}"),
+        };
+        let before = take_in(&mut present, Kind::Deployment, &deployment(1, 2));
+        assert!(is_rolled_out(&present));
+        let after = take_in(&mut present, Kind::Deployment, &deployment(2, 2));
+        assert_eq!((present.len(), before), (1, after));
+        assert!(!is_rolled_out(&present));
+    }
+}
