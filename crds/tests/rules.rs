@@ -243,7 +243,10 @@ fn what_the_operator_goes_by_cannot_be_set_in_the_workload() {
     }
     let own = with(&[("/workload/labels", json!({"app.kubernetes.io/part-of": "lake"}))]);
     assert_eq!(refused(&own, None), [""; 0]);
-    assert_refused("spec.workload.annotations", &[("/workload/annotations", json!({"tipstream.dev/epoch": "7"}))]);
+    assert_refused(
+        "spec.workload.annotations",
+        &[("/workload/annotations", json!({"tipstream.dev/epoch": "7"}))],
+    );
     let env = json!([{"name": "RUST_LOG", "value": "debug"}, {"name": "TIPS_REDIS_PASSWORD", "value": "x"}]);
     assert_refused("spec.workload.env", &[("/workload/env", env)]);
 }

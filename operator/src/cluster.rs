@@ -90,7 +90,11 @@ impl Cluster {
         let inner = &*self.0;
         let pipelines = inner.pipelines.wait_until_ready().now_or_never().is_some_and(|ready| ready.is_ok());
         let built_in = Kind::BUILT_IN.iter().all(|kind| inner.children[kind].is_synced());
-        pipelines && built_in && inner.pods.is_synced() && inner.secrets.is_synced() && inner.config_maps.is_synced()
+        pipelines
+            && built_in
+            && inner.pods.is_synced()
+            && inner.secrets.is_synced()
+            && inner.config_maps.is_synced()
     }
 
     /// The objects of the pipeline `key`, of every kind.

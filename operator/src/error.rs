@@ -70,7 +70,9 @@ pub enum Error {
         name: String,
     },
     /// An object of the same name is that of a pipeline of this name that is gone.
-    #[error("the {kind} {name} of a TipsPipeline of this name that is gone is still there, until it is collected")]
+    #[error(
+        "the {kind} {name} of a TipsPipeline of this name that is gone is still there, until it is collected"
+    )]
     PredecessorLeft {
         /// Its kind.
         kind: Kind,

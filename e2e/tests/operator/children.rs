@@ -114,11 +114,8 @@ fn what_has_only_the_labels_is_not_taken_for_the_pipelines_own() {
     with_operator("operator-copy", |cluster| {
         cluster.apply(&manifest("nyc", "  replicas: 2\n"))?;
         condition(cluster, "nyc", "Progressing", "True/Starting")?;
-        let mut copy: serde_json::Value = serde_json::from_str(&cluster.kubectl(&[
-            "get",
-            "deployment/nyc-worker",
-            "--output=json",
-        ])?)?;
+        let mut copy: serde_json::Value =
+            serde_json::from_str(&cluster.kubectl(&["get", "deployment/nyc-worker", "--output=json"])?)?;
         let labels = copy["metadata"]["labels"].clone();
         copy["metadata"] = serde_json::json!({"name": "nyc-copy", "namespace": "default", "labels": labels});
         copy["spec"]["replicas"] = serde_json::json!(0);

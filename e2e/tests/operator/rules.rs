@@ -25,7 +25,8 @@ fn never() -> Vec<Wrong> {
         s3[field] = json!(value);
         json!({"s3": s3})
     };
-    let one_secret = json!({"auth": {"secretRef": {"name": "query"}}, "tls": {"secretRef": {"name": "query"}}});
+    let one_secret =
+        json!({"auth": {"secretRef": {"name": "query"}}, "tls": {"secretRef": {"name": "query"}}});
     let scaling = |least: i32, most: i32, lag: i64| json!({"minReplicas": least, "maxReplicas": most, "targetLag": lag});
     vec![
         wrong("/metadata/name", json!("nyc.taxi"), "beginning with a letter"),
@@ -74,7 +75,11 @@ fn never() -> Vec<Wrong> {
         wrong("/spec/scaling", scaling(5, 4, 1000), "must not be less than minReplicas"),
         wrong("/spec/scaling", scaling(1, 4, 0), "must be 1 record or more"),
         wrong("/spec/workload/labels", json!({"tipstream.dev/x": "x"}), "write a label of your own"),
-        wrong("/spec/workload/annotations", json!({"tipstream.dev/x": "x"}), "write an annotation of another prefix"),
+        wrong(
+            "/spec/workload/annotations",
+            json!({"tipstream.dev/x": "x"}),
+            "write an annotation of another prefix",
+        ),
         wrong("/spec/workload/env", json!([{"name": "TIPS_REDIS_PASSWORD", "value": "x"}]), "use kafka.sasl"),
         // By the schema, without a rule.
         wrong("/spec/job/windw", json!("30m"), ".spec.job.windw: field not declared in schema"),

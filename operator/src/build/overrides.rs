@@ -49,7 +49,10 @@ pub(super) fn merge(
 }
 
 /// Without a selector a constraint is of no pods at all.
-fn over(selected: &BTreeMap<String, String>, constraint: &TopologySpreadConstraint) -> TopologySpreadConstraint {
+fn over(
+    selected: &BTreeMap<String, String>,
+    constraint: &TopologySpreadConstraint,
+) -> TopologySpreadConstraint {
     let pods = || LabelSelector { match_labels: Some(selected.clone()), ..LabelSelector::default() };
     let label_selector = Some(constraint.label_selector.clone().unwrap_or_else(pods));
     TopologySpreadConstraint { label_selector, ..constraint.clone() }

@@ -180,7 +180,10 @@ fn what_removes_the_state_runs_as_the_workers_do_but_for_volumes_and_resources()
     assert_eq!(template["metadata"]["annotations"]["sidecar.istio.io/inject"], "false");
     assert!(template["metadata"]["annotations"][names::MANIFEST].is_string());
     let spec = &template["spec"];
-    assert_eq!((&spec["serviceAccountName"], &spec["priorityClassName"]), (&json!("cloud-role"), &json!("streams")));
+    assert_eq!(
+        (&spec["serviceAccountName"], &spec["priorityClassName"]),
+        (&json!("cloud-role"), &json!("streams"))
+    );
     let container = &spec["containers"][0];
     assert_eq!(container["env"], json!([{"name": "RUST_LOG", "value": "debug"}]));
     assert_eq!(container["resources"]["requests"]["memory"], "64Mi");

@@ -327,7 +327,8 @@ mod tests {
 
     fn worker(status: Value) -> PodView {
         let labels = json!({INSTANCE: "nyc", COMPONENT: "worker"});
-        let worker = json!({"metadata": {"name": "w", "namespace": "ns", "labels": labels}, "status": status});
+        let worker =
+            json!({"metadata": {"name": "w", "namespace": "ns", "labels": labels}, "status": status});
         pod(&serde_json::from_value(worker).expect("a pod")).1
     }
 

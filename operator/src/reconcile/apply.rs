@@ -35,11 +35,7 @@ pub(super) struct Hashes {
 
 /// Whether the objects that are there are those that were applied, no more and no less; those of `held` are what they
 /// are. Jobs are those of the CronJob, or remove the state of a pipeline that goes.
-pub(super) fn is_as_applied(
-    applied: &Applied,
-    present: &[Child],
-    held: Option<Component>,
-) -> bool {
+pub(super) fn is_as_applied(applied: &Applied, present: &[Child], held: Option<Component>) -> bool {
     let owned = present.iter().filter(|(kind, _, view)| *kind != Kind::Job && !is_held(view, held));
     let as_applied = |(kind, key, view): &Child| {
         let hashes = applied.get(&(*kind, key.name.to_string()));
@@ -179,7 +175,12 @@ async fn delete_unwanted(
 ///
 /// # Errors
 /// Where it could not be deleted; that it is not there is no error.
-pub(super) async fn delete(client: &Client, kind: Kind, key: &Key, params: &DeleteParams) -> Result<(), Error> {
+pub(super) async fn delete(
+    client: &Client,
+    kind: Kind,
+    key: &Key,
+    params: &DeleteParams,
+) -> Result<(), Error> {
     let api = api(client, kind, Some(&key.namespace));
     match api.delete(&key.name, params).await {
         Ok(_) => {
@@ -211,10 +212,14 @@ pub(super) async fn scale(client: &Client, present: &mut Vec<Child>, replicas: i
         view.component == Some(Component::Worker)
             && matches!(&view.progress, Progress::Deployment(deployment) if deployment.wanted != replicas)
     };
-    let Some((kind, key, _)) = present.iter().find(|(.., view)| differs(view)).cloned() else { return Ok(()) };
+    let Some((kind, key, _)) = present.iter().find(|(.., view)| differs(view)).cloned() else {
+        return Ok(());
+    };
     let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-    let patched = api(client, kind, Some(&key.namespace)).patch(&key.name, &PatchParams::apply(MANAGER), &patch).await;
-    let failed = |source: kube::Error| Error::Apply { kind, name: key.name.to_string(), source: source.into() };
+    let patched =
+        api(client, kind, Some(&key.namespace)).patch(&key.name, &PatchParams::apply(MANAGER), &patch).await;
+    let failed =
+        |source: kube::Error| Error::Apply { kind, name: key.name.to_string(), source: source.into() };
     _ = take_in(present, kind, &patched.map_err(failed)?);
     crash::point("apply::after-scale");
     Ok(())

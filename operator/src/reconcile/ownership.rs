@@ -5,9 +5,9 @@
 //! managers, such as controllers that inject something, keep theirs.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
-use kube::{Api, Resource as _, ResourceExt};
 use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
+use kube::{Api, Resource as _, ResourceExt};
 use serde_json::{Map, Value, json};
 use tipstream_crds::TipsPipeline;
 
@@ -116,9 +116,7 @@ mod tests {
         assert_eq!(of(by("TipsPipeline", "nyc", "v")), Ownership::Predecessors);
         assert_eq!(of(by("TipsPipeline", "other", "v")), Ownership::SomebodyElses);
         assert_eq!(of(by("Rollout", "nyc", "v")), Ownership::SomebodyElses);
-        let made_by = |manager: &str| {
-            json!({"name": "nyc-worker", "managedFields": [{"manager": manager, "operation": "Apply"}]})
-        };
+        let made_by = |manager: &str| json!({"name": "nyc-worker", "managedFields": [{"manager": manager, "operation": "Apply"}]});
         assert_eq!(of(made_by(MANAGER)), Ownership::Ours);
         assert_eq!(of(made_by("kubectl")), Ownership::SomebodyElses);
     }

@@ -75,9 +75,7 @@ fn decoded(
     Some(match event {
         Event::Apply(guard) => Event::Apply(understood(guard)?),
         Event::InitApply(guard) => Event::InitApply(understood(guard)?),
-        Event::Delete(guard) => {
-            Event::Delete(store.get(&views::key(&guard).pipeline())?.as_ref().clone())
-        }
+        Event::Delete(guard) => Event::Delete(store.get(&views::key(&guard).pipeline())?.as_ref().clone()),
         Event::Init => Event::Init,
         Event::InitDone => Event::InitDone,
     })
