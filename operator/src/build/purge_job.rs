@@ -1,8 +1,8 @@
 //! The Job that removes a deleted pipeline's state from Redis.
 //!
 //! It stands alone: it has no owner, no ConfigMap and no ServiceAccount of the pipeline, all of which a deletion
-//! may take first, and none of the volumes that the spec adds, which may be gone, too. Whoever takes the finalizer away deletes it before; its own time to live is for the case that
-//! nobody does.
+//! may take first, and none of the volumes that the spec adds, which may be gone, too. Whoever takes the finalizer away
+//! deletes it before; its own time to live is for the case that nobody does.
 
 use std::collections::BTreeMap;
 

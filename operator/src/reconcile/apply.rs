@@ -49,8 +49,8 @@ fn is_held(view: &ChildView, held: Option<Component>) -> bool {
     held.is_some() && view.component == held
 }
 
-/// Applies `objects` for the pipeline `key` with `uid`, and deletes what of `present` is no longer wanted; what is there
-/// of the part `held` is left as it is. What was applied is then in `present` as the API server answered.
+/// Applies `objects` for `owner`, and deletes what of `present` is no longer wanted; what is there of the part `held` is
+/// left as it is. What was applied is then in `present` as the API server answered.
 ///
 /// # Errors
 /// The first that could not be written.

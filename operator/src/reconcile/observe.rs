@@ -262,7 +262,7 @@ mod tests {
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&connections);
         let counting = listener.tap_io(move |_| _ = counted.fetch_add(1, Ordering::Relaxed));
-        let routes = axum::Router::new().route("/status", get(async move || answer.clone()));
+        let routes = axum::Router::new().route("/status", get(move || std::future::ready(answer.clone())));
         _ = tokio::spawn(async { axum::serve(counting, routes).await });
         (url, connections)
     }
