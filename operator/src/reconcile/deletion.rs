@@ -68,9 +68,8 @@ pub(super) async fn run(
         None => {}
     }
     // In the foreground: while the Deployment is there, workers may still appear.
-    let works = |kind: Kind, view: &ChildView| {
-        matches!(kind, Kind::Deployment | Kind::CronJob) && !view.terminating
-    };
+    let works =
+        |kind: Kind, view: &ChildView| matches!(kind, Kind::Deployment | Kind::CronJob) && !view.terminating;
     for (kind, child, _) in found.children.iter().filter(|(kind, _, view)| works(*kind, view)) {
         apply::delete(&context.client, *kind, child, &DeleteParams::foreground()).await?;
     }
