@@ -86,7 +86,7 @@ fn digest<'a>(read: impl IntoIterator<Item = &'a (&'a Reference, Data)>) -> Stri
             digest.update(value);
         }
     }
-    hex(&digest.finalize())
+    hex(&digest.finalize()[..])
 }
 
 async fn read(client: &Client, namespace: &str, reference: &Reference) -> Result<Data, Error> {
