@@ -317,7 +317,7 @@ function markChosen() {
 
 // --- Line ---
 
-const PLOT = { left: 40, right: 550, top: 10, bottom: 160 };
+const PLOT = { left: 40, right: 540, top: 10, bottom: 160 };
 
 function drawLine() {
   const { neighbourhood, points } = line;
