@@ -14,8 +14,8 @@ DAY = "min(year), max(month), sum(day)"
 
 # Of each folder, in SQL that both DuckDB and Spark know; {us} makes microseconds since 1970 of a timestamp.
 AGGREGATES = {
-    "tips": "count(*), sum(trips), sum(tip_sum), round(sum(avg_tip), 6), count(distinct stop_nbhd), min({us}(window_start)), "
-    f"max({{us}}(window_end)), min(\"window\"), max(\"window\"), {DAY}",
+    "tips": "count(*), sum(trips), sum(tip_sum), round(sum(avg_tip), 6), count(distinct stop_nbhd), "
+    f'min({{us}}(window_start)), max({{us}}(window_end)), min("window"), max("window"), {DAY}',
     "rides": "count(*), sum(ride_id), sum(case when is_start then 1 else 0 end), min({us}(event_time)), "
     "max({us}(other_time)), round(sum(start_lon), 4), round(sum(end_lat), 4), sum(passenger_cnt), sum(driver_id), "
     f"sum(kafka_partition), sum(kafka_offset), {DAY}",
@@ -40,17 +40,20 @@ def run(arguments):
 def with_duckdb(root):
     connection = _duckdb()
     source = "read_parquet('{}/**/*.parquet', hive_partitioning = true)"
-    return _answers(lambda folder: connection.sql(_query(folder, source.format(f"{root}/{folder}"), "epoch_us")))
+    found = {}
+    for folder in AGGREGATES:
+        query = _query(folder, source.format(f"{root}/{folder}"), "epoch_us")
+        found[folder] = connection.sql(query).fetchone()
+    return found
 
 
 def with_pyarrow(root):
     connection = _duckdb()
-
-    def query(folder):
+    found = {}
+    for folder in AGGREGATES:
         connection.register("read", dataset.dataset(f"{root}/{folder}", partitioning="hive"))
-        return connection.sql(_query(folder, "read", "epoch_us"))
-
-    return _answers(query)
+        found[folder] = connection.sql(_query(folder, "read", "epoch_us")).fetchone()
+    return found
 
 
 def _duckdb():
@@ -77,26 +80,16 @@ def with_spark(root):
             builder = builder.config(name, value)
         spark = builder.getOrCreate()
         try:
-
-            def query(folder):
-                spark.read.option("recursiveFileLookup", folder == "invalid").parquet(f"{root}/{folder}").createOrReplaceTempView("read")
-                return spark.sql(_query(folder, "read", "unix_micros"))
-
-            return _answers(lambda folder: _Collected(query(folder)))
+            found = {}
+            for folder in AGGREGATES:
+                # Where folders are no partition columns Spark looks into them only if it is told to.
+                reader = spark.read.option("recursiveFileLookup", folder == "invalid")
+                reader.parquet(f"{root}/{folder}").createOrReplaceTempView("read")
+                found[folder] = tuple(spark.sql(_query(folder, "read", "unix_micros")).collect()[0])
+            return found
         finally:
             spark.stop()
 
 
-class _Collected:
-    """A frame of Spark's with DuckDB's name for what it gives."""
-
-    def __init__(self, frame):
-        self.fetchone = lambda: tuple(frame.collect()[0])
-
-
 def _query(folder, source, microseconds):
     return f"select {AGGREGATES[folder].format(us=microseconds)} from {source}"
-
-
-def _answers(query):
-    return {folder: query(folder).fetchone() for folder in AGGREGATES}

@@ -110,6 +110,23 @@ pub fn apply_many(cluster: &Cluster, count: usize) -> Result<()> {
     Ok(())
 }
 
+/// Waits until the status of the pipeline `nyc` says that so many workers are wanted and ready.
+pub fn await_ready(cluster: &Cluster, replicas: usize, patience: Duration) -> Result<()> {
+    let all = format!("{replicas} of {replicas} workers are ready");
+    let query = "--output=jsonpath={.status.conditions[?(@.type=='Ready')].message}";
+    cluster.until(&["get", "tips", "nyc", query], patience, |message| message == all).map(drop)
+}
+
+/// Waits until the status of the pipeline `nyc` accounts for so many records, and none waits.
+pub fn await_consumed(cluster: &Cluster, records: usize, patience: Duration) -> Result<()> {
+    let query = "--output=jsonpath={.status.books.rides.consumed} {.status.books.fares.consumed} {.status.lag.records}";
+    let all = |text: &str| {
+        let counts: Vec<usize> = text.split(' ').filter_map(|count| count.parse().ok()).collect();
+        matches!(counts[..], [rides, fares, 0] if rides + fares == records)
+    };
+    cluster.until(&["get", "tips", "nyc", query], patience, all).map(drop)
+}
+
 /// Requests of the operator that the API server has let through: it is the only service account of its cluster that
 /// is not Kubernetes' own.
 pub fn requests(cluster: &Cluster) -> Result<u64> {

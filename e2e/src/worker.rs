@@ -283,6 +283,15 @@ impl Data {
         send(&kafka.client(), &self.topics(kafka, name)?, None)
     }
 
+    /// Runs `local` over all lines, with the manifest of the demo.
+    pub fn local(&self, output: &Path) -> Result<()> {
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/demo.yaml");
+        let mut command = Command::new(binary()?);
+        command.args(["local", "--quiet", "-f", manifest, "--rides"]).args(&self.rides);
+        command.arg("--fares").args(&self.fares).arg("--output").arg(output);
+        run(command.arg("--neighbourhoods").arg(&self.neighbourhoods)).map(drop)
+    }
+
     /// The oracle for the pipeline `name` whose windows have closed up to `closed_until`.
     pub fn oracle(&self, name: &str, closed_until: Option<String>) -> Oracle {
         Oracle {

@@ -43,7 +43,8 @@ fn parts(folder: &Folder, name: &str, data: &Data, part: impl Fn(&str, usize) ->
         Ok(target)
     };
     let all = |files: &[PathBuf]| files.iter().map(write).collect::<Result<Vec<_>>>();
-    Ok(Data { rides: all(&data.rides)?, fares: all(&data.fares)?, neighbourhoods: polygons() })
+    let neighbourhoods = data.neighbourhoods.clone();
+    Ok(Data { rides: all(&data.rides)?, fares: all(&data.fares)?, neighbourhoods })
 }
 
 fn lines(data: &Data) -> Result<f64> {
@@ -125,7 +126,7 @@ fn partitions_added_are_read(servers: &Servers<'_>, data: &Data) -> Result<()> {
     let but_last = |data: &Data| Data {
         rides: data.rides[..PARTITIONS - 1].to_vec(),
         fares: data.fares[..PARTITIONS - 1].to_vec(),
-        neighbourhoods: polygons(),
+        neighbourhoods: data.neighbourhoods.clone(),
     };
     send_to(servers, "added", &but_last(&before))?;
 

@@ -1,6 +1,5 @@
 //! `stream` and `local` give the oracle's answer, wherever they write and however many workers there are.
 
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -10,7 +9,7 @@ use tips_e2e::kafka::Kafka;
 use tips_e2e::oracle::Oracle;
 use tips_e2e::redis::{RedisCluster, Sentinel};
 use tips_e2e::s3::S3;
-use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Settings, Target, binary};
+use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Settings, Target};
 use tips_e2e::{Folder, Servers, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -110,25 +109,18 @@ fn a_state_that_was_lost_is_found_until_a_worker_has_built_it_anew() {
     });
 }
 
-fn local(folder: &Folder, data: &Oracle, coordinates: bool) -> Result<()> {
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/demo.yaml");
+fn local(folder: &Folder, data: &Data, coordinates: bool) -> Result<()> {
     let output = folder.path().join("output");
-    let mut command = Command::new(binary()?);
-    command.args(["local", "--quiet", "-f", manifest, "--rides"]).args(&data.rides);
-    command.arg("--fares").args(&data.fares).arg("--output").arg(&output);
-    command.arg("--neighbourhoods").arg(&data.neighbourhoods);
-    let ran = command.output()?;
-    ensure!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    let oracle = Oracle { coordinates, settings: Vec::new(), ..data.clone() };
-    oracle.check(&output)?;
-    Ok(())
+    data.local(&output)?;
+    let oracle = Oracle { coordinates, settings: Vec::new(), ..data.oracle("any", None) };
+    oracle.check(&output).map(drop)
 }
 
 #[test]
 fn local_gives_the_oracles_answer_on_generated_data() {
     scenario("local-generated", |folder| {
         let data = Data::generate(folder, &[&DATA[..], &MIXED].concat())?;
-        local(folder, &data.oracle("any", None), true)
+        local(folder, &data, true)
     });
 }
 
@@ -136,12 +128,8 @@ fn local_gives_the_oracles_answer_on_generated_data() {
 fn local_gives_the_oracles_answer_on_real_data() {
     let Some(real) = RealData::find() else { return };
     scenario("local-real", |folder| {
-        let data = Oracle {
-            rides: vec![real.rides],
-            fares: vec![real.fares],
-            neighbourhoods: real.neighbourhoods,
-            ..Oracle::default()
-        };
+        let data =
+            Data { rides: vec![real.rides], fares: vec![real.fares], neighbourhoods: real.neighbourhoods };
         local(folder, &data, true)
     });
 }

@@ -1,5 +1,6 @@
 //! How a test talks to a cluster: by kubectl and Helm, as a person would.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -72,6 +73,13 @@ impl Cluster {
     /// Applies a manifest, on the server's side.
     pub fn apply(&self, manifest: &str) -> Result<String> {
         self.kubectl_with(&["apply", "--server-side", "-f", "-"], manifest)
+    }
+
+    /// Creates a Secret of these keys and values.
+    pub fn create_secret(&self, name: &str, values: &BTreeMap<String, String>) -> Result<String> {
+        let mut command = self.client("kubectl")?;
+        command.args(["create", "secret", "generic", name]);
+        run(command.args(values.iter().map(|(key, value)| format!("--from-literal={key}={value}"))))
     }
 
     /// Asks `kubectl` until its answer is `ready`, and returns that; fails with the last answer.

@@ -55,10 +55,9 @@ impl ControlPlane {
         let etcd = Part::start("etcd", etcd(&files.dir, &client, &peer)?, &files.dir)?;
         let command = api_server(&files, place, &client.address(), api.number())?;
         let mut api_server = Part::start("kube-apiserver", command, &files.dir)?;
-        // The controllers wait ten seconds for it, and then end.
         let cluster = files.cluster(ADMIN)?;
-        let ready = || cluster.kubectl(&["get", "--raw", "/readyz"]).is_ok();
-        api_server.process().until("was ready", READY, ready)?;
+        // The controllers wait ten seconds for it, and then end.
+        await_answers(&mut api_server, &cluster)?;
         let controllers = Part::start("kube-controller-manager", controllers(&files)?, &files.dir)?;
         let mut started = Self { controllers, api_server, etcd, cluster, files, _ports: [client, peer, api] };
         started.await_ready()?;
@@ -87,10 +86,9 @@ impl ControlPlane {
 
     /// Waits until the API server is ready and the controllers work.
     pub fn await_ready(&mut self) -> Result<()> {
-        let cluster = self.cluster.clone();
-        let ready = || cluster.kubectl(&["get", "--raw", "/readyz"]).is_ok();
-        self.api_server.process().until("was ready", READY, ready)?;
+        await_answers(&mut self.api_server, &self.cluster)?;
         // Without it no pod is admitted; a controller makes it.
+        let cluster = self.cluster.clone();
         let works = || cluster.kubectl(&["get", "serviceaccount", "default"]).is_ok();
         self.controllers.process().until("made the first service account", READY, works)
     }
@@ -98,6 +96,11 @@ impl ControlPlane {
     pub(super) fn files(&self) -> &Files {
         &self.files
     }
+}
+
+fn await_answers(api_server: &mut Part, cluster: &Cluster) -> Result<()> {
+    let ready = || cluster.kubectl(&["get", "--raw", "/readyz"]).is_ok();
+    api_server.process().until("was ready", READY, ready)
 }
 
 /// The users of the cluster, each with the groups that make it what it is.

@@ -12,7 +12,7 @@ use tips_e2e::watcher::Watcher;
 use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Settings, Target, watermark};
 use tips_e2e::{Folder, Process, operator, scenario};
 
-use crate::site::{NAMESPACE, PATIENCE, Site, await_none, await_ready, workers};
+use crate::site::{NAMESPACE, PATIENCE, Site, await_none, workers};
 
 const DATA: [&str; 6] = ["--seed", "21", "--rate", "30", "--span", "3h"];
 /// Records a second of wall time: the data lasts for most of what is done.
@@ -47,7 +47,7 @@ fn whatever_is_done_to_a_pipeline_while_data_flows_its_files_are_right() {
         an_autoscaler_scales(&cluster)?;
         let killed = workers(&cluster)?.into_iter().next().context("a worker")?;
         cluster.kubectl(&["delete", "pod", &killed, "--grace-period=0", "--force"])?;
-        await_ready(&cluster, 3)?;
+        operator::await_ready(&cluster, 3, PATIENCE)?;
         drain(folder, &cluster)?;
         a_worker_lives_on_beside_its_successor(&mut site)?;
 
@@ -58,12 +58,12 @@ fn whatever_is_done_to_a_pipeline_while_data_flows_its_files_are_right() {
         let compacted = r#"{"spec": {"compaction": {"schedule": "0 4 * * *"}}}"#;
         cluster.kubectl(&["patch", "tips", "nyc", "--type=merge", "--patch", compacted])?;
         helm(&["rollback", "tips", "1"])?;
-        await_ready(&cluster, 2)?;
+        operator::await_ready(&cluster, 2, PATIENCE)?;
         ensure!(uid()? == before, "it is another pipeline");
         ensure!(workers(&cluster)? == running, "workers were replaced though nothing of theirs has changed");
 
         sender.join().map_err(|_| anyhow!("the sender panicked"))??;
-        consumed(&cluster, data.records()?)?;
+        operator::await_consumed(&cluster, data.records()?, PATIENCE)?;
         cluster.kubectl(&[
             "patch",
             "tips",
@@ -88,23 +88,20 @@ fn pipeline<'a>(folder: &'a Folder, site: &Site) -> Result<Pipeline<'a>> {
     };
     let pipeline = Pipeline::new(folder, "nyc", &settings, Target::S3(Bucket::of(&site.s3)))?;
     pipeline.change("prefix: nyc", "prefix: nyc, credentials: {secretRef: {name: s3}}")?;
-    let keys = pipeline.environment().iter().map(|(name, value)| format!("--from-literal={name}={value}"));
-    let keys: Vec<_> = keys.collect();
-    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
-    site.cluster().kubectl(&[&["create", "secret", "generic", "s3"], &keys[..]].concat())?;
+    site.cluster().create_secret("s3", pipeline.environment())?;
     Ok(pipeline)
 }
 
 fn scale(cluster: &Cluster) -> Result<()> {
     let to = |replicas: &str| cluster.kubectl(&["scale", "tips/nyc", &format!("--replicas={replicas}")]);
     to("4")?;
-    await_ready(cluster, 4)?;
+    operator::await_ready(cluster, 4, PATIENCE)?;
     to("1")?;
-    await_ready(cluster, 1)?;
+    operator::await_ready(cluster, 1, PATIENCE)?;
     to("0")?;
     await_none(cluster)?;
     to("4")?;
-    await_ready(cluster, 4)
+    operator::await_ready(cluster, 4, PATIENCE)
 }
 
 /// The most that it is given is less than what runs, which it needs no metrics to see. With as many it asks for the
@@ -121,7 +118,7 @@ spec:
   metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 80}}}]
 ",
     )?;
-    await_ready(cluster, 3)?;
+    operator::await_ready(cluster, 3, PATIENCE)?;
     let active = "--output=jsonpath={.status.conditions[?(@.type=='ScalingActive')].reason}";
     cluster.until(&["get", "hpa", "nyc", active], PATIENCE, |reason| reason == "FailedGetResourceMetric")?;
     cluster.kubectl(&["delete", "hpa", "nyc"]).map(drop)
@@ -132,7 +129,7 @@ spec:
 fn drain(folder: &Folder, cluster: &Cluster) -> Result<()> {
     for replicas in [2, 1] {
         cluster.kubectl(&["scale", "tips/nyc", &format!("--replicas={replicas}")])?;
-        await_ready(cluster, replicas)?;
+        operator::await_ready(cluster, replicas, PATIENCE)?;
         let old = workers(cluster)?;
         let mut command = cluster.client("kubectl")?;
         command.args(["drain", "node1", "--pod-selector=app.kubernetes.io/component=worker"]);
@@ -146,7 +143,7 @@ fn drain(folder: &Folder, cluster: &Cluster) -> Result<()> {
         cluster.kubectl(&["uncordon", "node1"])?;
         let ended = drain.wait(PATIENCE)?.is_some_and(|status| status.success());
         ensure!(ended, "{}", drain.last_lines());
-        await_ready(cluster, replicas)?;
+        operator::await_ready(cluster, replicas, PATIENCE)?;
         ensure!(workers(cluster)?.iter().all(|name| !old.contains(name)), "a worker was not drained");
     }
     Ok(())
@@ -162,15 +159,5 @@ fn a_worker_lives_on_beside_its_successor(site: &mut Site) -> Result<()> {
     cluster.kubectl(&["scale", "tips/nyc", "--replicas=2"])?;
     thread::sleep(PAST_SESSION);
     site.node.kubelet().process().cont()?;
-    await_ready(&cluster, 2)
-}
-
-/// Waits until the status accounts for so many records, and none waits.
-fn consumed(cluster: &Cluster, records: usize) -> Result<()> {
-    let query = "--output=jsonpath={.status.books.rides.consumed} {.status.books.fares.consumed} {.status.lag.records}";
-    let all = |text: &str| {
-        let counts: Vec<usize> = text.split(' ').filter_map(|count| count.parse().ok()).collect();
-        matches!(counts[..], [rides, fares, 0] if rides + fares == records)
-    };
-    cluster.until(&["get", "tips", "nyc", query], PATIENCE, all).map(drop)
+    operator::await_ready(&cluster, 2, PATIENCE)
 }

@@ -68,13 +68,6 @@ pub(crate) fn workers(cluster: &Cluster) -> Result<Vec<String>> {
     Ok(text.lines().filter_map(|line| line.strip_prefix(' ')).map(str::to_owned).collect())
 }
 
-/// Waits until the status says that so many workers are wanted and ready.
-pub(crate) fn await_ready(cluster: &Cluster, replicas: usize) -> Result<()> {
-    let all = format!("{replicas} of {replicas} workers are ready");
-    let query = "--output=jsonpath={.status.conditions[?(@.type=='Ready')].message}";
-    cluster.until(&["get", "tips", "nyc", query], PATIENCE, |message| message == all).map(drop)
-}
-
 /// Waits until no worker pod is there.
 pub(crate) fn await_none(cluster: &Cluster) -> Result<()> {
     cluster.until(&["get", "pods", WORKERS, "--output=name"], PATIENCE, str::is_empty).map(drop)

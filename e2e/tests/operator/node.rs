@@ -26,20 +26,7 @@ fn worker_image(folder: &Folder, node: &Node) -> Result<()> {
 
 fn ready(cluster: &Cluster, replicas: usize) -> Result<()> {
     cluster.kubectl(&["scale", "tips/nyc", &format!("--replicas={replicas}")])?;
-    let scaled = format!("{replicas} of {replicas} workers are ready");
-    let query = "--output=jsonpath={.status.conditions[?(@.type=='Ready')].message}";
-    cluster.until(&["get", "tips", "nyc", query], PATIENCE, |message| message == scaled).map(drop)
-}
-
-/// Waits until the status accounts for so many records.
-fn consumed(cluster: &Cluster, records: usize) -> Result<()> {
-    let query = "--output=jsonpath={.status.books.rides.consumed} {.status.books.fares.consumed} {.status.lag.records}";
-    let all = |text: &str| {
-        let mut counts = text.split(' ').map(|count| count.parse().unwrap_or(0_usize));
-        let (rides, fares, lag) = (counts.next(), counts.next(), counts.next());
-        rides.zip(fares).is_some_and(|(rides, fares)| rides + fares == records) && lag == Some(0)
-    };
-    cluster.until(&["get", "tips", "nyc", query], PATIENCE, all).map(drop)
+    operator::await_ready(cluster, replicas, PATIENCE)
 }
 
 #[test]
@@ -77,11 +64,7 @@ fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
 
         cluster.apply(&fs::read_to_string(pipeline.manifest()).context("reading the manifest")?)?;
         condition(cluster, "nyc", "Degraded", "True/SecretNotFound")?;
-        let keys =
-            pipeline.environment().iter().map(|(name, value)| format!("--from-literal={name}={value}"));
-        let keys: Vec<_> = keys.collect();
-        let keys: Vec<_> = keys.iter().map(String::as_str).collect();
-        cluster.kubectl(&[&["create", "secret", "generic", "s3"], &keys[..]].concat())?;
+        cluster.create_secret("s3", pipeline.environment())?;
         cluster
             .kubectl(&["wait", "tips/nyc", "--for=condition=Ready", "--timeout=180s"])
             .with_context(|| message(cluster, "nyc", "Degraded").unwrap_or_default())?;
@@ -96,7 +79,7 @@ fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
             "--force",
         ])?;
         ready(cluster, 1)?;
-        consumed(cluster, data.records()?)?;
+        operator::await_consumed(cluster, data.records()?, PATIENCE)?;
         ensure!(
             !field(cluster, "tips/nyc", "{.status.lastWindow.start}")?.is_empty(),
             "no window was written"
@@ -107,7 +90,7 @@ fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
         patch(cluster, "nyc", r#"{"spec": {"epoch": 1, "replicas": 2}}"#)?;
         condition(cluster, "nyc", "StateCompatible", "Unknown/NewEpoch")?;
         ready(cluster, 2)?;
-        consumed(cluster, data.records()?)?;
+        operator::await_consumed(cluster, data.records()?, PATIENCE)?;
         becomes(cluster, "tips/nyc", "{.status.stateEpoch}", "1")?;
 
         // Stopped, so that all that was read is published.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::{Value, json};
 use tips_e2e::kubernetes::{Cluster, ControlPlane};
 pub(crate) use tips_e2e::operator::manifest;
 use tips_e2e::operator::{self, Operator};
@@ -19,6 +20,28 @@ pub(crate) fn with_operator(name: &str, test: impl FnOnce(&Cluster) -> Result<()
         let _operator = Operator::start(folder, &rights, "operator")?;
         test(cluster)
     });
+}
+
+/// A TipsPipeline `name` as JSON, with `more` in its spec, which else lacks a sink.
+pub(crate) fn object(name: &str, more: &Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "tipstream.dev/v1alpha1", "kind": "TipsPipeline",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "kafka": {"bootstrapServers": "kafka:9092", "ridesTopic": "rides", "faresTopic": "fares"},
+            "redis": {"urls": ["redis://redis:6379"]},
+        },
+    });
+    merge(&mut object["spec"], more);
+    object
+}
+
+/// A merge patch.
+pub(crate) fn merge(into: &mut Value, patch: &Value) {
+    match patch.as_object() {
+        Some(fields) => fields.iter().for_each(|(name, value)| merge(&mut into[name], value)),
+        None => *into = patch.clone(),
+    }
 }
 
 /// Waits until condition `kind` of the pipeline is `wanted`, as `True/Running`.

@@ -8,18 +8,10 @@ use tips_e2e::kubernetes::{Cluster, ControlPlane};
 use tips_e2e::operator::{self, Operator, apply_many, requests};
 use tips_e2e::scenario;
 
-fn settled(cluster: &Cluster) -> Result<usize> {
-    let query = "--output=jsonpath={range .items[*]}{.status.conditions[?(@.type=='Progressing')].reason}{'\\n'}{end}";
-    Ok(cluster.kubectl(&["get", "tips", query])?.lines().filter(|reason| *reason == "Settled").count())
-}
-
 fn await_settled(cluster: &Cluster, count: usize, within: Duration) -> Result<()> {
-    let begun = Instant::now();
-    while settled(cluster)? < count {
-        ensure!(begun.elapsed() < within, "{} of {count} are settled after {within:?}", settled(cluster)?);
-        thread::sleep(Duration::from_millis(500));
-    }
-    Ok(())
+    let query = "--output=jsonpath={range .items[*]}{.status.conditions[?(@.type=='Progressing')].reason}{'\\n'}{end}";
+    let all = |text: &str| text.lines().filter(|reason| *reason == "Settled").count() >= count;
+    cluster.until(&["get", "tips", query], within, all).map(drop)
 }
 
 #[test]

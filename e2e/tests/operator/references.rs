@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tips_e2e::kubernetes::Cluster;
 
-use crate::pipeline::{becomes, condition, field, manifest, message, with_operator};
+use crate::pipeline::{becomes, condition, field, manifest, merge, message, object, with_operator};
 
 const POLYGONS: &str = include_str!("../../../worker/assets/manhattan.geojson");
 const REFERRING: &str = "  replicas: 1
@@ -202,20 +202,12 @@ fn every_reference_is_named_that_is_missing_or_lacks_a_key() {
         cluster.kubectl(&["create", "secret", "generic", "keytab", "--from-literal=its.key=x"])?;
         let names: Vec<_> = (0..cases.len()).map(|number| format!("nyc-{number}")).collect();
         for (name, (.., spec)) in names.iter().zip(&cases) {
-            let mut object = json!({
-                "apiVersion": "tipstream.dev/v1alpha1", "kind": "TipsPipeline",
-                "metadata": {"name": name, "namespace": "default"},
-                "spec": {
-                    "replicas": 0,
-                    "kafka": {"bootstrapServers": "kafka:9092", "ridesTopic": "rides", "faresTopic": "fares"},
-                    "redis": {"urls": ["redis://redis:6379"]},
-                },
-            });
-            merge(&mut object["spec"], spec);
-            if object["spec"]["sink"].is_null() {
-                object["spec"]["sink"] = json!({"volume": {"claimName": "lake"}});
+            let mut more = json!({"replicas": 0});
+            merge(&mut more, spec);
+            if more["sink"].is_null() {
+                more["sink"] = json!({"volume": {"claimName": "lake"}});
             }
-            cluster.apply(&object.to_string())?;
+            cluster.apply(&object(name, &more).to_string())?;
         }
         let says = |reason: &str, message: &dyn Fn(&str, &str) -> String| {
             for (name, (field, kind, _)) in names.iter().zip(&cases) {
@@ -232,12 +224,4 @@ fn every_reference_is_named_that_is_missing_or_lacks_a_key() {
         cluster.kubectl(&["create", "configmap", "missing"])?;
         says("KeyNotFound", &|field, _| format!("spec.{field} needs the key "))
     });
-}
-
-/// A merge patch.
-fn merge(into: &mut Value, patch: &Value) {
-    match patch.as_object() {
-        Some(fields) => fields.iter().for_each(|(name, value)| merge(&mut into[name], value)),
-        None => *into = patch.clone(),
-    }
 }

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use tips_e2e::kubernetes::{Cluster, ControlPlane};
 use tips_e2e::{operator, scenario};
 
+use crate::pipeline::object;
+
 /// A wrong setting, which `message` is said of.
 struct Wrong {
     /// JSON pointers and what is put there.
@@ -98,16 +100,7 @@ fn from_now_on() -> Vec<Wrong> {
 }
 
 fn manifest(name: &str) -> Value {
-    json!({
-        "apiVersion": "tipstream.dev/v1alpha1", "kind": "TipsPipeline",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {
-            "epoch": 1,
-            "kafka": {"bootstrapServers": "kafka:9092", "ridesTopic": "rides", "faresTopic": "fares"},
-            "redis": {"urls": ["redis://redis:6379"]},
-            "sink": {"volume": {"claimName": "lake"}},
-        },
-    })
+    object(name, &json!({"epoch": 1, "sink": {"volume": {"claimName": "lake"}}}))
 }
 
 /// What the API server says of `wrong` in the pipeline `name`.

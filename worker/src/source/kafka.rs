@@ -14,7 +14,9 @@
 
 mod config;
 mod context;
+mod gaps;
 mod group;
+mod topics;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
@@ -25,15 +27,16 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
-use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, Timestamp, TopicPartitionList};
 
 pub use self::config::client_config;
 use self::context::{Context, Rebalance};
+use self::gaps::Gaps;
 pub use self::group::{GroupOffsets, Offsets, group_offsets};
+use self::group::{Whole, published};
+use self::topics::{counts, known};
 use super::{Assigned, BURST_BYTES, Change, Done, Due, Read, Record, Source, SourceError};
-use crate::core::mark::Mark;
 use crate::core::shard::{Partition, PartitionCounts, Topic};
 use crate::manifest::Manifest;
 use crate::settings::SettingsError;
@@ -47,8 +50,6 @@ const METADATA_INTERVAL: Duration = Duration::from_secs(30);
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 const SEEK_TRIES: u32 = 20;
 const SEEK_PAUSE: Duration = Duration::from_millis(100);
-/// How long a partition is read on after a gap was looked into.
-const GAP_PAUSE: Duration = Duration::from_secs(1);
 /// How long after a commit that failed the next is made.
 const COMMIT_PAUSE: Duration = Duration::from_secs(1);
 /// The controller, the broker and this client hear of a new partition one after the other.
@@ -96,25 +97,7 @@ struct Lane {
     at_end: bool,
     /// What was committed last, since it came to this worker.
     committed: Option<(i64, Done)>,
-    /// The longest run of offsets without a record since it was last found out why there are none: they were
-    /// transactions' own, compacted away, or deleted before they were read.
-    gap: Range<i64>,
-    gap_seen: Option<Instant>,
-}
-
-impl Lane {
-    fn at(queue: PartitionQueue<Context>) -> Self {
-        Lane { queue, next: 0, at_end: false, committed: None, gap: 0..0, gap_seen: None }
-    }
-
-    /// The gap, where it is time to look into it.
-    fn take_gap(&mut self) -> Option<Range<i64>> {
-        if self.gap.is_empty() || self.gap_seen.is_some_and(|seen| seen.elapsed() < GAP_PAUSE) {
-            return None;
-        }
-        self.gap_seen = Some(Instant::now());
-        Some(std::mem::replace(&mut self.gap, 0..0))
-    }
+    gaps: Gaps,
 }
 
 impl KafkaSource {
@@ -244,7 +227,10 @@ impl KafkaSource {
             .consumer
             .split_partition_queue(name, partition.index)
             .ok_or_else(|| SourceError::Kafka(format!("librdkafka has no queue for {partition}")))?;
-        self.lanes.insert(partition, Lane::at(queue));
+        self.lanes.insert(
+            partition,
+            Lane { queue, next: 0, at_end: false, committed: None, gaps: Gaps::default() },
+        );
         let Partition { topic, index } = partition;
         let known = &mut self.known;
         match topic {
@@ -381,7 +367,7 @@ impl Source for KafkaSource {
                 Some(Ok(message)) => {
                     let offset = message.offset();
                     if offset > lane.next {
-                        keep_longest(&mut lane.gap, lane.next..offset);
+                        lane.gaps.note(lane.next..offset);
                     }
                     let timestamp = match message.timestamp() {
                         Timestamp::NotAvailable => None,
@@ -414,7 +400,7 @@ impl Source for KafkaSource {
             (0, false) => Read::Nothing,
             (records, _) => Read::Records(records),
         };
-        if let Some(gap) = lane.take_gap() {
+        if let Some(gap) = lane.gaps.take() {
             self.look_into(partition, &gap);
         }
         Ok(read)
@@ -497,76 +483,12 @@ impl Source for KafkaSource {
     }
 }
 
-#[cold]
-fn keep_longest(gap: &mut Range<i64>, new: Range<i64>) {
-    if new.end - new.start > gap.end - gap.start {
-        *gap = new;
-    }
-}
-
 /// Whether the partition is not known here, or not known there, perhaps only not yet.
 fn is_unknown(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
     matches!(error.rdkafka_error_code(), Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition))
 }
 
-/// A range that was published, as the group has it: its end is the offset that is committed, its mark the metadata.
-#[derive(Clone, Copy)]
-struct Whole {
-    end: i64,
-    mark: Mark,
-}
-
-/// What was committed after a range was published. An offset without a mark tells nothing of raw rows: none were kept,
-/// or a person has set it.
-fn published(element: &TopicPartitionListElem<'_>) -> Option<Whole> {
-    match element.offset() {
-        Offset::Offset(end) => Some(Whole { end, mark: element.metadata().parse().ok()? }),
-        _ => None,
-    }
-}
-
 fn unusable(error: &KafkaError) -> SourceError {
     SourceError::Kafka(format!("spec.kafka.properties: {error}"))
-}
-
-/// How many partitions the topics have, asked by a client of its own, which knows why it cannot connect.
-fn known(config: &ClientConfig, brokers: &str, names: &[String; 2]) -> Result<PartitionCounts, SourceError> {
-    let client: BaseConsumer<Context> =
-        config.create_with_context(Context::default()).map_err(|error| unusable(&error))?;
-    counts(&client, names, REQUEST_TIMEOUT).map_err(|error| match error {
-        CountError::Missing(topic) => SourceError::Kafka(format!(
-            "Kafka at {brokers} has no topic {topic}: create it, or name another in spec.kafka"
-        )),
-        CountError::Kafka(error) => {
-            // The reason of a failed connection is told only to those who poll.
-            _ = client.poll(Duration::ZERO);
-            let reason = client.client().context().reason(&error);
-            SourceError::Kafka(format!("cannot reach Kafka at {brokers}: {reason}"))
-        }
-    })
-}
-
-#[derive(Debug, thiserror::Error)]
-enum CountError {
-    #[error("there is no topic {0}")]
-    Missing(String),
-    #[error(transparent)]
-    Kafka(#[from] KafkaError),
-}
-
-fn counts(
-    client: &BaseConsumer<Context>,
-    names: &[String; 2],
-    timeout: Duration,
-) -> Result<PartitionCounts, CountError> {
-    let count = |name: &String| -> Result<i32, CountError> {
-        let metadata = client.fetch_metadata(Some(name), timeout)?;
-        let partitions = metadata.topics().iter().find(|topic| topic.name() == name);
-        match partitions.map_or(0, |topic| topic.partitions().len()) {
-            0 => Err(CountError::Missing(name.clone())),
-            partitions => Ok(partitions as i32),
-        }
-    };
-    Ok(PartitionCounts { rides: count(&names[0])?, fares: count(&names[1])? })
 }

@@ -1,9 +1,8 @@
 //! How much one operator can look after (O7).
 
-use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use tips_e2e::Folder;
 use tips_e2e::figure::{Figure, Limit};
 use tips_e2e::kubernetes::ControlPlane;
@@ -24,10 +23,7 @@ pub(super) fn pipelines(folder: &Folder) -> Result<Vec<Figure>> {
     let mut operator = Operator::start(folder, &rights, "operator")?;
     let begun = Instant::now();
     let answered = ["get", "tips", "--output=jsonpath={.items[*].status.observedGeneration}"];
-    while cluster.kubectl(&answered)?.split_whitespace().count() < PIPELINES {
-        ensure!(begun.elapsed() < PATIENCE, "they are not all looked after within {PATIENCE:?}");
-        thread::sleep(Duration::from_millis(500));
-    }
+    cluster.until(&answered, PATIENCE, |text| text.split_whitespace().count() == PIPELINES)?;
     let took = begun.elapsed().as_secs_f64();
     let asked = requests(cluster)? - before;
     let figure = |name: &str, value, unit, limit| Figure { name: name.to_owned(), value, unit, limit };

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::config::client_config;
 use super::context::Context;
-use super::{OpenError, REQUEST_TIMEOUT, known, published, unusable};
+use super::topics::known;
+use super::{OpenError, REQUEST_TIMEOUT, unusable};
+use crate::core::mark::Mark;
 use crate::core::shard::Partition;
 use crate::manifest::Manifest;
 use crate::source::SourceError;
@@ -58,4 +61,20 @@ pub fn group_offsets(manifest: &Manifest) -> Result<GroupOffsets, OpenError> {
         all.insert(partition, Offsets { low, high, committed });
     }
     Ok(all)
+}
+
+/// A range that was published, as the group has it: its end is the offset that is committed, its mark the metadata.
+#[derive(Clone, Copy)]
+pub(super) struct Whole {
+    pub(super) end: i64,
+    pub(super) mark: Mark,
+}
+
+/// What was committed after a range was published. An offset without a mark tells nothing of raw rows: none were kept,
+/// or a person has set it.
+pub(super) fn published(element: &TopicPartitionListElem<'_>) -> Option<Whole> {
+    match element.offset() {
+        Offset::Offset(end) => Some(Whole { end, mark: element.metadata().parse().ok()? }),
+        _ => None,
+    }
 }
