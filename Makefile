@@ -8,7 +8,7 @@ BUILD = cargo build --locked --workspace
 DEMO ?= demo
 FUZZ_SECONDS ?= 30
 
-.PHONY: help demo build check test setup crds docs bench fuzz clean
+.PHONY: help demo build check test setup crds docs bench picture fuzz clean
 
 help: ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ crds: ## Write the CRD from the types, and its copy and the operator's rights in
 docs: ## Write the reference of the manifest from the types
 	cargo run --locked -q -p tipstream-crds --bin manifestdoc > docs/manifest.md.new
 	@mv docs/manifest.md.new docs/manifest.md
+
+picture: setup build ## Draw docs/map.png
+	TIPS_WORKER=$(WORKER) cargo run --locked -q -p tips-e2e --bin picture
 
 fuzz: ## Feed anything at all to the parsers, FUZZ_SECONDS each (default 30)
 	@fuzz/run.sh $(FUZZ_SECONDS)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tests start: Redis, a JRE, Kafka, HDFS, an S3 gateway, Kubernetes, and the oracle's Python.
+# Installs what the end-to-end tests start: Redis, a JRE, Kafka, HDFS, an S3 gateway, Kubernetes, Chromium, and the
+# oracle's Python.
 # Run it as often as you like: what is there at the pinned version is left alone, and then it takes well under a second.
 # Everything but the apt packages goes into one folder, ${TIPSTREAM_CACHE:-$HOME/.cache/tipstream}; delete it to start anew.
 set -uo pipefail
@@ -7,6 +8,7 @@ set -uo pipefail
 KAFKA=4.4.0
 HADOOP=3.5.0
 VERSITYGW=v1.8.0
+AXE=4.11.1
 REDIS_MIN=7
 JAVA_MIN=17
 GO_MIN=1.21 # from here on go fetches the toolchain that a module asks for by itself
@@ -35,6 +37,7 @@ go_version() { go env GOVERSION 2>/dev/null | sed 's/^go//'; }
 has_java() { command -v java >/dev/null && at_least "$(java_major)" "$JAVA_MIN"; }
 has_redis() { command -v redis-server redis-sentinel redis-cli >/dev/null && at_least "$(redis_version)" "$REDIS_MIN"; }
 has_go() { command -v go >/dev/null && at_least "$(go_version)" "$GO_MIN"; }
+has_maven_items() { stamped "kafka-$KAFKA" && stamped "hadoop-$HADOOP" && stamped "axe-$AXE"; }
 has_cni() { [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ]; }
 
 stamped() { [ -e "$cache/stamps/$1" ]; }
@@ -49,13 +52,15 @@ missing_packages() {
   command -v redis-sentinel >/dev/null || echo redis-sentinel
   command -v redis-cli >/dev/null || echo redis-tools
   command -v java >/dev/null || echo openjdk-17-jre-headless
-  stamped "kafka-$KAFKA" && stamped "hadoop-$HADOOP" || command -v mvn >/dev/null || echo maven
+  has_maven_items || command -v mvn >/dev/null || echo maven
   stamped "versitygw-$VERSITYGW" && stamped "$(kubernetes_stamp)" || command -v go >/dev/null || echo golang-go
   command -v python3 >/dev/null || echo python3
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
   command -v openssl >/dev/null || echo openssl
   command -v curl >/dev/null || echo curl
   command -v setpriv >/dev/null || echo util-linux
+  command -v chromium >/dev/null || echo chromium
+  command -v chromedriver >/dev/null || echo chromium-driver
   # A node with pods is for root to start; others are told so by the tests.
   [ "$(id -u)" = 0 ] || return
   command -v containerd >/dev/null || echo containerd
@@ -102,6 +107,22 @@ jars() { # NAME VERSION POM
     stamp "$1-$2"
   else
     fail "$1 $2" "$log" "mvn -f $3 dependency:copy-dependencies -DoutputDirectory=$dir -DincludeScope=runtime && touch $cache/stamps/$1-$2"
+  fi
+}
+
+# Deque's own jar for Selenium is the one place in Maven's central where the script is kept up to date.
+axe() {
+  local dir=$cache/axe log=$logs/axe.log
+  stamped "axe-$AXE" && [ -e "$dir/axe.min.js" ] && return
+  say "axe-core $AXE: by Maven"
+  local unpack=(mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack
+    "-Dartifact=com.deque.html.axe-core:selenium:$AXE" '-Dmdep.unpack.includes=axe.min.js' "-DoutputDirectory=$dir")
+  mkdir -p "$dir"
+  # It leaves a mark where it runs.
+  if (cd "$dir" && "${unpack[@]}") >"$log" 2>&1; then
+    stamp "axe-$AXE"
+  else
+    fail "axe-core $AXE" "$log" "${unpack[*]} && touch $cache/stamps/axe-$AXE"
   fi
 }
 
@@ -153,6 +174,7 @@ packages
 versions
 jars kafka "$KAFKA" "$here/servers/kafka/pom.xml"
 jars hadoop "$HADOOP" "$here/servers/hdfs/pom.xml"
+axe
 versitygw
 kubernetes
 venv

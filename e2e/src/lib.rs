@@ -5,6 +5,7 @@
 //! process itself is killed, so nothing outlives a test. A server's files and log are in the test's [`Folder`],
 //! which is kept when the test fails. What the servers need is installed by `e2e/setup.sh` (`make setup`).
 
+pub mod browser;
 mod built;
 pub mod cache;
 pub mod data;
@@ -21,6 +22,7 @@ pub mod process;
 pub mod redis;
 pub mod s3;
 pub mod sender;
+pub mod served;
 pub mod servers;
 pub mod tls;
 pub mod watcher;

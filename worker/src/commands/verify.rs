@@ -274,7 +274,7 @@ impl Subject<'_> {
         state: &State,
         starts: impl IntoIterator<Item = EventTime>,
     ) -> Result<BTreeMap<EventTime, String>, Failure> {
-        let Setup { job, identity } = self.setup;
+        let Setup { job, identity, .. } = self.setup;
         match windows::compare(state, self.sink, job, identity.epoch, starts).await {
             Ok(wrong) => Ok(wrong),
             Err(windows::WindowsError::State(error)) => Err(error.into()),
