@@ -8,7 +8,7 @@ BUILD = cargo build --locked --workspace
 DEMO ?= demo
 FUZZ_SECONDS ?= 30
 
-.PHONY: help demo build check test setup crds docs bench picture fuzz clean
+.PHONY: help demo build check test setup crds docs pictures bench fuzz clean
 
 help: ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ bench: setup ## Measure what the project promises: a line a figure, exit status 
 	cargo run --locked -q -p tips-e2e --bin bench || status=1; \
 	exit $$status
 
+pictures: export TIPS_WORKER = $(WORKER)
+pictures: setup ## Draw the map and the dashboards for the docs, of a run of some minutes
+	$(BUILD) --bin tips-worker --bin tips-operator
+	cargo run --locked -q -p tips-e2e --bin draw-map
+	cargo run --locked -q -p tips-e2e --bin draw-dashboards
+
 crds: ## Write the CRD from the types, and its copy and the operator's rights in the chart
 	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml.new
 	@mv crds/tipspipelines.yaml.new crds/tipspipelines.yaml
@@ -55,9 +61,6 @@ crds: ## Write the CRD from the types, and its copy and the operator's rights in
 docs: ## Write the reference of the manifest from the types
 	cargo run --locked -q -p tipstream-crds --bin manifestdoc > docs/manifest.md.new
 	@mv docs/manifest.md.new docs/manifest.md
-
-picture: setup build ## Draw docs/map.png
-	TIPS_WORKER=$(WORKER) cargo run --locked -q -p tips-e2e --bin picture
 
 fuzz: ## Feed anything at all to the parsers, FUZZ_SECONDS each (default 30)
 	@fuzz/run.sh $(FUZZ_SECONDS)

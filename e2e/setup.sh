@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tests start: Redis, a JRE, Kafka, HDFS, an S3 gateway, Kubernetes, Chromium, and the
-# oracle's Python.
+# Installs what the end-to-end tests start: Redis, a JRE, Kafka, HDFS, an S3 gateway, Kubernetes, Prometheus, Chromium,
+# and the oracle's Python.
 # Run it as often as you like: what is there at the pinned version is left alone, and then it takes well under a second.
 # Everything but the apt packages goes into one folder, ${TIPSTREAM_CACHE:-$HOME/.cache/tipstream}; delete it to start anew.
 set -uo pipefail
@@ -140,6 +140,22 @@ versitygw() {
   fi
 }
 
+# Out of the package, without installing it: no service, no user, and no page of its own.
+prometheus() {
+  local log=$logs/prometheus.log unpacked
+  [ -x "$cache/bin/prometheus" ] && [ -x "$cache/bin/promtool" ] && return
+  say "Prometheus: the binaries of apt's package"
+  unpacked=$(mktemp -d)
+  (
+    cd "$unpacked" &&
+      { apt-get download -q prometheus || { as_root apt-get update -q && apt-get download -q prometheus; }; } &&
+      dpkg-deb -x prometheus_*.deb . &&
+      mv usr/bin/prometheus usr/bin/promtool "$cache/bin/"
+  ) >"$log" 2>&1 || fail "Prometheus" "$log" "put prometheus and promtool (https://prometheus.io/download) into $cache/bin"
+  rm -rf "$unpacked"
+}
+prometheus_version() { "$cache/bin/prometheus" --version 2>&1 | sed -n 's/^prometheus, version \([0-9.]*\).*/\1/p'; }
+
 kubernetes_version() { sed -n 's|^\tk8s.io/kubernetes v||p' "$here/servers/kubernetes/go.mod" | cut -d' ' -f1; }
 kubernetes_stamp() { printf 'kubernetes-%s' "$(cat "$here"/servers/kubernetes/{go.*,build.sh,*/*.go} | sha256sum | cut -c1-12)"; }
 
@@ -177,6 +193,7 @@ jars hadoop "$HADOOP" "$here/servers/hdfs/pom.xml"
 axe
 versitygw
 kubernetes
+prometheus
 venv
 
 if [ ${#failures[@]} != 0 ]; then
@@ -184,4 +201,4 @@ if [ ${#failures[@]} != 0 ]; then
   printf '  - %s\n' "${failures[@]}"
   exit 1
 fi
-say "ready: redis $(redis_version), java $(java_major), kafka $KAFKA, hadoop $HADOOP, versitygw $VERSITYGW, kubernetes $(kubernetes_version), venv in $cache"
+say "ready: redis $(redis_version), java $(java_major), kafka $KAFKA, hadoop $HADOOP, versitygw $VERSITYGW, kubernetes $(kubernetes_version), prometheus $(prometheus_version), venv in $cache"

@@ -1,4 +1,4 @@
-//! `make picture`: draws `docs/map.png`, the map of the demo's data in a real browser.
+//! Draws `docs/map.png`, the map of the demo's data in a real browser.
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const CHOOSE: &str = "\
     document.querySelector(`tr[data-name='${arguments[1]}'] button`).click();";
 
 fn main() -> Result<()> {
-    let folder = Folder::new("picture")?;
+    let folder = Folder::new("draw-map")?;
     let data = Data::generate(&folder, &DATA)?;
     let mut served = Served::start(&folder, "output", DEMO, &data, &[])?;
     served.process.until_said("until Ctrl-C", PATIENCE)?;
