@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use tips_e2e::kubernetes::Cluster;
+use tips_e2e::operator::NAMESPACE;
 use tips_e2e::sender::send;
+use tips_e2e::site::{PATIENCE, Site, await_none, workers};
 use tips_e2e::watcher::Watcher;
 use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Settings, Target, watermark};
 use tips_e2e::{Folder, Process, operator, scenario};
-
-use crate::site::{NAMESPACE, PATIENCE, Site, await_none, workers};
 
 const DATA: [&str; 6] = ["--seed", "21", "--rate", "30", "--span", "3h"];
 /// Records a second of wall time: the data lasts for most of what is done.
