@@ -63,6 +63,8 @@ pub struct DeploymentView {
     pub epoch: Option<i64>,
     /// Whether it replaces all pods at once.
     pub recreates: bool,
+    /// Whether its controller has not seen it yet at all.
+    pub new: bool,
     /// Whether its controller has seen the latest spec.
     pub observed: bool,
     /// Replicas that the spec asks for.
@@ -165,6 +167,7 @@ fn deployment(object: &DynamicObject) -> DeploymentView {
     let mut view = DeploymentView {
         epoch: object.annotations().get(EPOCH).and_then(|epoch| epoch.parse().ok()),
         recreates: spec["strategy"]["type"] == "Recreate",
+        new: status.observed_generation.is_none(),
         observed: status.observed_generation == object.metadata.generation,
         wanted: spec["replicas"].as_i64().and_then(|n| n.try_into().ok()).unwrap_or(1),
         existing: status.replicas.unwrap_or(0),

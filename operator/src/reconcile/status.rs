@@ -142,7 +142,7 @@ fn ready(seen: &Seen<'_>) -> Verdict {
     if spec.replicas == 0 {
         return verdict("False", "NoReplicas", "stopped by spec.replicas 0; the state is kept");
     }
-    let Some(deployment) = seen.deployment else {
+    let Some(deployment) = seen.deployment.filter(|deployment| !deployment.new) else {
         return verdict("False", "Creating", "the workers are being created");
     };
     let wanted = spec.replicas;
@@ -170,7 +170,7 @@ fn progressing(seen: &Seen<'_>) -> Verdict {
     }
     let spec = &seen.pipeline.spec;
     let wanted = wanted_replicas(spec);
-    let Some(deployment) = seen.deployment else {
+    let Some(deployment) = seen.deployment.filter(|deployment| !deployment.new) else {
         return verdict("True", "Creating", "the workers are being created");
     };
     if deployment.stalled {

@@ -158,6 +158,14 @@ fn a_roll_a_scaling_and_a_start_are_progress() {
 }
 
 #[test]
+fn workers_whose_deployment_has_just_been_made_are_being_created() {
+    let pipeline = pipeline(json!({}));
+    let made = DeploymentView { new: true, wanted: 2, ..DeploymentView::default() };
+    let status = of(&seen(&pipeline, &made));
+    assert_eq!(said(&status)[..2], ["Ready=False/Creating", "Progressing=True/Creating"]);
+}
+
+#[test]
 fn what_has_just_been_applied_is_progress_before_it_is_counted() {
     let progress = |replicas: i32| {
         let pipeline = pipeline(json!({"replicas": replicas}));
