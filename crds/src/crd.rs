@@ -3,8 +3,8 @@
 //! - An absent field and `null` are one thing. schemars marks every `Option` as nullable; without
 //!   that mark the API server drops a null and applies the default, and `has()` in a rule is true
 //!   only of what was written.
-//! - The parts of a Pod under `spec.workload` keep their shape and lose their descriptions, more
-//!   than half of the whole: `kubectl explain pod.spec` has them.
+//! - The parts of a Pod, under `spec.workload` and as `resources`, keep their shape and lose their
+//!   descriptions, more than half of the whole: `kubectl explain pod.spec` has them.
 //! - Descriptions are paragraphs, not lines as they are wrapped in the source.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -23,10 +23,8 @@ pub fn crd() -> CustomResourceDefinition {
         if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
             tidy(schema);
             schema.x_kubernetes_validations = Some(NAMED.iter().map(Rule::of_object).collect());
-            if let Some(workload) = property(schema, "spec").and_then(|s| property(s, "workload")) {
-                for field in workload.properties.iter_mut().flat_map(|p| p.values_mut()) {
-                    for_each_child(field, &mut strip_descriptions);
-                }
+            if let Some(spec) = property(schema, "spec") {
+                for_each_part_of_a_pod(spec, &mut |part| for_each_child(part, &mut strip_descriptions));
             }
         }
     }
@@ -58,6 +56,18 @@ pub fn schema() -> JSONSchemaProps {
         serde_json::from_value(metadata.to_value()).expect("one schema is like the other"),
     );
     schema
+}
+
+/// What has the names and the meaning that it has in a Pod.
+fn for_each_part_of_a_pod(spec: &mut JSONSchemaProps, visit: &mut dyn FnMut(&mut JSONSchemaProps)) {
+    if let Some(workload) = property(spec, "workload") {
+        for_each_child(workload, visit);
+    }
+    for service in ["query", "compaction"] {
+        if let Some(resources) = property(spec, service).and_then(|part| property(part, "resources")) {
+            visit(resources);
+        }
+    }
 }
 
 fn property<'a>(schema: &'a mut JSONSchemaProps, name: &str) -> Option<&'a mut JSONSchemaProps> {

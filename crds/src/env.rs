@@ -47,6 +47,14 @@ pub const NEIGHBOURHOODS: &str = "TIPS_NEIGHBOURHOODS";
 /// Path at which the volume of `spec.sink.volume` is mounted.
 pub const VOLUME: &str = "TIPS_VOLUME";
 
+/// Path of a folder with a file per user of the query service that holds the password
+/// (`spec.query.auth`); read at each login.
+pub const QUERY_USERS: &str = "TIPS_QUERY_USERS";
+/// Path of the PEM file of the query service's certificate (`spec.query.tls`).
+pub const QUERY_TLS_CERT: &str = "TIPS_QUERY_TLS_CERT";
+/// Path of the PEM file of that certificate's private key.
+pub const QUERY_TLS_KEY: &str = "TIPS_QUERY_TLS_KEY";
+
 /// Keys within the Secrets that a spec refers to.
 pub mod secret_key {
     /// The user, in the Secrets of Kafka and Redis.

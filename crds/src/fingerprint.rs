@@ -92,7 +92,8 @@ fn spelled(area: &Area) -> String {
     format!("lon {min_lon} to {max_lon}, lat {min_lat} to {max_lat}")
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// `bytes` in hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").expect("a String takes every write");
         hex

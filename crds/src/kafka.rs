@@ -126,8 +126,8 @@ impl Ruled for Kafka {
             cel: "!has(self.properties) || self.properties.all(name, !(name.startsWith('sasl.') || \
                   (name.startsWith('ssl.') && name != 'ssl.endpoint.identification.algorithm') || name in \
                   ['auto.offset.reset', 'bootstrap.servers', 'enable.auto.commit', 'enable.auto.offset.store', \
-                  'group.id', 'metadata.broker.list', 'security.protocol']))",
-            message: "must not set what has a field of its own: use bootstrapServers, groupId, startFrom, tls and sasl for brokers, group, first offset, TLS and credentials; offsets are committed by the worker",
+                  'group.id', 'group.instance.id', 'metadata.broker.list', 'security.protocol']))",
+            message: "must not set what has a field of its own: use bootstrapServers, groupId, startFrom, tls and sasl for brokers, group, first offset, TLS and credentials; offsets are committed by the worker, and each worker is a member of its own",
             holds: |kafka| !kafka.properties.keys().any(|name| is_reserved(name)),
         },
     ];
@@ -148,12 +148,14 @@ fn is_topic(name: &str) -> bool {
 
 /// What the worker sets itself from other fields, or needs for exactly-once.
 fn is_reserved(property: &str) -> bool {
-    const NAMES: [&str; 7] = [
+    const NAMES: [&str; 8] = [
         "auto.offset.reset",
         "bootstrap.servers",
         "enable.auto.commit",
         "enable.auto.offset.store",
         "group.id",
+        // Static membership: all workers would be the one member.
+        "group.instance.id",
         "metadata.broker.list",
         "security.protocol",
     ];

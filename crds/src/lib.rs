@@ -7,6 +7,7 @@
 pub mod env;
 
 mod crd;
+mod cron;
 mod duration;
 mod fingerprint;
 mod job;
@@ -25,7 +26,7 @@ mod workload;
 
 pub use crd::{crd, crd_yaml, schema};
 pub use duration::{Duration, ParseDurationError};
-pub use fingerprint::{Difference, Fingerprint};
+pub use fingerprint::{Difference, Fingerprint, hex};
 pub use job::{Area, Job, Neighbourhoods};
 pub use kafka::{Kafka, Sasl, SaslMechanism, StartFrom};
 pub use manifest_doc::manifest_doc;
@@ -37,5 +38,7 @@ pub use service::{Compaction, Query, QueryAuth, Scaling, ServerTls};
 pub use sink::{Hdfs, Kerberos, S3, S3Credentials, Sink, SinkKind, Volume};
 pub use size::{ByteSize, ParseByteSizeError};
 pub use spec::{DeletionPolicy, TipsPipeline, TipsPipelineSpec};
-pub use status::{Books, ConditionType, Lag, TipsPipelineStatus, TopicBooks, WindowSpan};
+pub use status::{
+    Books, CompactionStatus, ConditionType, Lag, QueryStatus, TipsPipelineStatus, TopicBooks, WindowSpan,
+};
 pub use workload::Workload;

@@ -1,16 +1,19 @@
 //! `spec.query`, `spec.compaction` and `spec.scaling`: what runs beside the stream.
 
+use k8s_openapi::api::core::v1::ResourceRequirements;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cron,
     reference::SecretRef,
     rule::{Rule, Ruled},
     size::ByteSize,
 };
 
-/// The query service: SQL over the files and the windows that are still open.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// The query service: SQL over the files and the windows that are still open. It only reads, and so
+/// runs on while the pipeline is suspended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(transform = <Self as Ruled>::rules)]
 pub struct Query {
@@ -18,17 +21,24 @@ pub struct Query {
     pub enabled: bool,
     /// Number of query pods, 1 or more. Default 1.
     pub replicas: i32,
-    /// Who may ask. Default: nobody has to log in; the NetworkPolicy is then the only fence.
+    /// Who may ask. It must be given where the service is enabled, unless insecure is true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<QueryAuth>,
-    /// The service's certificate. Default: none, plain text.
+    /// The service's certificate. It must be given where the service is enabled, unless insecure is
+    /// true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ServerTls>,
+    /// Whether auth and tls may be left out: without auth nobody has to log in, without tls passwords
+    /// and answers go in plain text, and the NetworkPolicy is the only fence. Default false.
+    pub insecure: bool,
+    /// CPU and memory of a query pod. Default: requests of 250m and 512Mi, a limit of 1Gi.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
 }
 
 impl Default for Query {
     fn default() -> Self {
-        Self { enabled: false, replicas: 1, auth: None, tls: None }
+        Self { enabled: false, replicas: 1, auth: None, tls: None, insecure: false, resources: None }
     }
 }
 
@@ -36,7 +46,8 @@ impl Default for Query {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QueryAuth {
-    /// A Secret in which each key is a user and each value that user's password.
+    /// A Secret in which each key is a user and each value that user's password. It is read at each
+    /// login: a changed password holds within a minute or two, and no pod is restarted for it.
     pub secret_ref: SecretRef,
 }
 
@@ -48,23 +59,35 @@ pub struct ServerTls {
     pub secret_ref: SecretRef,
 }
 
-/// A CronJob that merges the many small raw files of a day into few large ones.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// A CronJob that merges the many small files of a day into few large ones. It pauses while the
+/// pipeline is suspended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(transform = <Self as Ruled>::rules)]
 pub struct Compaction {
-    /// Whether raw files are compacted. Default false.
+    /// Whether files are compacted. Default false.
     pub enabled: bool,
+    /// Whether no further run is begun, until it is false again. Default false.
+    pub suspend: bool,
     /// When, in cron's notation and UTC. Default `0 3 * * *`, at 03:00.
     #[schemars(length(max = 100))]
     pub schedule: String,
     /// Size to aim at for a file, 16Mi to 4Gi. Default 256Mi.
     pub target_file_bytes: ByteSize,
+    /// CPU and memory of a run. Default: requests of 250m and 512Mi, a limit of 1Gi.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
 }
 
 impl Default for Compaction {
     fn default() -> Self {
-        Self { enabled: false, schedule: "0 3 * * *".to_owned(), target_file_bytes: ByteSize::mebibytes(256) }
+        Self {
+            enabled: false,
+            suspend: false,
+            schedule: "0 3 * * *".to_owned(),
+            target_file_bytes: ByteSize::mebibytes(256),
+            resources: None,
+        }
     }
 }
 
@@ -88,22 +111,54 @@ impl Scaling {
     }
 }
 
+impl Query {
+    /// The Secret of the users, where there is one.
+    pub fn users(&self) -> Option<&str> {
+        self.auth.as_ref().map(|auth| auth.secret_ref.name.as_str())
+    }
+
+    /// The Secret of the certificate, where there is one.
+    pub fn certificate(&self) -> Option<&str> {
+        self.tls.as_ref().map(|tls| tls.secret_ref.name.as_str())
+    }
+}
+
 impl Ruled for Query {
-    const RULES: &'static [Rule<Self>] = &[Rule {
-        field: ".replicas",
-        cel: "self.replicas >= 1",
-        message: "must be 1 or more; to stop the query service write enabled: false",
-        holds: |query| query.replicas >= 1,
-    }];
+    const RULES: &'static [Rule<Self>] = &[
+        Rule {
+            field: ".replicas",
+            cel: "self.replicas >= 1",
+            message: "must be 1 or more; to stop the query service write enabled: false",
+            holds: |query| query.replicas >= 1,
+        },
+        Rule {
+            field: ".auth",
+            cel: "!self.enabled || self.insecure || has(self.auth)",
+            message: "must be given for a query service that is enabled; write auth: {secretRef: {name: query-users}}, a Secret with a key for each user, or insecure: true to let everybody ask who reaches it",
+            holds: |query| !query.enabled || query.insecure || query.auth.is_some(),
+        },
+        Rule {
+            field: ".tls",
+            cel: "!self.enabled || self.insecure || has(self.tls)",
+            message: "must be given for a query service that is enabled; write tls: {secretRef: {name: query-tls}}, a Secret of type kubernetes.io/tls, or insecure: true to answer in plain text",
+            holds: |query| !query.enabled || query.insecure || query.tls.is_some(),
+        },
+        Rule {
+            field: ".auth.secretRef.name",
+            cel: "!has(self.auth) || !has(self.tls) || self.auth.secretRef.name != self.tls.secretRef.name",
+            message: "must be another Secret than that of tls, whose keys would be users; write for example query-users",
+            holds: |query| query.users().is_none() || query.users() != query.certificate(),
+        },
+    ];
 }
 
 impl Ruled for Compaction {
     const RULES: &'static [Rule<Self>] = &[
         Rule {
             field: ".schedule",
-            cel: r"self.schedule.matches('^[0-9A-Za-z*/,-]+( [0-9A-Za-z*/,-]+){4}$')",
-            message: "must be the five fields of cron: minute, hour, day of month, month, day of week; write for example 0 3 * * *",
-            holds: |compaction| is_cron(&compaction.schedule),
+            cel: cron::CEL,
+            message: cron::MESSAGE,
+            holds: |compaction| cron::is_cron(&compaction.schedule),
         },
         Rule {
             field: ".targetFileBytes",
@@ -137,11 +192,4 @@ impl Ruled for Scaling {
             holds: |scaling| scaling.target_lag >= 1,
         },
     ];
-}
-
-fn is_cron(schedule: &str) -> bool {
-    let field = |field: &str| {
-        !field.is_empty() && field.bytes().all(|b| b.is_ascii_alphanumeric() || b"*/,-".contains(&b))
-    };
-    schedule.split(' ').count() == 5 && schedule.split(' ').all(field)
 }

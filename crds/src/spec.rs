@@ -95,6 +95,20 @@ use crate::{
         priority = 1
     ),
     printcolumn(
+        name = "Query",
+        type_ = "integer",
+        json_path = ".status.query.readyReplicas",
+        description = "Query pods that are ready",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Compacted",
+        type_ = "date",
+        json_path = ".status.compaction.lastSuccessfulTime",
+        description = "Since when a compaction last came to a good end",
+        priority = 1
+    ),
+    printcolumn(
         name = "Suspended",
         type_ = "boolean",
         json_path = ".spec.suspend",
@@ -117,7 +131,8 @@ pub struct TipsPipelineSpec {
     /// write it. More than the topics have partitions stand idle. Default 1.
     #[serde(default = "TipsPipelineSpec::default_replicas")]
     pub replicas: i32,
-    /// Stops the pipeline, whatever replicas says, and keeps its state. Default false.
+    /// Stops the workers, whatever replicas says, and the compaction, and keeps the state; queries are
+    /// answered on. Default false.
     #[serde(default)]
     pub suspend: bool,
     /// Raised on purpose to start anew from the topics with other settings: a new state is begun,
@@ -140,7 +155,7 @@ pub struct TipsPipelineSpec {
     /// The query service: SQL over the files and the windows that are still open.
     #[serde(default)]
     pub query: Query,
-    /// A CronJob that merges small raw files into large ones.
+    /// A CronJob that merges small files into large ones.
     #[serde(default)]
     pub compaction: Compaction,
     /// Workers added and removed by lag. Default: off; replicas says how many.

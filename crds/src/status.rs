@@ -38,12 +38,40 @@ pub struct TipsPipelineStatus {
     /// What became of every record that was consumed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub books: Option<Books>,
+    /// The query service, where it is enabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<QueryStatus>,
+    /// The compaction, where it is enabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compaction: Option<CompactionStatus>,
     /// Fingerprint of the settings that the state in Redis was made with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_fingerprint: Option<String>,
     /// Epoch of that state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_epoch: Option<i64>,
+}
+
+/// The query service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct QueryStatus {
+    /// Query pods that exist.
+    pub replicas: i32,
+    /// Query pods that are ready.
+    pub ready_replicas: i32,
+}
+
+/// The compaction.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CompactionStatus {
+    /// When a run was last begun by the schedule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_schedule_time: Option<Time>,
+    /// When a run last came to a good end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_successful_time: Option<Time>,
 }
 
 /// What is still to be read.
@@ -99,23 +127,6 @@ pub struct TopicBooks {
     pub start: i64,
     /// Lines that could not be read; they are in quarantine.
     pub invalid: i64,
-}
-
-impl TopicBooks {
-    /// Whether every record consumed is in exactly one outcome.
-    pub fn balance(&self) -> bool {
-        let outcomes = [
-            self.joined,
-            self.pending,
-            self.unmatched,
-            self.duplicate,
-            self.late,
-            self.out_of_area,
-            self.start,
-            self.invalid,
-        ];
-        self.consumed == outcomes.iter().sum::<i64>()
-    }
 }
 
 /// The types of [`TipsPipelineStatus::conditions`].

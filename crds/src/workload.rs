@@ -1,4 +1,4 @@
-//! `spec.workload`: how the pods of a pipeline are made.
+//! `spec.workload`: how the pods of a pipeline are made, be they workers, query service or compaction.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::rule::{Rule, Ruled};
 
-/// How the pods are made. What is not said here, the operator decides; what is said is added to
-/// it. The fields have the names and the meaning that they have in a Pod.
+/// How the pods are made: of the workers, of the query service and of the compaction. What is not
+/// said here, the operator decides; what is said is added to it. The fields have the names and the
+/// meaning that they have in a Pod.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(transform = <Self as Ruled>::rules)]
 pub struct Workload {
-    /// Image of the worker. Default: the one that belongs to the operator's version.
+    /// Image of the pods. Default: the one that belongs to the operator's version.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
-    /// CPU and memory of a worker.
+    /// CPU and memory of a worker; query and compaction have resources of their own. Default: requests
+    /// of 250m and 256Mi, a limit of 512Mi. A resource that is named has only what is said of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
     /// Labels added to the pods.
@@ -29,6 +31,7 @@ pub struct Workload {
     pub labels: BTreeMap<String, String>,
     /// Annotations added to the pods.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
     pub annotations: BTreeMap<String, String>,
     /// Labels that a node must have.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -56,7 +59,7 @@ pub struct Workload {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
-    /// Environment variables added to the worker.
+    /// Environment variables added to the containers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), extend(
         "x-kubernetes-list-type" = "map",
@@ -70,7 +73,7 @@ pub struct Workload {
         "x-kubernetes-list-map-keys" = ["name"]
     ))]
     pub volumes: Vec<Volume>,
-    /// Where the worker sees those volumes.
+    /// Where the containers see those volumes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend(
         "x-kubernetes-list-type" = "map",
@@ -90,6 +93,12 @@ impl Ruled for Workload {
             holds: |workload| !workload.labels.keys().any(|name| is_reserved(name)),
         },
         Rule {
+            field: ".annotations",
+            cel: "!has(self.annotations) || self.annotations.all(name, !name.startsWith('tipstream.dev/'))",
+            message: "must not set tipstream.dev/ with anything, by which the operator rolls the pods; write an annotation of another prefix, such as example.com/team: taxi",
+            holds: |workload| !workload.annotations.keys().any(|name| name.starts_with(OWN_PREFIX)),
+        },
+        Rule {
             field: ".env",
             cel: "!has(self.env) || self.env.all(variable, !variable.name.startsWith('TIPS_'))",
             message: "must not set TIPS_ variables, which the operator fills from the spec and its Secrets; use kafka.sasl, kafka.tls, redis.auth, redis.tls, job.neighbourhoods and sink.volume",
@@ -97,6 +106,8 @@ impl Ruled for Workload {
         },
     ];
 }
+
+const OWN_PREFIX: &str = "tipstream.dev/";
 
 /// What the operator selects pods by.
 fn is_reserved(label: &str) -> bool {
@@ -106,5 +117,5 @@ fn is_reserved(label: &str) -> bool {
         "app.kubernetes.io/managed-by",
         "app.kubernetes.io/name",
     ];
-    NAMES.contains(&label) || label.starts_with("tipstream.dev/")
+    NAMES.contains(&label) || label.starts_with(OWN_PREFIX)
 }

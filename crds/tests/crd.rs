@@ -28,12 +28,12 @@ fn kubectl_apply_can_keep_it_in_an_annotation() {
 }
 
 /// Every field of spec and status with its path, as far as it is ours: below the fields of
-/// workload are the parts of a Pod, which Kubernetes describes.
+/// workload and below resources are the parts of a Pod, which Kubernetes describes.
 fn our_fields() -> Vec<(String, Value)> {
     fn visit(path: &str, schema: &Value, found: &mut Vec<(String, Value)>) {
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
             let path = format!("{path}.{name}");
-            if !path.starts_with("spec.workload.") {
+            if !path.starts_with("spec.workload.") && name != "resources" {
                 visit(&path, field, found);
             }
             found.push((path, field.clone()));

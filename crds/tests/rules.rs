@@ -132,7 +132,7 @@ fn counts_have_bounds() {
 
 #[test]
 fn credentials_are_refused_in_properties_and_urls() {
-    for name in ["sasl.password", "ssl.key.pem", "group.id", "security.protocol"] {
+    for name in ["sasl.password", "ssl.key.pem", "group.id", "group.instance.id", "security.protocol"] {
         assert_refused(
             "spec.kafka.properties",
             &[("/kafka/properties", json!({name: "x", "fetch.max.bytes": "1"}))],
@@ -179,9 +179,45 @@ fn sizes_and_schedules_have_bounds() {
     for size in ["1Ki", "33Mi", "0"] {
         assert_refused("spec.raw.maxFileBytes", &[("/raw/maxFileBytes", json!(size))]);
     }
-    for schedule in ["", "daily", "0 3 * *", "0  3 * * *", "0 3 * * * *"] {
+    for schedule in [
+        "",
+        "daily",
+        "0 3 * *",
+        "0  3 * * *",
+        "0 3 * * * *",
+        "60 3 * * *",
+        "0 24 * * *",
+        "0 3 0 * *",
+        "0 3 * 13 *",
+        "0 3 * * 7",
+        "*/0 * * * *",
+        "0 3-4-5 * * *",
+        "1, * * * *",
+        "0 3 jan * *",
+        "0 3 * * /2",
+        "-1 3 * * *",
+    ] {
         assert_refused("spec.compaction.schedule", &[("/compaction/schedule", json!(schedule))]);
     }
+    for schedule in ["30 2 * * *", "*/15 0-6/2,23 1,15 JAN-mar SUN", "5/20 03 31 12 6"] {
+        assert_eq!(refused(&with(&[("/compaction/schedule", json!(schedule))]), None), [""; 0], "{schedule}");
+    }
+}
+
+#[test]
+fn a_query_service_is_locked_unless_that_is_waived() {
+    let auth = ("/query/auth", json!({"secretRef": {"name": "query-users"}}));
+    let tls = ("/query/tls", json!({"secretRef": {"name": "query-tls"}}));
+    let on = ("/query/enabled", json!(true));
+    let insecure = ("/query/insecure", json!(true));
+    assert_refused("spec.query.auth", &[on.clone(), tls.clone()]);
+    assert_refused("spec.query.tls", &[on.clone(), auth.clone()]);
+    assert_eq!(refused(&with(std::slice::from_ref(&on)), None), ["spec.query.auth", "spec.query.tls"]);
+    for allowed in [vec![on.clone(), auth.clone(), tls.clone()], vec![on, insecure], vec![auth.clone()]] {
+        assert_eq!(refused(&with(&allowed), None), [""; 0], "{allowed:?}");
+    }
+    let same = ("/query/tls", auth.1.clone());
+    assert_refused("spec.query.auth.secretRef.name", &[auth, same]);
 }
 
 #[test]
@@ -207,6 +243,10 @@ fn what_the_operator_goes_by_cannot_be_set_in_the_workload() {
     }
     let own = with(&[("/workload/labels", json!({"app.kubernetes.io/part-of": "lake"}))]);
     assert_eq!(refused(&own, None), [""; 0]);
+    assert_refused(
+        "spec.workload.annotations",
+        &[("/workload/annotations", json!({"tipstream.dev/epoch": "7"}))],
+    );
     let env = json!([{"name": "RUST_LOG", "value": "debug"}, {"name": "TIPS_REDIS_PASSWORD", "value": "x"}]);
     assert_refused("spec.workload.env", &[("/workload/env", env)]);
 }
@@ -291,7 +331,13 @@ fn change() -> impl Strategy<Value = (&'static str, Value)> {
         text().prop_map(|text| ("/sink/s3/endpoint", text)),
         text().prop_map(|text| ("/sink/s3/bucket", text)),
         "rediss?://[a-z@?#:/0-9]{0,8}".prop_map(|url| ("/redis/urls", json!([url]))),
+        any::<bool>().prop_map(|enabled| ("/query/enabled", json!(enabled))),
+        any::<bool>().prop_map(|insecure| ("/query/insecure", json!(insecure))),
+        select(vec!["a", "b"]).prop_map(|name| ("/query/auth", json!({"secretRef": {"name": name}}))),
+        select(vec!["a", "b"]).prop_map(|name| ("/query/tls", json!({"secretRef": {"name": name}}))),
         "[0-9*/, -]{0,12}".prop_map(|cron| ("/compaction/schedule", json!(cron))),
+        "[0-9*/,-]{1,4} [0-9*/,-]{1,4} [0-9*]{1,2} ([0-9*]{1,2}|ja[nm]) ([0-7*]|sat|sax)"
+            .prop_map(|cron| ("/compaction/schedule", json!(cron))),
     ]
 }
 

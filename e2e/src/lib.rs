@@ -26,6 +26,7 @@ pub mod s3;
 pub mod sender;
 pub mod served;
 pub mod servers;
+pub mod site;
 pub mod tls;
 pub mod watcher;
 pub mod worker;

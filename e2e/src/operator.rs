@@ -14,8 +14,9 @@ use crate::ports::Port;
 use crate::process::run;
 use crate::{Folder, Process, http};
 
-/// Namespace and release of the chart.
-const NAMESPACE: &str = "tips-system";
+/// Where the chart and the README install the operator.
+pub const NAMESPACE: &str = "tips-system";
+/// Release of the chart.
 const RELEASE: &str = "tipstream";
 const LEASE: [&str; 4] = ["--lease-namespace", NAMESPACE, "--lease", RELEASE];
 const READY: Duration = Duration::from_secs(30);
@@ -171,8 +172,7 @@ impl Operator {
             .env("HOSTNAME", name)
             .env("RUST_LOG", "info,tips_operator=debug,kube_runtime=warn")
             .args(LEASE)
-            .args(["--listen", &port.address()])
-            .args(["--worker-image", "tipstream.test/tips-worker:e2e"]);
+            .args(["--listen", &port.address()]);
         further(&mut command);
         let process = Process::start(name, command, &folder.path().join(format!("{name}.log")))?;
         Ok(Self { process, port })

@@ -5,7 +5,5 @@
 mod faults;
 #[path = "cluster/readme.rs"]
 mod readme;
-#[path = "cluster/site.rs"]
-mod site;
 #[path = "cluster/transcript.rs"]
 mod transcript;

@@ -1,6 +1,8 @@
 //! The operator on a real control plane, with the rights that the chart gives it: what it makes, how it answers what
 //! people and faults do to that, what it says, and how little it asks for.
 
+#[path = "operator/beside.rs"]
+mod beside;
 #[path = "operator/check.rs"]
 mod check;
 #[path = "operator/children.rs"]
@@ -23,3 +25,5 @@ mod references;
 mod rules;
 #[path = "operator/settings.rs"]
 mod settings;
+#[path = "operator/told.rs"]
+mod told;

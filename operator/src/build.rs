@@ -4,7 +4,7 @@
 //! object, for server-side apply.
 
 mod config_map;
-mod deployment;
+mod cron_job;
 mod disruption_budget;
 mod environment;
 mod files;
@@ -14,14 +14,16 @@ mod overrides;
 mod pod;
 mod pod_monitor;
 pub mod purge_job;
+mod query;
 mod service;
 mod service_account;
+mod worker;
 
 #[cfg(test)]
 mod tests;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -31,12 +33,12 @@ use kube::{Resource as _, ResourceExt as _};
 use serde_json::Value;
 use tipstream_crds::{SinkKind, TipsPipeline};
 
-pub use self::deployment::wanted_replicas;
 pub use self::files::{HADOOP_KEYS, KRB5_KEY};
 use self::names::Component;
+pub use self::worker::wanted_replicas;
 use crate::kind::Kind;
 
-/// The port of the worker's `/metrics`, `/healthz`, `/readyz` and `/status`.
+/// The port of every pod's `/metrics`, and of what else it tells by HTTP: `/healthz`, `/readyz`, a worker's `/status`.
 pub const PORT: i32 = 8080;
 const PORT_NAME: &str = "http";
 
@@ -51,8 +53,10 @@ pub struct Plan<'a> {
     pub default_image: &'a str,
     /// The GeoJSON that the spec refers to.
     pub polygons: Option<&'a str>,
-    /// Stands for the content of the Secrets and ConfigMaps that the spec refers to.
+    /// Stands for the content of the Secrets and ConfigMaps that the workers read.
     pub references_digest: &'a str,
+    /// The same of the query service; `None` where it is not to be built.
+    pub query_digest: Option<&'a str>,
     /// How workers are replaced.
     pub replacement: Replacement,
     /// Whether the cluster has PodMonitors.
@@ -78,6 +82,7 @@ pub enum Object {
     Service(Box<Service>),
     PodDisruptionBudget(PodDisruptionBudget),
     Deployment(Box<Deployment>),
+    CronJob(Box<CronJob>),
     Job(Box<Job>),
     PodMonitor(Box<DynamicObject>),
 }
@@ -92,6 +97,7 @@ impl Object {
             Object::Service(_) => Kind::Service,
             Object::PodDisruptionBudget(_) => Kind::PodDisruptionBudget,
             Object::Deployment(_) => Kind::Deployment,
+            Object::CronJob(_) => Kind::CronJob,
             Object::Job(_) => Kind::Job,
             Object::PodMonitor(_) => Kind::PodMonitor,
         }
@@ -106,6 +112,7 @@ impl Object {
             Object::Service(object) => &object.metadata,
             Object::PodDisruptionBudget(object) => &object.metadata,
             Object::Deployment(object) => &object.metadata,
+            Object::CronJob(object) => &object.metadata,
             Object::Job(object) => &object.metadata,
             Object::PodMonitor(object) => &object.metadata,
         }
@@ -125,6 +132,7 @@ impl Object {
             Object::Service(object) => serde_json::to_value(object),
             Object::PodDisruptionBudget(object) => serde_json::to_value(object),
             Object::Deployment(object) => serde_json::to_value(object),
+            Object::CronJob(object) => serde_json::to_value(object),
             Object::Job(object) => serde_json::to_value(object),
             Object::PodMonitor(object) => serde_json::to_value(object),
         };
@@ -132,20 +140,55 @@ impl Object {
     }
 }
 
-/// The objects of a running pipeline, in the order in which they are applied: what the pods need comes first.
+/// The objects of a running pipeline, in the order in which they are applied: the workers come first, and what pods
+/// need before them.
 pub fn objects(plan: &Plan<'_>) -> Vec<Object> {
-    let workload = &plan.pipeline.spec.workload;
+    let mut objects = workers(plan);
+    if let Some(digest) = plan.query_digest {
+        objects.extend(query(plan, digest));
+    }
+    if plan.pipeline.spec.compaction.enabled {
+        objects.extend(compaction(plan));
+    }
+    objects
+}
+
+fn workers(plan: &Plan<'_>) -> Vec<Object> {
     let mut objects = Vec::new();
-    if workload.service_account_name.is_none() {
+    if plan.pipeline.spec.workload.service_account_name.is_none() {
         objects.push(Object::ServiceAccount(service_account::build(plan)));
     }
-    objects.push(Object::ConfigMap(config_map::build(plan)));
-    objects.push(Object::NetworkPolicy(network_policy::build(plan)));
-    objects.push(Object::Service(Box::new(service::build(plan))));
-    objects.push(Object::PodDisruptionBudget(disruption_budget::build(plan)));
-    objects.push(Object::Deployment(Box::new(deployment::build(plan))));
+    objects.extend(around(plan, Component::Worker, &[PORT]));
+    objects.push(Object::Service(Box::new(service::of_workers(plan))));
+    objects.push(Object::PodDisruptionBudget(disruption_budget::build(plan, Component::Worker)));
+    objects.push(Object::Deployment(Box::new(worker::deployment(plan))));
+    objects
+}
+
+fn query(plan: &Plan<'_>, references_digest: &str) -> Vec<Object> {
+    let mut objects = around(plan, Component::Query, &query::PORTS.map(|(_, port)| port));
+    objects.push(Object::Service(Box::new(service::of_query(plan))));
+    if plan.pipeline.spec.query.replicas > 1 {
+        objects.push(Object::PodDisruptionBudget(disruption_budget::build(plan, Component::Query)));
+    }
+    objects.push(Object::Deployment(Box::new(query::deployment(plan, references_digest))));
+    objects
+}
+
+fn compaction(plan: &Plan<'_>) -> Vec<Object> {
+    let mut objects = around(plan, Component::Compact, &[PORT]);
+    objects.push(Object::CronJob(Box::new(cron_job::build(plan))));
+    objects
+}
+
+/// What the pods of every part have: something to read, who may reach them, and somebody who looks after them.
+fn around(plan: &Plan<'_>, component: Component, ports: &[i32]) -> Vec<Object> {
+    let mut objects = vec![
+        Object::ConfigMap(config_map::build(plan, component)),
+        Object::NetworkPolicy(network_policy::build(plan, component, ports)),
+    ];
     if plan.pod_monitors {
-        objects.push(Object::PodMonitor(Box::new(pod_monitor::build(plan))));
+        objects.push(Object::PodMonitor(Box::new(pod_monitor::build(plan, component))));
     }
     objects
 }
@@ -155,12 +198,12 @@ impl Plan<'_> {
         self.pipeline.name_any()
     }
 
-    /// Metadata of an object of the workers.
-    fn metadata(&self) -> ObjectMeta {
+    /// Metadata of an object of `component`.
+    fn metadata(&self, component: Component) -> ObjectMeta {
         ObjectMeta {
-            name: Some(Component::Worker.name(&self.name())),
+            name: Some(component.name(&self.name())),
             namespace: self.pipeline.namespace(),
-            labels: Some(Component::Worker.labels(&self.name())),
+            labels: Some(component.labels(&self.name())),
             owner_references: Some(vec![owner(self.pipeline)]),
             ..ObjectMeta::default()
         }

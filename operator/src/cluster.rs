@@ -71,10 +71,9 @@ struct Inner {
 
 impl Cluster {
     fn new(pipelines: Store<TipsPipeline>) -> Self {
-        let kinds = Kind::BUILT_IN.into_iter().chain([Kind::PodMonitor]);
         Cluster(Arc::new(Inner {
             pipelines,
-            children: kinds.map(|kind| (kind, Mirror::default())).collect(),
+            children: Kind::all().map(|kind| (kind, Mirror::default())).collect(),
             pods: Mirror::default(),
             secrets: Mirror::default(),
             config_maps: Mirror::default(),
@@ -107,7 +106,7 @@ impl Cluster {
         self.0.children.iter().flat_map(of_kind).collect()
     }
 
-    /// The worker pods of the pipeline `key`, by name.
+    /// The pods of the pipeline `key`, by name: of all parts but the removal of the state.
     pub fn pods(&self, key: &Key) -> Vec<PodView> {
         self.0.pods.of_pipeline(key).into_iter().map(|(_, pod)| pod).collect()
     }

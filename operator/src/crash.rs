@@ -9,14 +9,17 @@
 //! | `finalizer::after-change` | the finalizer is set, or taken away |
 //! | `apply::after-take-back` | what was set with kubectl is the operator's, and still there |
 //! | `apply::after-<Kind>` | the object of that kind is written, those behind it are not |
+//! | `apply::after-scale` | the Deployment has another number of workers, and is else what it was |
 //! | `apply::after-delete` | an object is deleted: one that is not wanted, or in the course of a deletion |
 //! | `status::after-write` | the status is written, its Events are not told |
 //! | `events::after-tell` | an Event is told |
 
+use std::fmt::Display;
+
 /// Ends the process here if the environment says so.
 #[inline]
-pub fn point(name: &str) {
-    fail::fail_point!(name, |_| std::process::abort());
+pub fn point(name: impl Display) {
+    fail::fail_point!(&name.to_string(), |_| std::process::abort());
     #[cfg(not(feature = "failpoints"))]
     let _ = name;
 }

@@ -1,5 +1,7 @@
 //! Why a reconcile did not bring about what the spec asks for.
 
+use std::time::Duration;
+
 use tipstream_crds::Violation;
 
 use crate::kind::Kind;
@@ -67,6 +69,16 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// An object of the same name is that of a pipeline of this name that is gone.
+    #[error(
+        "the {kind} {name} of a TipsPipeline of this name that is gone is still there, until it is collected"
+    )]
+    PredecessorLeft {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+    },
     /// An object could not be written.
     #[error("cannot apply the {kind} {name}: {}", said(source))]
     Apply {
@@ -93,11 +105,14 @@ pub enum Error {
     /// The finalizer could not be set or taken away.
     #[error("cannot change the finalizers: {}", said(.0))]
     Finalizer(#[source] Box<kube::Error>),
+    /// The API server did not answer in time.
+    #[error("a pass took longer than {0:?} and was given up")]
+    TookTooLong(Duration),
 }
 
 /// The categories of [`Error`], for metrics.
-pub const CATEGORIES: [&str; 8] =
-    ["invalid", "reference", "polygons", "state", "read", "name_taken", "write", "status"];
+pub const CATEGORIES: [&str; 9] =
+    ["invalid", "reference", "polygons", "state", "read", "name_taken", "write", "status", "timeout"];
 
 impl Error {
     /// The kind of error, as metrics label it: one of [`CATEGORIES`].
@@ -108,9 +123,10 @@ impl Error {
             Error::Polygons { .. } => "polygons",
             Error::StateDiffers { .. } => "state",
             Error::Read { .. } => "read",
-            Error::NameTaken { .. } => "name_taken",
+            Error::NameTaken { .. } | Error::PredecessorLeft { .. } => "name_taken",
             Error::Apply { .. } | Error::Delete { .. } | Error::Finalizer(_) => "write",
             Error::Status(_) => "status",
+            Error::TookTooLong(_) => "timeout",
         }
     }
 
@@ -127,10 +143,11 @@ impl Error {
             Error::Polygons { .. } => "InvalidNeighbourhoods",
             Error::StateDiffers { .. } => "SettingsDiffer",
             Error::Read { .. } => "ReferenceUnreadable",
-            Error::NameTaken { .. } => "NameTaken",
+            Error::NameTaken { .. } | Error::PredecessorLeft { .. } => "NameTaken",
             Error::Apply { .. } | Error::Delete { .. } => "ApplyFailed",
             Error::Status(_) => "StatusFailed",
             Error::Finalizer(_) => "FinalizerFailed",
+            Error::TookTooLong(_) => "TookTooLong",
         }
     }
 
@@ -145,6 +162,7 @@ impl Error {
                 kube::Error::Api(status) => status.code >= 500 || matches!(status.code, 409 | 429),
                 _ => true,
             },
+            Error::PredecessorLeft { .. } | Error::TookTooLong(_) => true,
             _ => false,
         }
     }

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
@@ -23,6 +24,8 @@ const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 const RENEW_INTERVAL: Duration = Duration::from_secs(4);
 /// How often a standby looks, and anybody tries again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
+/// How long an answer is waited for where no deadline is nearer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Somebody who wants to lead.
 pub struct Candidate {
@@ -56,10 +59,11 @@ impl Candidate {
     /// Waits until this one leads.
     pub async fn acquire(&mut self) {
         loop {
-            match self.try_acquire().await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => tracing::warn!(%error, lease = self.name, "cannot ask for the Lease"),
+            match timeout(REQUEST_TIMEOUT, self.try_acquire()).await {
+                Ok(Ok(true)) => return,
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => tracing::warn!(%error, lease = self.name, "cannot ask for the Lease"),
+                Err(_) => tracing::warn!(lease = self.name, "asked for the Lease and got no answer"),
             }
             sleep(RETRY_INTERVAL).await;
         }
@@ -93,8 +97,8 @@ impl Candidate {
     /// Gives the Lease up, so that another need not wait.
     ///
     /// # Errors
-    /// Where it could not be written; it then runs out by itself.
-    pub async fn release(&mut self) -> kube::Result<()> {
+    /// Where it could not be written, or not in time; it then runs out by itself.
+    pub async fn release(&mut self) -> anyhow::Result<()> {
         let Some((lease, _)) = self.seen.take().filter(|(lease, _)| holder(lease) == Some(&*self.identity))
         else {
             return Ok(());
@@ -104,7 +108,10 @@ impl Candidate {
         spec.holder_identity = None;
         spec.lease_duration_seconds = Some(1);
         spec.renew_time = Some(MicroTime(Timestamp::now()));
-        self.leases.replace(&self.name, &PostParams::default(), &lease).await.map(|_| ())
+        let params = PostParams::default();
+        let write = self.leases.replace(&self.name, &params, &lease);
+        _ = timeout(REQUEST_TIMEOUT, write).await.context("no answer")??;
+        Ok(())
     }
 
     async fn try_acquire(&mut self) -> kube::Result<bool> {

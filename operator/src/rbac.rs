@@ -32,8 +32,7 @@ pub fn roles() -> Roles {
         rule("", &["pods"], &["list", "watch"]),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
     ];
-    let kinds = Kind::BUILT_IN.into_iter().chain([Kind::PodMonitor]);
-    pipelines.extend(kinds.map(|kind| {
+    pipelines.extend(Kind::all().map(|kind| {
         let resource = kind.resource();
         rule(&resource.group, &[&resource.plural], &OWNED)
     }));

@@ -7,13 +7,13 @@
 mod apply;
 mod deletion;
 mod dereference;
+mod fetch;
 mod memo;
 mod observe;
 mod ownership;
 mod status;
 mod validate;
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -21,23 +21,23 @@ use std::time::{Duration, Instant};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 use tipstream_crds::{TipsPipeline, TipsPipelineStatus};
+use tokio::time::timeout;
 use tracing::Instrument as _;
 
-use self::memo::{Memo, Memos};
+use self::apply::Owner;
+use self::fetch::Found;
+use self::memo::{Memo, Memos, Settled};
 pub use self::observe::Observer;
-use crate::build::names::MANAGER;
-use crate::build::{self, Plan, Replacement, wanted_replicas};
-use crate::cluster::views::{ChildView, DeploymentView, PodView, Progress};
+use crate::build::names::{Component, MANAGER};
+use crate::build::{self, Object, Plan, wanted_replicas};
 use crate::cluster::{Cluster, Key};
 use crate::crash;
 use crate::error::Error;
 use crate::events::{self, Events};
-use crate::kind::Kind;
 use crate::metrics::Metrics;
-use crate::reference::{Reference, references};
 
 /// How often workers are asked how they are doing.
 const OBSERVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -49,6 +49,11 @@ const RESYNC_INTERVAL: Duration = Duration::from_secs(600);
 /// While data flows, watermark and books change with every look. They are written only so often, so that a thousand
 /// busy pipelines are some thirty small writes a second; all else in a status is written at once.
 const FIGURES_INTERVAL: Duration = Duration::from_secs(30);
+/// When a pass is given up: a request that is not answered would keep its pipeline, and one of the passes at once, for
+/// ever.
+const PASS_TIMEOUT: Duration = Duration::from_secs(60);
+/// Passes in a row that fail before it is said of what may be over by itself.
+const PATIENCE: u32 = 3;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// A pass that fails asks the workers all the same: what they say is never older than of silent ones.
 const LAST_RETRY: Duration = SILENT_INTERVAL;
@@ -105,7 +110,8 @@ pub async fn run(pipeline: Arc<TipsPipeline>, context: Arc<Context>) -> Result<A
         context.metrics.under_way.inc();
         let uid = pipeline.uid().unwrap_or_default();
         let mut memo = context.memos.take(&key, &uid);
-        let result = pass_over(&pipeline, &key, &mut memo, &context).await;
+        let pass = timeout(PASS_TIMEOUT, pass_over(&pipeline, &key, &mut memo, &context)).await;
+        let result = pass.unwrap_or(Err(Error::TookTooLong(PASS_TIMEOUT)));
         match &result {
             Ok(_) => memo.failures = 0,
             Err(error) => {
@@ -131,26 +137,38 @@ async fn pass_over(
     memo: &mut Memo,
     context: &Context,
 ) -> Result<Action, Error> {
-    let found = Found::fetch(pipeline, key, context);
+    let mut found = Found::fetch(pipeline, key, &context.cluster);
     if pipeline.metadata.deletion_timestamp.is_some() {
         return deletion::run(pipeline, key, &found, context).await;
     }
     let brought_about = match deletion::sync_finalizer(pipeline, context).await {
-        Ok(()) => bring_about(pipeline, &found, memo, context).await,
+        Ok(()) => bring_about(pipeline, &mut found, memo, context).await,
         Err(error) => Err(error),
+    };
+    let brought_about = match brought_about {
+        // It may be over at the next try. The status that stands says of which generation it is.
+        Err(error) if error.is_transient() && memo.failures < PATIENCE => return Err(error),
+        brought_about => brought_about,
     };
     let wanted = wanted_replicas(&pipeline.spec);
     let figures = match wanted {
         0 => None,
-        _ => context.observer.ask(&found.pods, pipeline.spec.epoch).await,
+        _ => context.observer.ask(key, &found.workers, pipeline.spec.epoch).await,
     };
     let before = memo.take_status(pipeline.status.as_ref());
     let status = status::of(&status::Seen {
         pipeline,
         before: before.as_ref(),
         error: brought_about.as_ref().err(),
-        deployment: found.deployment(),
-        pods: &found.pods,
+        deployment: found.deployment(Component::Worker),
+        pods: &found.workers,
+        beside: status::Beside {
+            pods: &found.others,
+            query: found.deployment(Component::Query),
+            query_lacks: memo.settled.as_ref().and_then(|settled| settled.query_lacks.as_ref()),
+            compaction: found.cron_job(),
+            runs: found.runs(),
+        },
         figures: figures.as_ref(),
         now: Timestamp::now(),
     });
@@ -163,73 +181,46 @@ async fn pass_over(
     }))
 }
 
-/// What there is of a pipeline.
-struct Found {
-    children: Vec<(Kind, Key, ChildView)>,
-    pods: Vec<PodView>,
-    references: Vec<Reference>,
-    /// Stands for the versions of what is referred to.
-    versions: u64,
-    pod_monitors: bool,
-}
-
-impl Found {
-    fn fetch(pipeline: &TipsPipeline, key: &Key, context: &Context) -> Self {
-        let cluster = &context.cluster;
-        let references = references(&pipeline.spec);
-        let mut versions = DefaultHasher::new();
-        for reference in &references {
-            cluster.version(&key.namespace, reference).hash(&mut versions);
-        }
-        Found {
-            children: cluster.children(key),
-            pods: cluster.pods(key),
-            references,
-            versions: versions.finish(),
-            pod_monitors: cluster.has_pod_monitors(),
-        }
-    }
-
-    fn deployment(&self) -> Option<&DeploymentView> {
-        self.children.iter().find_map(|(.., view)| match &view.progress {
-            Progress::Deployment(deployment) => Some(deployment),
-            _ => None,
-        })
-    }
-
-    /// Workers of two epochs must not run at once: they write the same windows. So a change of epoch ends all old
-    /// ones first, and until that is done nothing else is tried.
-    fn replacement(&self, epoch: i64) -> Replacement {
-        let Some(deployment) = self.deployment() else { return Replacement::Rolling };
-        let done = deployment.is_rolled_out() && !self.pods.iter().any(|pod| pod.terminating);
-        if deployment.epoch != Some(epoch) || deployment.recreates && !done {
-            Replacement::AllAtOnce
-        } else {
-            Replacement::Rolling
-        }
-    }
-
-    /// Stands for all that decides what is built.
-    fn inputs(&self, pipeline: &TipsPipeline) -> u64 {
-        let mut hash = DefaultHasher::new();
-        (pipeline.metadata.generation, self.versions, self.pod_monitors).hash(&mut hash);
-        (self.replacement(pipeline.spec.epoch) == Replacement::AllAtOnce).hash(&mut hash);
-        hash.finish()
-    }
-}
-
 /// From dereference to apply, where there is anything to do.
 async fn bring_about(
     pipeline: &TipsPipeline,
-    found: &Found,
+    found: &mut Found,
     memo: &mut Memo,
     context: &Context,
 ) -> Result<(), Error> {
+    deletion::end_purges(found, context).await?;
     let inputs = found.inputs(pipeline);
-    if memo.settled == Some(inputs) && apply::is_as_applied(&memo.applied, &found.children) {
+    if let Some(settled) = &memo.settled
+        && settled.inputs == inputs
+        && apply::is_as_applied(&memo.applied, &found.children, settled.held())
+    {
         return Ok(());
     }
     memo.settled = None;
+    let (objects, query_lacks) = match wanted_objects(pipeline, found, context).await {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            // Nothing that is wrong keeps a pipeline from being stopped, or scaled (O4).
+            let replicas = wanted_replicas(&pipeline.spec);
+            apply::scale(&context.client, &mut found.children, replicas).await?;
+            return Err(error);
+        }
+    };
+    let settled = Settled { inputs, query_lacks };
+    let (name, uid) = (pipeline.name_any(), pipeline.uid().unwrap_or_default());
+    let owner = Owner { name: &name, uid: &uid };
+    let (children, applied) = (&mut found.children, &mut memo.applied);
+    apply::run(&context.client, owner, &objects, children, settled.held(), applied).await?;
+    memo.settled = Some(settled);
+    Ok(())
+}
+
+/// From dereference to build: the objects, and what the query service lacks.
+async fn wanted_objects(
+    pipeline: &TipsPipeline,
+    found: &Found,
+    context: &Context,
+) -> Result<(Vec<Object>, Option<Error>), Error> {
     let namespace = pipeline.namespace().unwrap_or_default();
     let contents = dereference::run(&context.client, &context.cluster, &namespace, &found.references).await?;
     let valid = validate::run(pipeline, &contents)?;
@@ -239,13 +230,11 @@ async fn bring_about(
         default_image: &context.worker_image,
         polygons: valid.contents.polygons.as_ref().map(|(_, text)| text.as_str()),
         references_digest: &valid.contents.digest,
+        query_digest: contents.query.as_deref().ok().filter(|_| pipeline.spec.query.enabled),
         replacement: found.replacement(pipeline.spec.epoch),
         pod_monitors: found.pod_monitors,
     });
-    let uid = pipeline.uid().unwrap_or_default();
-    apply::run(&context.client, &uid, &objects, &found.children, &mut memo.applied).await?;
-    memo.settled = Some(inputs);
-    Ok(())
+    Ok((objects, contents.query.err()))
 }
 
 /// Writes the status, where it says something new, and tells what turned.
@@ -285,8 +274,8 @@ async fn write_status(
 ) -> Result<(), Error> {
     let api = Api::<TipsPipeline>::namespaced(client.clone(), &pipeline.namespace().unwrap_or_default());
     let patch = json!({
-        "apiVersion": "tipstream.dev/v1alpha1",
-        "kind": "TipsPipeline",
+        "apiVersion": TipsPipeline::api_version(&()),
+        "kind": TipsPipeline::kind(&()),
         // Not that of another one of the same name.
         "metadata": {"uid": pipeline.metadata.uid},
         "status": status,

@@ -1,4 +1,4 @@
-//! What a spec refers to: the Secrets and ConfigMaps that its workers read when they start.
+//! What a spec refers to: the Secrets and ConfigMaps that its pods read when they start.
 
 use std::fmt;
 
@@ -22,6 +22,17 @@ impl fmt::Display for Source {
     }
 }
 
+/// Whose pods read what is referred to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The workers'.
+    Workers,
+    /// All.
+    All,
+    /// The query service's.
+    Query,
+}
+
 /// A reference of a spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
@@ -35,6 +46,8 @@ pub struct Reference {
     pub optional_keys: Vec<String>,
     /// Where the spec says so.
     pub field: &'static str,
+    /// Who reads it.
+    pub reader: Reader,
 }
 
 /// The reference by which the polygons are found among the others.
@@ -42,20 +55,23 @@ pub const POLYGONS_FIELD: &str = "spec.job.neighbourhoods.configMapKeyRef";
 
 /// The references of `spec`, in the order of its fields.
 pub fn references(spec: &TipsPipelineSpec) -> Vec<Reference> {
-    let mut found = kafka(spec);
+    let read_by = |reader| move |reference| Reference { reader, ..reference };
+    let mut found: Vec<_> = kafka(spec).into_iter().map(read_by(Reader::Workers)).collect();
     found.extend(redis(spec));
     found.extend(sink(spec));
     found.extend(spec.job.neighbourhoods.iter().map(|neighbourhoods| {
         let reference = &neighbourhoods.config_map_key_ref;
         Reference::new(Source::ConfigMap, &reference.name, &[&reference.key], POLYGONS_FIELD)
     }));
+    found.extend(query(spec).into_iter().map(read_by(Reader::Query)));
     found
 }
 
 impl Reference {
     fn new(source: Source, name: &str, keys: &[&str], field: &'static str) -> Self {
         let keys = keys.iter().map(|key| (*key).to_owned()).collect();
-        Reference { source, name: name.to_owned(), keys, optional_keys: Vec::new(), field }
+        let (optional_keys, reader) = (Vec::new(), Reader::All);
+        Reference { source, name: name.to_owned(), keys, optional_keys, field, reader }
     }
 }
 
@@ -112,6 +128,18 @@ fn hdfs_files(hdfs: &Hdfs) -> Vec<Reference> {
         }
     }
     found
+}
+
+/// The users have no keys that must be there, and so their passwords are in no digest: they are read at each login.
+fn query(spec: &TipsPipelineSpec) -> Vec<Reference> {
+    if !spec.query.enabled {
+        return Vec::new();
+    }
+    let secret = |name: &str, keys: &[&str], field| Reference::new(Source::Secret, name, keys, field);
+    let users = spec.query.users().map(|name| secret(name, &[], "spec.query.auth.secretRef"));
+    let keys = [secret_key::TLS_CERT, secret_key::TLS_KEY];
+    let certificate = spec.query.certificate().map(|name| secret(name, &keys, "spec.query.tls.secretRef"));
+    users.into_iter().chain(certificate).collect()
 }
 
 fn tls(tls: Option<&ClientTls>, [ca_field, client_field]: [&'static str; 2]) -> Vec<Reference> {

@@ -28,6 +28,8 @@ use crate::reconcile::{self, Context, Observer};
 
 /// Events of one change come close together: one pass sees them all.
 const DEBOUNCE: Duration = Duration::from_millis(100);
+/// How long the API server may say nothing. A watch may be silent for 290 s, and its reader gives it up 30 s later.
+const READ_TIMEOUT: Duration = Duration::from_secs(330);
 /// How long passes that are under way may take at the end: the Lease is still held meanwhile.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -36,7 +38,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 /// # Errors
 /// Where the API server or the address cannot be used, or another operator leads.
 pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
-    let client = Client::try_default().await.context("cannot find the API server")?;
+    let client = client().await.context("cannot find the API server")?;
     let metrics = Metrics::new()?;
     let queue = Queue::default();
     let mut tasks = JoinSet::new();
@@ -77,8 +79,19 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     };
     tokio::select! {
         led = lead => led,
+        Some(ended) = tasks.join_next() => {
+            ended.context("a watch ended")?;
+            bail!("a watch ended by itself")
+        }
         served = endpoints => served.with_context(|| format!("cannot serve on {}", args.listen)),
     }
+}
+
+async fn client() -> anyhow::Result<Client> {
+    let mut config = kube::Config::infer().await?;
+    config.read_timeout = Some(READ_TIMEOUT);
+    config.reset_reader_on_write = true;
+    Ok(Client::try_from(config)?)
 }
 
 async fn wait_until_synced(cluster: &Cluster) {
@@ -98,7 +111,7 @@ async fn while_held(
     let mut reconciling = pin!(reconciling);
     let ended = tokio::select! {
         ended = candidate.hold(stop) => ended,
-        () = &mut reconciling => Ended::Stopped,
+        () = &mut reconciling => return Ended::Stopped,
     };
     queue.close();
     if ended == Ended::Stopped && tokio::time::timeout(DRAIN_TIMEOUT, reconciling).await.is_err() {

@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use tips_e2e::kubernetes::Cluster;
+use tips_e2e::operator::NAMESPACE;
 use tips_e2e::sender::send;
+use tips_e2e::site::{PATIENCE, Site, await_none, workers};
 use tips_e2e::watcher::Watcher;
 use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Settings, Target, watermark};
 use tips_e2e::{Folder, Process, operator, scenario};
 
-use crate::site::{NAMESPACE, PATIENCE, Site, await_none, workers};
-
 const DATA: [&str; 6] = ["--seed", "21", "--rate", "30", "--span", "3h"];
 /// Records a second of wall time: the data lasts for most of what is done.
 const PACE: usize = 10_000;
+/// A worker on a node that is given up is replaced 2 s later and not 5 min, as Kubernetes has it by itself.
+const GIVEN_UP_SOON: &str = "workload: {tolerations: [{key: node.kubernetes.io/unreachable, operator: Exists, \
+                             effect: NoExecute, tolerationSeconds: 2}]}";
 /// Longer than a session of the group.
 const PAST_SESSION: Duration = Duration::from_secs(10);
 
@@ -50,6 +53,7 @@ fn whatever_is_done_to_a_pipeline_while_data_flows_its_files_are_right() {
         operator::await_ready(&cluster, 3, PATIENCE)?;
         drain(folder, &cluster)?;
         a_worker_lives_on_beside_its_successor(&mut site)?;
+        a_silent_node_is_given_up(&mut site)?;
 
         let uid = || cluster.kubectl(&["get", "tips/nyc", "--output=jsonpath={.metadata.uid}"]);
         let (before, running) = (uid()?, workers(&cluster)?);
@@ -84,7 +88,9 @@ fn pipeline<'a>(folder: &'a Folder, site: &Site) -> Result<Pipeline<'a>> {
     let settings = Settings {
         kafka: site.kafka.bootstrap(),
         redis: format!("{{urls: [\"{}\"]}}", site.redis.url()),
-        more: ["replicas: 2", "raw: {flushInterval: 3s}", "job: {idleTimeout: 1h}"].map(str::to_owned).into(),
+        more: ["replicas: 2", "raw: {flushInterval: 3s}", "job: {idleTimeout: 1h}", GIVEN_UP_SOON]
+            .map(str::to_owned)
+            .into(),
     };
     let pipeline = Pipeline::new(folder, "nyc", &settings, Target::S3(Bucket::of(&site.s3)))?;
     pipeline.change("prefix: nyc", "prefix: nyc, credentials: {secretRef: {name: s3}}")?;
@@ -160,4 +166,20 @@ fn a_worker_lives_on_beside_its_successor(site: &mut Site) -> Result<()> {
     thread::sleep(PAST_SESSION);
     site.node.kubelet().process().cont()?;
     operator::await_ready(&cluster, 2, PATIENCE)
+}
+
+/// The node says nothing for so long, 50 s, that its pods are given up and replaced. Here there is no elsewhere, so the
+/// new ones wait; the old ones, which nobody can end, work on, and end beside their successors.
+fn a_silent_node_is_given_up(site: &mut Site) -> Result<()> {
+    let cluster = site.cluster().clone();
+    let old = workers(&cluster)?;
+    site.node.kubelet().process().stop()?;
+    let pending = ["get", "pods", "--field-selector=status.phase=Pending", "--output=name"];
+    cluster.until(&pending, PATIENCE, |names| names.matches("nyc-worker").count() == old.len())?;
+    let reason = "--output=jsonpath={.status.conditions[?(@.type=='Degraded')].reason}";
+    cluster.until(&["get", "tips", "nyc", reason], PATIENCE, |reason| reason == "Unschedulable")?;
+    site.node.kubelet().process().cont()?;
+    operator::await_ready(&cluster, old.len(), PATIENCE)?;
+    ensure!(workers(&cluster)?.iter().all(|name| !old.contains(name)), "a worker was not replaced");
+    Ok(())
 }

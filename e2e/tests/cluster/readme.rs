@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use tips_e2e::kubernetes::Cluster;
 use tips_e2e::process::run;
+use tips_e2e::site::{PATIENCE, Site};
 use tips_e2e::worker::Data;
 use tips_e2e::{Folder, cache, scenario, sender};
 
-use crate::site::{PATIENCE, Site};
 use crate::transcript::{self, Block, Step};
 
 #[test]

@@ -1,14 +1,14 @@
 //! What the operator makes, and that it comes back whatever is done to it (O2).
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use tips_e2e::kubernetes::ControlPlane;
 use tips_e2e::operator::{self, Operator};
 use tips_e2e::scenario;
 
-use crate::pipeline::{SOON, becomes, condition, field, manifest, patch, with_operator};
+use crate::pipeline::{SOON, becomes, condition, field, manifest, message, patch, with_operator};
 
 pub(crate) const CHILDREN: [&str; 6] = [
     "configmap/nyc-worker",
@@ -92,13 +92,80 @@ spec: {replicas: 7}
 #[test]
 fn what_belongs_to_somebody_else_is_left_alone() {
     with_operator("operator-taken", |cluster| {
+        // One that contradicts nothing that the operator would set, and one that does.
+        cluster.kubectl(&["create", "serviceaccount", "nyc-worker"])?;
         let mine = ["create", "configmap", "nyc-worker", "--from-literal=pipeline.yaml=mine"];
         cluster.kubectl(&mine)?;
         cluster.apply(&manifest("nyc", ""))?;
         condition(cluster, "nyc", "Degraded", "True/NameTaken")?;
+        ensure!(field(cluster, "serviceaccount/nyc-worker", "{.metadata.ownerReferences}")?.is_empty());
+        cluster.kubectl(&["delete", "serviceaccount", "nyc-worker"])?;
+        let owner = "{.metadata.ownerReferences[0].name}";
+        becomes(cluster, "serviceaccount/nyc-worker", owner, "nyc")?;
+        condition(cluster, "nyc", "Degraded", "True/NameTaken")?;
         ensure!(field(cluster, "configmap/nyc-worker", "{.data.pipeline\\.yaml}")? == "mine");
         cluster.kubectl(&["delete", "configmap", "nyc-worker"])?;
         condition(cluster, "nyc", "Degraded", "False/AsExpected")
+    });
+}
+
+/// That of a pipeline `nyc` that is gone: on its way out, and not gone yet.
+const LEFT_BEHIND: &str = "apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: nyc-worker
+  namespace: default
+  finalizers: [example.com/keep]
+  ownerReferences:
+    - apiVersion: tipstream.dev/v1alpha1
+      kind: TipsPipeline
+      name: nyc
+      uid: 0b1c2d3e-0000-0000-0000-000000000000
+      controller: true
+";
+
+#[test]
+fn what_a_pipeline_of_the_same_name_has_left_is_waited_for_and_told_only_if_it_stays() {
+    scenario("operator-predecessor", |folder| {
+        let control_plane = ControlPlane::start(folder)?;
+        let cluster = control_plane.cluster();
+        let rights = operator::install(cluster)?;
+        let operator = Operator::start(folder, &rights, "operator")?;
+        cluster.apply(LEFT_BEHIND)?;
+        cluster.apply(&manifest("nyc", "  replicas: 0\n"))?;
+        let begun = Instant::now();
+        while operator.metric("reconcile_errors_total")? < 1.0 {
+            ensure!(begun.elapsed() < SOON, "it takes what is not the pipeline's");
+            thread::sleep(Duration::from_millis(100));
+        }
+        ensure!(field(cluster, "tips/nyc", "{.status.conditions}")?.is_empty(), "it is told at once");
+        condition(cluster, "nyc", "Degraded", "True/NameTaken")?;
+        let said = message(cluster, "nyc", "Degraded")?;
+        ensure!(said.contains("ConfigMap nyc-worker of a TipsPipeline of this name that is gone"), "{said}");
+        let let_go = r#"{"metadata": {"finalizers": null}}"#;
+        cluster.kubectl(&["patch", "configmap/nyc-worker", "--type=merge", "--patch", let_go])?;
+        condition(cluster, "nyc", "Degraded", "False/AsExpected")?;
+        let owner = field(cluster, "configmap/nyc-worker", "{.metadata.ownerReferences[0].uid}")?;
+        ensure!(owner == field(cluster, "tips/nyc", "{.metadata.uid}")?);
+        Ok(())
+    });
+}
+
+#[test]
+fn what_has_only_the_labels_is_not_taken_for_the_pipelines_own() {
+    with_operator("operator-copy", |cluster| {
+        cluster.apply(&manifest("nyc", "  replicas: 2\n"))?;
+        condition(cluster, "nyc", "Progressing", "True/Starting")?;
+        let mut copy: serde_json::Value =
+            serde_json::from_str(&cluster.kubectl(&["get", "deployment/nyc-worker", "--output=json"])?)?;
+        let labels = copy["metadata"]["labels"].clone();
+        copy["metadata"] = serde_json::json!({"name": "nyc-copy", "namespace": "default", "labels": labels});
+        copy["spec"]["replicas"] = serde_json::json!(0);
+        cluster.apply(&copy.to_string())?;
+        cluster.kubectl(&["scale", "tips/nyc", "--replicas=3"])?;
+        becomes(cluster, "tips/nyc", "{.status.replicas}", "3")?;
+        ensure!(field(cluster, "deployment/nyc-copy", "{.spec.replicas}")? == "0");
+        Ok(())
     });
 }
 
@@ -112,7 +179,13 @@ fn a_pod_monitor_is_made_where_the_prometheus_operator_is_installed() {
         cluster.kubectl(&["wait", "--for=condition=Established", crd, "--timeout=30s"])?;
         let rights = operator::install(cluster)?;
         let _operator = Operator::start(folder, &rights, "operator")?;
-        cluster.apply(&manifest("nyc", ""))?;
+        let beside = "  query: {enabled: true, insecure: true}\n  compaction: {enabled: true}\n";
+        cluster.apply(&manifest("nyc", beside))?;
+        for component in ["query", "compact"] {
+            let of = format!("podmonitor/nyc-{component}");
+            let selected = r"{.spec.selector.matchLabels.app\.kubernetes\.io/component}";
+            becomes(cluster, &of, selected, component)?;
+        }
         becomes(cluster, "podmonitor/nyc-worker", "{.spec.podMetricsEndpoints[0].port}", "http")?;
         cluster.kubectl(&["delete", "podmonitor/nyc-worker"])?;
         becomes(cluster, "podmonitor/nyc-worker", "{.spec.podMetricsEndpoints[0].port}", "http")

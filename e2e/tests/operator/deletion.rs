@@ -1,16 +1,21 @@
 //! The end of a pipeline: nothing is left, and nothing hangs.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tips_e2e::kubernetes::Cluster;
 
-use crate::pipeline::{SOON, becomes, condition, events, manifest, patch, with_operator};
+use crate::pipeline::{
+    QUIET, SOON, becomes, condition, end_job, events, manifest, patch, purge, with_operator,
+};
 
+/// What runs beside the workers goes with them.
+const BESIDE: &str = "  query: {enabled: true, insecure: true}\n  compaction: {enabled: true}\n";
 const FINALIZERS: &str = "{.metadata.finalizers}";
 const LEFT: [&str; 5] = [
     "get",
-    "configmaps,services,deployments,jobs,poddisruptionbudgets,networkpolicies,serviceaccounts",
+    "configmaps,services,deployments,cronjobs,jobs,poddisruptionbudgets,networkpolicies,serviceaccounts",
     "--selector=app.kubernetes.io/instance=nyc",
     "--output=name",
     "--ignore-not-found",
@@ -25,36 +30,10 @@ pub(crate) fn nothing_is_left(cluster: &Cluster) -> Result<()> {
     cluster.until(&["get", "tips", "--output=name"], SOON, str::is_empty).map(drop)
 }
 
-/// As the kubelet and the Job's controller would.
-pub(crate) fn end_job(cluster: &Cluster, condition: &str) -> Result<()> {
-    let started = ["get", "job/nyc-purge", "--output=jsonpath={.status.startTime}"];
-    cluster.until(&started, SOON, |time| !time.is_empty())?;
-    // The controller insists on what leads to the end, and on times.
-    let (before, counts) = match condition {
-        "Complete" => ("SuccessCriteriaMet", r#""succeeded": 1, "completionTime": "2030-01-01T00:00:01Z","#),
-        _ => ("FailureTarget", ""),
-    };
-    let entry = |kind: &str| {
-        format!(
-            r#"{{"type": "{kind}", "status": "True", "reason": "Test", "message": "no server",
-            "lastTransitionTime": "2030-01-01T00:00:00Z", "lastProbeTime": "2030-01-01T00:00:00Z"}}"#
-        )
-    };
-    let status = format!(
-        r#"{{"status": {{{counts} "active": 0, "ready": 0, "terminating": 0,
-            "uncountedTerminatedPods": {{}}, "conditions": [{}, {}]}}}}"#,
-        entry(before),
-        entry(condition)
-    );
-    cluster
-        .kubectl(&["patch", "job/nyc-purge", "--subresource=status", "--type=merge", "--patch", &status])
-        .map(drop)
-}
-
 #[test]
 fn a_pipeline_that_retains_its_state_goes_at_once() {
     with_operator("operator-retain", |cluster| {
-        cluster.apply(&manifest("nyc", "  replicas: 1\n"))?;
+        cluster.apply(&manifest("nyc", &format!("  replicas: 1\n{BESIDE}")))?;
         condition(cluster, "nyc", "Progressing", "True/Starting")?;
         becomes(cluster, "tips/nyc", FINALIZERS, "")?;
         cluster.kubectl(&["delete", "tips", "nyc", "--timeout=10s"])?;
@@ -65,12 +44,15 @@ fn a_pipeline_that_retains_its_state_goes_at_once() {
 #[test]
 fn the_state_is_removed_where_that_is_asked_for() {
     with_operator("operator-purge", |cluster| {
-        cluster.apply(&manifest("nyc", "  replicas: 0\n  deletionPolicy: Delete\n"))?;
+        cluster.apply(&manifest("nyc", &format!("  replicas: 0\n  deletionPolicy: Delete\n{BESIDE}")))?;
         becomes(cluster, "tips/nyc", FINALIZERS, r#"["tipstream.dev/state"]"#)?;
         condition(cluster, "nyc", "Progressing", "False/Settled")?;
+        // The end of a run of the compaction is not that of the removal.
+        cluster.kubectl(&["create", "job", "by-hand", "--from=cronjob/nyc-compact"])?;
+        end_job(cluster, "by-hand", "Complete")?;
         // Foreground: what the pipeline owns goes before it does.
         cluster.kubectl(&["delete", "tips", "nyc", "--cascade=foreground", "--wait=false"])?;
-        end_job(cluster, "Complete")?;
+        end_job(cluster, &purge(cluster, "nyc")?, "Complete")?;
         nothing_is_left(cluster)?;
         ensure!(events(cluster)?.contains("StateRemoved"), "{}", events(cluster)?);
         Ok(())
@@ -83,10 +65,71 @@ fn a_state_that_cannot_be_removed_holds_nobody_up() {
         cluster.apply(&manifest("nyc", "  replicas: 0\n  deletionPolicy: Delete\n"))?;
         becomes(cluster, "tips/nyc", FINALIZERS, r#"["tipstream.dev/state"]"#)?;
         cluster.kubectl(&["delete", "tips", "nyc", "--wait=false"])?;
-        end_job(cluster, "Failed")?;
+        end_job(cluster, &purge(cluster, "nyc")?, "Failed")?;
         nothing_is_left(cluster)?;
         ensure!(events(cluster)?.contains("StateLeft"), "{}", events(cluster)?);
         Ok(())
+    });
+}
+
+/// By whom the Deployment is kept, though it is on its way out.
+const KEPT: &str = "apiVersion: apps/v1
+kind: Deployment
+metadata: {name: nyc-worker, namespace: default, finalizers: [example.com/keep]}
+";
+
+#[test]
+fn the_state_is_not_removed_while_a_worker_may_still_appear() {
+    with_operator("operator-purge-waits", |cluster| {
+        cluster.apply(&manifest("nyc", "  replicas: 0\n  deletionPolicy: Delete\n"))?;
+        condition(cluster, "nyc", "Progressing", "False/Settled")?;
+        let as_somebody = ["apply", "--server-side", "--field-manager=somebody", "-f", "-"];
+        cluster.kubectl_with(&as_somebody, KEPT)?;
+        cluster.kubectl(&["delete", "tips", "nyc", "--wait=false"])?;
+        let terminating = ["get", "deployment/nyc-worker", "--output=jsonpath={.metadata.deletionTimestamp}"];
+        cluster.until(&terminating, SOON, |time| !time.is_empty())?;
+        thread::sleep(QUIET);
+        let jobs = cluster.kubectl(&["get", "jobs", "--output=name"])?;
+        ensure!(jobs.is_empty(), "{jobs} beside a Deployment");
+        let let_go = r#"{"metadata": {"finalizers": null}}"#;
+        cluster.kubectl(&["patch", "deployment/nyc-worker", "--type=merge", "--patch", let_go])?;
+        end_job(cluster, &purge(cluster, "nyc")?, "Complete")?;
+        nothing_is_left(cluster)
+    });
+}
+
+/// Without a pod, which nobody would run here.
+const PREDECESSORS_PURGE: &str = "apiVersion: batch/v1
+kind: Job
+metadata:
+  name: nyc-purge-0b1c2d3e
+  namespace: default
+  labels:
+    app.kubernetes.io/component: purge
+    app.kubernetes.io/instance: nyc
+    app.kubernetes.io/managed-by: tips-operator
+    app.kubernetes.io/name: tipstream
+spec:
+  suspend: true
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: purge, image: none}]
+";
+
+#[test]
+fn the_removal_of_a_predecessors_state_ends_and_is_not_taken_for_that_of_its_successors() {
+    with_operator("operator-successor", |cluster| {
+        cluster.apply(PREDECESSORS_PURGE)?;
+        cluster.apply(&manifest("nyc", "  replicas: 0\n  deletionPolicy: Delete\n"))?;
+        condition(cluster, "nyc", "Progressing", "False/Settled")?;
+        let jobs = ["get", "jobs", "--output=name"];
+        cluster.until(&jobs, SOON, str::is_empty)?;
+        cluster.kubectl(&["delete", "tips", "nyc", "--wait=false"])?;
+        let own = purge(cluster, "nyc")?;
+        cluster.until(&jobs, SOON, |names| names.contains(&own))?;
+        end_job(cluster, &own, "Complete")?;
+        nothing_is_left(cluster)
     });
 }
 

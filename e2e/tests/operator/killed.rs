@@ -7,8 +7,8 @@ use tips_e2e::operator::{self, Operator};
 use tips_e2e::{Folder, scenario};
 
 use crate::children::CHILDREN;
-use crate::deletion::{end_job, nothing_is_left};
-use crate::pipeline::{becomes, condition, events, manifest, patch};
+use crate::deletion::nothing_is_left;
+use crate::pipeline::{becomes, condition, end_job, events, manifest, patch, purge};
 
 /// The writes of a reconcile that makes everything: `operator/src/crash.rs` tells them.
 const CREATION: [&str; 9] = [
@@ -122,12 +122,12 @@ fn an_operator_that_dies_behind_any_write_is_replaced_by_one_that_finishes_it() 
         cluster.kubectl(&["delete", "tips", "nyc", "--wait=false"])?;
         life.die_at("apply::after-delete")?;
         life.die_at("apply::after-Job")?;
-        end_job(cluster, "Complete")?;
+        end_job(cluster, &purge(cluster, "nyc")?, "Complete")?;
         life.die_at("events::after-tell")?;
         life.die_at("apply::after-delete")?;
         // The Job is gone, and with it the knowledge that it was done: it is done again.
         life.die_at("apply::after-Job")?;
-        end_job(cluster, "Complete")?;
+        end_job(cluster, &purge(cluster, "nyc")?, "Complete")?;
         life.die_at("finalizer::after-change")?;
         let _operator = life.operator()?;
         nothing_is_left(cluster)?;

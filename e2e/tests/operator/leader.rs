@@ -78,7 +78,7 @@ fn an_api_server_that_comes_back_finds_the_operator_at_work() {
         let mut control_plane = ControlPlane::start(folder)?;
         let cluster = control_plane.cluster().clone();
         let rights = operator::install(&cluster)?;
-        let operator = Operator::start(folder, &rights, "operator")?;
+        let mut operator = Operator::start(folder, &rights, "operator")?;
         cluster.apply(&manifest("nyc", "  replicas: 0\n"))?;
         condition(&cluster, "nyc", "Ready", "False/NoReplicas")?;
         control_plane.api_server().kill9()?;
@@ -89,6 +89,11 @@ fn an_api_server_that_comes_back_finds_the_operator_at_work() {
         cluster.kubectl(&["scale", "tips/nyc", "--replicas=3"])?;
         becomes(&cluster, "deployment/nyc-worker", "{.spec.replicas}", "3")?;
         ensure!(operator.leads());
+        // Not one that refuses, but one that says nothing: the Lease cannot be given up, and that is not waited for.
+        control_plane.api_server().process().stop()?;
+        operator.process().terminate()?;
+        let ended = operator.process().wait(Duration::from_secs(20))?;
+        ensure!(ended.is_some(), "it waits for an answer");
         Ok(())
     });
 }

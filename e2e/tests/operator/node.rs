@@ -2,27 +2,15 @@
 //! real Kafka, Redis and S3 on the host, and the oracle's word on the files.
 
 use std::fs;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tips_e2e::kafka::{Kafka, KafkaOptions};
-use tips_e2e::kubernetes::{Cluster, Image, Node};
+use tips_e2e::kubernetes::Cluster;
 use tips_e2e::operator::{self, Operator};
-use tips_e2e::redis::{Redis, RedisOptions};
-use tips_e2e::s3::S3;
-use tips_e2e::worker::{self, Bucket, Data, Pipeline, Settings, Target, watermark};
-use tips_e2e::{Folder, scenario};
+use tips_e2e::scenario;
+use tips_e2e::site::{PATIENCE, Site, await_none};
+use tips_e2e::worker::{Bucket, Data, Pipeline, Settings, Target, watermark};
 
 use crate::pipeline::{becomes, condition, field, message, patch};
-
-/// Workers are pulled, started, and handed partitions over.
-const PATIENCE: Duration = Duration::from_secs(180);
-
-fn worker_image(folder: &Folder, node: &Node) -> Result<()> {
-    let program = folder.path().join("tips-worker");
-    fs::copy(worker::binary()?, &program).context("copying the worker")?;
-    node.load(&Image::make(folder, "tipstream.test/tips-worker:e2e", &program)?)
-}
 
 fn ready(cluster: &Cluster, replicas: usize) -> Result<()> {
     cluster.kubectl(&["scale", "tips/nyc", &format!("--replicas={replicas}")])?;
@@ -32,34 +20,24 @@ fn ready(cluster: &Cluster, replicas: usize) -> Result<()> {
 #[test]
 fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
     scenario("operator-node", |folder| {
-        let Some(node) = Node::start(folder)? else {
+        let Some(site) = Site::start(folder)? else {
             return Ok(());
         };
-        let (cluster, host) = (node.cluster(), node.host());
-        worker_image(folder, &node)?;
-        cluster.kubectl(&[
-            "label",
-            "namespace",
-            "default",
-            "pod-security.kubernetes.io/enforce=restricted",
-        ])?;
+        let cluster = site.cluster();
         let rights = operator::install(cluster)?;
         let _operator = Operator::start(folder, &rights, "operator")?;
 
-        let kafka = Kafka::start_with(folder, &KafkaOptions { host, ..KafkaOptions::default() })?;
-        let redis = Redis::start(folder, RedisOptions { host, ..RedisOptions::default() })?;
-        let s3 = S3::start_at(folder, host)?;
         let data =
             Data::generate(folder, &["--seed", "7", "--rate", "12", "--span", "3h", "--disorder", "10m"])?;
-        data.produce(&kafka, "nyc")?;
+        data.produce(&site.kafka, "nyc")?;
         let settings = Settings {
-            kafka: kafka.bootstrap(),
-            redis: format!("{{urls: [\"{}\"]}}", redis.url()),
+            kafka: site.kafka.bootstrap(),
+            redis: format!("{{urls: [\"{}\"]}}", site.redis.url()),
             more: ["replicas: 2", "deletionPolicy: Delete", "raw: {flushInterval: 5s}"]
                 .map(str::to_owned)
                 .into(),
         };
-        let pipeline = Pipeline::new(folder, "nyc", &settings, Target::S3(Bucket::of(&s3)))?;
+        let pipeline = Pipeline::new(folder, "nyc", &settings, Target::S3(Bucket::of(&site.s3)))?;
         pipeline.change("prefix: nyc", "prefix: nyc, credentials: {secretRef: {name: s3}}")?;
 
         cluster.apply(&fs::read_to_string(pipeline.manifest()).context("reading the manifest")?)?;
@@ -95,14 +73,13 @@ fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
 
         // Stopped, so that all that was read is published.
         patch(cluster, "nyc", r#"{"spec": {"suspend": true}}"#)?;
-        let pods = ["get", "pods", "--selector=app.kubernetes.io/component=worker", "--output=name"];
-        cluster.until(&pods, PATIENCE, str::is_empty)?;
+        await_none(cluster)?;
         becomes(cluster, "tips/nyc", "{.status.replicas}", "0")?;
-        let closed = watermark(&mut redis.connection()?, "nyc")?;
+        let closed = watermark(&mut site.redis.connection()?, "nyc")?;
         data.oracle("nyc", Some(closed)).check(&pipeline.output()?)?;
 
         cluster.kubectl(&["delete", "tips", "nyc", "--timeout=120s"])?;
-        let left: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut redis.connection()?)?;
+        let left: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut site.redis.connection()?)?;
         ensure!(left.is_empty(), "the state is still there: {left:?}");
         let reasons = cluster.kubectl(&["get", "events", "--output=jsonpath={.items[*].reason}"])?;
         ensure!(reasons.contains("StateRemoved"), "{reasons}");

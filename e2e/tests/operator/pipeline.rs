@@ -10,6 +10,8 @@ use tips_e2e::operator::{self, Operator};
 use tips_e2e::{Folder, scenario};
 
 pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// Long enough for what must not happen.
+pub(crate) const QUIET: Duration = Duration::from_secs(3);
 
 /// Runs a test with an operator on a control plane of its own.
 pub(crate) fn with_operator(name: &str, test: impl FnOnce(&Cluster) -> Result<()>) {
@@ -76,4 +78,35 @@ pub(crate) fn events(cluster: &Cluster) -> Result<String> {
 /// Changes a pipeline by a merge patch.
 pub(crate) fn patch(cluster: &Cluster, name: &str, patch: &str) -> Result<String> {
     cluster.kubectl(&["patch", "tips", name, "--type=merge", "--patch", patch])
+}
+
+/// The name of the Job that removes the state of the pipeline `name`, which is there.
+pub(crate) fn purge(cluster: &Cluster, name: &str) -> Result<String> {
+    let uid = field(cluster, &format!("tips/{name}"), "{.metadata.uid}")?;
+    Ok(format!("{name}-purge-{}", uid.split('-').next().unwrap_or_default()))
+}
+
+/// Ends a Job, with the condition Complete or Failed, as the kubelet and the Job's controller would.
+pub(crate) fn end_job(cluster: &Cluster, name: &str, condition: &str) -> Result<()> {
+    let job = format!("job/{name}");
+    let started = ["get", &job, "--output=jsonpath={.status.startTime}"];
+    cluster.until(&started, SOON, |time| !time.is_empty())?;
+    // The controller insists on what leads to the end, and on times.
+    let (before, counts) = match condition {
+        "Complete" => ("SuccessCriteriaMet", r#""succeeded": 1, "completionTime": "2030-01-01T00:00:01Z","#),
+        _ => ("FailureTarget", ""),
+    };
+    let entry = |kind: &str| {
+        format!(
+            r#"{{"type": "{kind}", "status": "True", "reason": "Test", "message": "no server",
+            "lastTransitionTime": "2030-01-01T00:00:00Z", "lastProbeTime": "2030-01-01T00:00:00Z"}}"#
+        )
+    };
+    let status = format!(
+        r#"{{"status": {{{counts} "active": 0, "ready": 0, "terminating": 0,
+            "uncountedTerminatedPods": {{}}, "conditions": [{}, {}]}}}}"#,
+        entry(before),
+        entry(condition)
+    );
+    cluster.kubectl(&["patch", &job, "--subresource=status", "--type=merge", "--patch", &status]).map(drop)
 }

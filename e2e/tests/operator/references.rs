@@ -30,6 +30,12 @@ fn polygons(cluster: &Cluster, text: &str) -> Result<()> {
     cluster.apply(&object.to_string()).map(drop)
 }
 
+/// The Secret of `spec.kafka.sasl`, whole.
+fn login(cluster: &Cluster) -> Result<()> {
+    let keys = ["--from-literal=username=tips", "--from-literal=password=p"];
+    cluster.kubectl(&[&["create", "secret", "generic", "kafka"], &keys[..]].concat()).map(drop)
+}
+
 fn hash(cluster: &Cluster) -> Result<String> {
     field(
         cluster,
@@ -62,14 +68,7 @@ fn each_bad_reference_has_its_reason_and_is_over_when_it_is_put_right() {
 #[test]
 fn what_the_pods_read_rolls_them_and_nothing_else_does() {
     with_operator("operator-roll", |cluster| {
-        cluster.kubectl(&[
-            "create",
-            "secret",
-            "generic",
-            "kafka",
-            "--from-literal=username=tips",
-            "--from-literal=password=p",
-        ])?;
+        login(cluster)?;
         polygons(cluster, POLYGONS)?;
         cluster.apply(&referring())?;
         condition(cluster, "nyc", "Progressing", "True/Starting")?;
@@ -90,14 +89,7 @@ fn what_the_pods_read_rolls_them_and_nothing_else_does() {
 #[test]
 fn polygons_that_cannot_be_used_leave_the_last_good_ones_running() {
     with_operator("operator-polygons", |cluster| {
-        cluster.kubectl(&[
-            "create",
-            "secret",
-            "generic",
-            "kafka",
-            "--from-literal=username=tips",
-            "--from-literal=password=p",
-        ])?;
+        login(cluster)?;
         polygons(cluster, POLYGONS)?;
         cluster.apply(&referring())?;
         condition(cluster, "nyc", "Progressing", "True/Starting")?;
@@ -106,6 +98,8 @@ fn polygons_that_cannot_be_used_leave_the_last_good_ones_running() {
         condition(cluster, "nyc", "Degraded", "True/InvalidNeighbourhoods")?;
         cluster.kubectl(&["delete", "configmap", "polygons"])?;
         condition(cluster, "nyc", "Degraded", "True/ConfigMapNotFound")?;
+        cluster.kubectl(&["scale", "tips/nyc", "--replicas=3"])?;
+        becomes(cluster, "deployment/nyc-worker", "{.spec.replicas}", "3")?;
         ensure!(hash(cluster)? == before, "the pods roll");
         let kept = field(cluster, "configmap/nyc-worker", r"{.data.neighbourhoods\.geojson}")?;
         ensure!(kept == POLYGONS, "a worker that starts again does not find the last good polygons");

@@ -27,6 +27,8 @@ fn never() -> Vec<Wrong> {
         s3[field] = json!(value);
         json!({"s3": s3})
     };
+    let one_secret =
+        json!({"auth": {"secretRef": {"name": "query"}}, "tls": {"secretRef": {"name": "query"}}});
     let scaling = |least: i32, most: i32, lag: i64| json!({"minReplicas": least, "maxReplicas": most, "targetLag": lag});
     vec![
         wrong("/metadata/name", json!("nyc.taxi"), "beginning with a letter"),
@@ -66,13 +68,20 @@ fn never() -> Vec<Wrong> {
         wrong("/spec/job/area/minLat", json!(42), "must be less than maxLat"),
         wrong("/spec/raw/maxFileBytes", json!("1Ki"), "must be from 1Mi to 32Mi"),
         wrong("/spec/raw/flushInterval", json!("0s"), "must be more than 0s; write for example 5m"),
-        wrong("/spec/query/replicas", json!(0), "write enabled: false"),
+        wrong("/spec/query", json!({"enabled": true}), "auth: {secretRef: {name: query-users}}"),
+        wrong("/spec/query", one_secret, "must be another Secret than that of tls"),
+        wrong("/spec/query/replicas", json!(0), "to stop the query service write enabled"),
         wrong("/spec/compaction/schedule", json!("daily"), "must be the five fields of cron"),
         wrong("/spec/compaction/targetFileBytes", json!("1Mi"), "must be from 16Mi to 4Gi"),
         wrong("/spec/scaling", scaling(0, 4, 1000), "to stop the pipeline write suspend: true"),
         wrong("/spec/scaling", scaling(5, 4, 1000), "must not be less than minReplicas"),
         wrong("/spec/scaling", scaling(1, 4, 0), "must be 1 record or more"),
         wrong("/spec/workload/labels", json!({"tipstream.dev/x": "x"}), "write a label of your own"),
+        wrong(
+            "/spec/workload/annotations",
+            json!({"tipstream.dev/x": "x"}),
+            "write an annotation of another prefix",
+        ),
         wrong("/spec/workload/env", json!([{"name": "TIPS_REDIS_PASSWORD", "value": "x"}]), "use kafka.sasl"),
         // By the schema, without a rule.
         wrong("/spec/job/windw", json!("30m"), ".spec.job.windw: field not declared in schema"),
@@ -158,7 +167,7 @@ fn each_rule_has_a_wrong_manifest_that_is_refused_with_what_to_write_instead() {
         let crd = serde_json::to_value(tipstream_crds::crd())?;
         let mut all = Vec::new();
         rules("", &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &mut all);
-        ensure!(all.len() >= 49, "the walk found {} rules", all.len());
+        ensure!(all.len() >= 53, "the walk found {} rules", all.len());
         for (path, message) in all {
             let of_it =
                 |said: &&String| said.contains(&format!("{path}: Invalid value")) && said.contains(&message);

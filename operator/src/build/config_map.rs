@@ -1,40 +1,45 @@
-//! The ConfigMap that the workers read when they start: the manifest and the polygons.
+//! The ConfigMap that the pods of a part read when they start: their part of the manifest, and the polygons.
 //!
-//! The polygons are a copy of the ConfigMap that the spec refers to, so that a worker that starts again after a
-//! wrong edit of that one still finds the last good ones.
+//! The polygons are a copy of the ConfigMap that the spec refers to, so that a pod that starts again after a wrong
+//! edit of that one still finds the last good ones.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Resource as _;
 use serde_json::{Value, json};
 use tipstream_crds::TipsPipeline;
 
 use super::Plan;
+use super::files::{MANIFEST, POLYGONS};
+use super::names::Component;
 
-/// Key of the manifest.
-pub(super) const MANIFEST: &str = "pipeline.yaml";
-/// Key of the polygons.
-pub(super) const POLYGONS: &str = "neighbourhoods.geojson";
-
-pub(super) fn build(plan: &Plan<'_>) -> ConfigMap {
-    let mut data = BTreeMap::from([(MANIFEST.to_owned(), manifest(plan.pipeline))]);
+pub(super) fn build(plan: &Plan<'_>, component: Component) -> ConfigMap {
+    let mut data = BTreeMap::from([(MANIFEST.to_owned(), manifest(plan.pipeline, component))]);
     if let Some(polygons) = plan.polygons {
         data.insert(POLYGONS.to_owned(), polygons.to_owned());
     }
-    ConfigMap { metadata: plan.metadata(), data: Some(data), ..ConfigMap::default() }
+    ConfigMap { metadata: plan.metadata(component), data: Some(data), ..ConfigMap::default() }
 }
 
-/// The part of the pipeline that a worker reads. What only the operator reads is left out, since a change of the
-/// manifest rolls the pods (O4).
-pub(super) fn manifest(pipeline: &TipsPipeline) -> String {
-    const READ_BY_WORKERS: [&str; 6] = ["epoch", "kafka", "redis", "sink", "job", "raw"];
+/// What is read of the spec. The rest is left out, since a change of the manifest rolls the pods (O4).
+const fn sections(component: Component) -> &'static [&'static str] {
+    match component {
+        Component::Worker | Component::Purge => &["epoch", "kafka", "redis", "sink", "job", "raw"],
+        Component::Query => &["epoch", "kafka", "redis", "sink", "job"],
+        Component::Compact => &["epoch", "kafka", "redis", "sink", "job", "raw", "compaction"],
+    }
+}
+
+/// The part of the pipeline that `component` reads.
+pub(super) fn manifest(pipeline: &TipsPipeline, component: Component) -> String {
     let mut spec = serde_json::to_value(&pipeline.spec).expect("a spec serializes");
     if let Value::Object(fields) = &mut spec {
-        fields.retain(|name, _| READ_BY_WORKERS.contains(&name.as_str()));
+        fields.retain(|name, _| sections(component).contains(&name.as_str()));
     }
     let manifest = json!({
-        "apiVersion": "tipstream.dev/v1alpha1",
-        "kind": "TipsPipeline",
+        "apiVersion": TipsPipeline::api_version(&()),
+        "kind": TipsPipeline::kind(&()),
         "metadata": {"name": pipeline.metadata.name, "namespace": pipeline.metadata.namespace},
         "spec": spec,
     });

@@ -1,21 +1,37 @@
-//! The environment variables of a worker: secrets by reference, files by path.
+//! The environment variables of the pods: secrets by reference, files by path.
 
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, SecretKeySelector};
 use tipstream_crds::env::{self, secret_key};
 use tipstream_crds::{SinkKind, TipsPipelineSpec};
 
 use super::files;
+use super::names::Component;
 
 /// Where the volume of `sink.volume` is mounted.
 pub(super) const VOLUME_PATH: &str = "/var/lib/tipstream";
 
-/// Where the worker finds what the spec refers to.
-pub(super) fn worker(spec: &TipsPipelineSpec, sink: SinkKind<'_>) -> Vec<EnvVar> {
-    let mut variables = kafka(spec);
+/// Where `component` finds what the spec refers to.
+pub(super) fn of(component: Component, spec: &TipsPipelineSpec, sink: SinkKind<'_>) -> Vec<EnvVar> {
+    let mut variables = if component == Component::Worker { kafka(spec) } else { Vec::new() };
     variables.extend(redis(spec));
     variables.extend(self::sink(sink));
     if spec.job.neighbourhoods.is_some() {
         variables.push(path(env::NEIGHBOURHOODS, files::POLYGONS));
+    }
+    if component == Component::Query {
+        variables.extend(query(spec));
+    }
+    variables
+}
+
+fn query(spec: &TipsPipelineSpec) -> Vec<EnvVar> {
+    let mut variables = Vec::new();
+    if spec.query.auth.is_some() {
+        variables.push(value(env::QUERY_USERS, files::USERS_PATH.to_owned()));
+    }
+    if spec.query.tls.is_some() {
+        variables.push(path(env::QUERY_TLS_CERT, files::QUERY_CERT));
+        variables.push(path(env::QUERY_TLS_KEY, files::QUERY_KEY));
     }
     variables
 }

@@ -1,20 +1,27 @@
-//! The files that a worker reads, all in one projected volume: the manifest, certificates, keytab, XML.
+//! The files that the pods of a part read, all in one projected volume: the manifest, certificates, keytab, XML.
+//!
+//! Only the users of the query service have a volume of their own: their files are named after them.
 
 use k8s_openapi::api::core::v1::{
     ConfigMapProjection, DownwardAPIProjection, DownwardAPIVolumeFile, KeyToPath, ObjectFieldSelector,
-    ProjectedVolumeSource, SecretProjection, Volume, VolumeProjection,
+    ProjectedVolumeSource, SecretProjection, SecretVolumeSource, Volume, VolumeProjection,
 };
 use tipstream_crds::env::secret_key;
 use tipstream_crds::{ClientTls, SinkKind, TipsPipelineSpec};
 
-use super::config_map;
-use super::names::MANIFEST as MANIFEST_ANNOTATION;
+use super::names::{Component, MANIFEST as MANIFEST_ANNOTATION};
 
 /// Where the volume is mounted.
 pub(super) const MOUNT_PATH: &str = "/etc/tipstream";
 /// Its name.
 pub(super) const VOLUME: &str = "tipstream-config";
 
+/// Where the users of the query service are mounted.
+pub(super) const USERS_PATH: &str = "/etc/tipstream-users";
+/// The name of that volume.
+pub(super) const USERS: &str = "tipstream-users";
+
+/// The manifest and the polygons are called as in the ConfigMap.
 pub(super) const MANIFEST: &str = "pipeline.yaml";
 pub(super) const POLYGONS: &str = "neighbourhoods.geojson";
 pub(super) const KAFKA_CA: &str = "kafka/ca.crt";
@@ -26,20 +33,29 @@ pub(super) const REDIS_KEY: &str = "redis/tls.key";
 pub(super) const HADOOP: &str = "hadoop";
 pub(super) const KRB5_CONF: &str = "kerberos/krb5.conf";
 pub(super) const KEYTAB: &str = "kerberos/keytab";
+pub(super) const QUERY_CERT: &str = "query/tls.crt";
+pub(super) const QUERY_KEY: &str = "query/tls.key";
 
 /// Keys of a ConfigMap of Hadoop's settings.
 pub const HADOOP_KEYS: [&str; 2] = ["core-site.xml", "hdfs-site.xml"];
 /// Key of a ConfigMap of Kerberos' settings.
 pub const KRB5_KEY: &str = "krb5.conf";
 
-/// The files of a worker, whose own ConfigMap is `config_map`.
-pub(super) fn worker(spec: &TipsPipelineSpec, sink: SinkKind<'_>, own_config_map: &str) -> Volume {
-    let mut own = vec![(config_map::MANIFEST, MANIFEST.to_owned())];
+/// The files of `component`, whose own ConfigMap is `own_config_map`.
+pub(super) fn of(
+    component: Component,
+    spec: &TipsPipelineSpec,
+    sink: SinkKind<'_>,
+    own_config_map: &str,
+) -> Volume {
+    let mut own = vec![(MANIFEST, MANIFEST.to_owned())];
     if spec.job.neighbourhoods.is_some() {
-        own.push((config_map::POLYGONS, POLYGONS.to_owned()));
+        own.push((POLYGONS, POLYGONS.to_owned()));
     }
     let mut sources = vec![config_map_source(own_config_map, own)];
-    sources.extend(tls(spec.kafka.tls.as_ref(), [KAFKA_CA, KAFKA_CERT, KAFKA_KEY]));
+    if component == Component::Worker {
+        sources.extend(tls(spec.kafka.tls.as_ref(), [KAFKA_CA, KAFKA_CERT, KAFKA_KEY]));
+    }
     sources.extend(redis(spec));
     if let SinkKind::Hdfs(hdfs) = sink {
         if let Some(reference) = &hdfs.config_map_ref {
@@ -54,7 +70,17 @@ pub(super) fn worker(spec: &TipsPipelineSpec, sink: SinkKind<'_>, own_config_map
             }
         }
     }
+    if let Some(certificate) = spec.query.certificate().filter(|_| component == Component::Query) {
+        let files = [(secret_key::TLS_CERT, QUERY_CERT), (secret_key::TLS_KEY, QUERY_KEY)];
+        sources.push(secret_source(certificate, files));
+    }
     volume(sources)
+}
+
+/// A file per user of the query service. The kubelet changes it in place, within a minute or two.
+pub(super) fn users(secret: &str) -> Volume {
+    let source = SecretVolumeSource { secret_name: Some(secret.to_owned()), ..SecretVolumeSource::default() };
+    Volume { name: USERS.to_owned(), secret: Some(source), ..Volume::default() }
 }
 
 /// The files of the removal of the state. Its manifest comes from an annotation of its own pod: where a deletion

@@ -22,15 +22,30 @@ pub const MANIFEST: &str = "tipstream.dev/manifest";
 pub enum Component {
     /// The workers.
     Worker,
+    /// The query service.
+    Query,
+    /// The compaction.
+    Compact,
     /// The Job that removes the state.
     Purge,
 }
 
 impl Component {
+    /// All of them.
+    pub const ALL: [Component; 4] =
+        [Component::Worker, Component::Query, Component::Compact, Component::Purge];
+
+    /// The part that the value of the label names.
+    pub fn of_label(value: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|component| component.as_str() == value)
+    }
+
     /// The value of the label, and the ending of names.
     pub const fn as_str(self) -> &'static str {
         match self {
             Component::Worker => "worker",
+            Component::Query => "query",
+            Component::Compact => "compact",
             Component::Purge => "purge",
         }
     }

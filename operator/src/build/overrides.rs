@@ -1,12 +1,20 @@
-//! `spec.workload` merged into the pods, by the keys of Kubernetes' strategic merge: maps by key, lists of named
-//! things by name, everything else whole.
+//! `spec.workload`, and the resources of the part, merged into the pods, by the keys of Kubernetes' strategic merge:
+//! maps by key, lists of named things by name, everything else whole.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{PodTemplateSpec, ResourceRequirements};
+use k8s_openapi::api::core::v1::{PodTemplateSpec, ResourceRequirements, TopologySpreadConstraint};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use tipstream_crds::Workload;
 
-pub(super) fn merge(workload: &Workload, template: &mut PodTemplateSpec) {
+/// Merges all of `workload` but its resources, which are the workers'; those of the part are `resources`, and its
+/// pods are the `selected` ones.
+pub(super) fn merge(
+    workload: &Workload,
+    resources: Option<&ResourceRequirements>,
+    selected: &BTreeMap<String, String>,
+    template: &mut PodTemplateSpec,
+) {
     let metadata = template.metadata.get_or_insert_default();
     extend(&mut metadata.labels, &workload.labels);
     extend(&mut metadata.annotations, &workload.annotations);
@@ -19,7 +27,8 @@ pub(super) fn merge(workload: &Workload, template: &mut PodTemplateSpec) {
     if workload.affinity.is_some() {
         pod.affinity.clone_from(&workload.affinity);
     }
-    merge_list(&mut pod.topology_spread_constraints, &workload.topology_spread_constraints, |constraint| {
+    let spread = workload.topology_spread_constraints.iter().map(|constraint| over(selected, constraint));
+    merge_list(&mut pod.topology_spread_constraints, &spread.collect::<Vec<_>>(), |constraint| {
         (constraint.topology_key.clone(), constraint.when_unsatisfiable.clone())
     });
     if workload.service_account_name.is_some() {
@@ -33,15 +42,33 @@ pub(super) fn merge(workload: &Workload, template: &mut PodTemplateSpec) {
     for container in &mut pod.containers {
         merge_list(&mut container.env, &workload.env, |variable| variable.name.clone());
         merge_list(&mut container.volume_mounts, &workload.volume_mounts, |mount| mount.mount_path.clone());
-        if let Some(resources) = &workload.resources {
+        if let Some(resources) = resources {
             merge_resources(container.resources.get_or_insert_default(), resources);
         }
     }
 }
 
+/// Without a selector a constraint is of no pods at all.
+fn over(
+    selected: &BTreeMap<String, String>,
+    constraint: &TopologySpreadConstraint,
+) -> TopologySpreadConstraint {
+    let pods = || LabelSelector { match_labels: Some(selected.clone()), ..LabelSelector::default() };
+    let label_selector = Some(constraint.label_selector.clone().unwrap_or_else(pods));
+    TopologySpreadConstraint { label_selector, ..constraint.clone() }
+}
+
+/// Of a resource that is named, request and limit are those of `from` alone: a request above the limit that happened
+/// to be there would be refused.
 fn merge_resources(into: &mut ResourceRequirements, from: &ResourceRequirements) {
-    extend(&mut into.requests, from.requests.as_ref().unwrap_or(&BTreeMap::new()));
-    extend(&mut into.limits, from.limits.as_ref().unwrap_or(&BTreeMap::new()));
+    let given = [&from.requests, &from.limits];
+    let is_named = |name: &String| given.iter().copied().flatten().any(|amounts| amounts.contains_key(name));
+    for (into, from) in [&mut into.requests, &mut into.limits].into_iter().zip(given) {
+        let mut amounts = into.take().unwrap_or_default();
+        amounts.retain(|name, _| !is_named(name));
+        extend(into, &amounts);
+        extend(into, from.as_ref().unwrap_or(&BTreeMap::new()));
+    }
     if from.claims.is_some() {
         into.claims.clone_from(&from.claims);
     }

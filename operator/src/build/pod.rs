@@ -1,4 +1,4 @@
-//! The pods of the workers: locked down (O5), probed, spread over nodes, and then as the spec's overrides say.
+//! What all pods have in common: locked down (O5), spread over nodes, and then as the spec's overrides say.
 
 use std::collections::BTreeMap;
 
@@ -11,50 +11,65 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use sha2::{Digest, Sha256};
-use tipstream_crds::SinkKind;
+use tipstream_crds::{SinkKind, hex};
 
 use super::names::{CONFIG_HASH, Component};
-use super::{PORT, PORT_NAME, Plan, config_map, environment, files, overrides};
+use super::{PORT_NAME, Plan, config_map, environment, files, overrides};
 
-/// Name of the worker's container.
-const CONTAINER: &str = "worker";
-/// How long a worker publishes what it has read after SIGTERM.
-const DRAIN_SECONDS: i64 = 25;
-/// Beyond it, for leaving the group and for the kubelet.
-const DRAIN_MARGIN_SECONDS: i64 = 10;
 /// The user and group of the image.
 const NONROOT: i64 = 65532;
 const SCRATCH: &str = "tipstream-tmp";
 const SINK_VOLUME: &str = "tipstream-sink";
 
-pub(super) fn template(plan: &Plan<'_>) -> PodTemplateSpec {
+/// The template of `component`, with the overrides of the spec; `annotations` are of [`config_hash`] where a change
+/// of the configuration is to roll the pods, and `resources` the overrides of the part.
+pub(super) fn template(
+    plan: &Plan<'_>,
+    component: Component,
+    annotations: impl Into<Option<BTreeMap<String, String>>>,
+    resources: Option<&ResourceRequirements>,
+    spec: PodSpec,
+) -> PodTemplateSpec {
     let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
-            labels: Some(Component::Worker.labels(&plan.name())),
-            annotations: Some(BTreeMap::from([(CONFIG_HASH.to_owned(), config_hash(plan))])),
+            labels: Some(component.labels(&plan.name())),
+            annotations: annotations.into(),
             ..ObjectMeta::default()
         }),
-        spec: Some(spec(plan)),
+        spec: Some(spec),
     };
-    overrides::merge(&plan.pipeline.spec.workload, &mut template);
+    let selected = component.selector(&plan.name());
+    overrides::merge(&plan.pipeline.spec.workload, resources, &selected, &mut template);
     template
 }
 
-/// Changes with everything that a worker reads when it starts and that the template does not show.
-fn config_hash(plan: &Plan<'_>) -> String {
+/// An annotation that changes with everything that a pod of `component` reads when it starts and that the template
+/// does not show; `references_digest` stands for what it refers to.
+pub(super) fn config_hash(
+    plan: &Plan<'_>,
+    component: Component,
+    references_digest: &str,
+) -> BTreeMap<String, String> {
+    let manifest = config_map::manifest(plan.pipeline, component);
     let mut hash = Sha256::new();
-    for part in
-        [&config_map::manifest(plan.pipeline), plan.polygons.unwrap_or_default(), plan.references_digest]
-    {
+    for part in [&manifest, plan.polygons.unwrap_or_default(), references_digest] {
         hash.update(part.len().to_be_bytes());
         hash.update(part);
     }
-    hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    BTreeMap::from([(CONFIG_HASH.to_owned(), hex(&hash.finalize()[..8]))])
 }
 
-fn spec(plan: &Plan<'_>) -> PodSpec {
+/// A pod of one container, which may write `scratch_limit` into /tmp. Where the sink is a volume, it has that, too.
+pub(super) fn spec(
+    plan: &Plan<'_>,
+    component: Component,
+    mut container: Container,
+    scratch_limit: &str,
+) -> PodSpec {
+    let spec = &plan.pipeline.spec;
     let mut volumes =
-        vec![files::worker(&plan.pipeline.spec, plan.sink, &Component::Worker.name(&plan.name())), scratch()];
+        vec![files::of(component, spec, plan.sink, &component.name(&plan.name())), scratch(scratch_limit)];
+    let mut mounts = vec![mount(files::VOLUME, files::MOUNT_PATH, true), mount(SCRATCH, "/tmp", false)];
     let mut security = pod_security();
     if let SinkKind::Volume(sink) = plan.sink {
         let claim =
@@ -64,57 +79,61 @@ fn spec(plan: &Plan<'_>) -> PodSpec {
             persistent_volume_claim: Some(claim),
             ..Volume::default()
         });
+        mounts.push(mount(SINK_VOLUME, environment::VOLUME_PATH, component == Component::Query));
         // So that the volume can be written by a user that is not root.
         security.fs_group = Some(NONROOT);
         security.fs_group_change_policy = Some("OnRootMismatch".to_owned());
     }
+    container.volume_mounts = Some(mounts);
     PodSpec {
         service_account_name: Some(Component::Worker.name(&plan.name())),
         automount_service_account_token: Some(false),
         // Not the environment variables of all Services of the namespace.
         enable_service_links: Some(false),
         security_context: Some(security),
-        termination_grace_period_seconds: Some(DRAIN_SECONDS + DRAIN_MARGIN_SECONDS),
-        topology_spread_constraints: Some(spread(&plan.name())),
-        containers: vec![container(plan)],
+        containers: vec![container],
         volumes: Some(volumes),
         ..PodSpec::default()
     }
 }
 
-fn container(plan: &Plan<'_>) -> Container {
-    let workload = &plan.pipeline.spec.workload;
-    let mut mounts = vec![mount(files::VOLUME, files::MOUNT_PATH, true), mount(SCRATCH, "/tmp", false)];
-    if let SinkKind::Volume(_) = plan.sink {
-        mounts.push(mount(SINK_VOLUME, environment::VOLUME_PATH, false));
-    }
-    let args = [
-        "stream".to_owned(),
-        format!("--file={}/{}", files::MOUNT_PATH, files::MANIFEST),
-        format!("--drain-timeout={DRAIN_SECONDS}s"),
-        format!("--listen=0.0.0.0:{PORT}"),
-    ];
+/// The container of `component`, which runs `command` on the manifest with `flags`.
+pub(super) fn container(
+    plan: &Plan<'_>,
+    component: Component,
+    command: &str,
+    flags: &[String],
+    ports: &[(&str, i32)],
+) -> Container {
+    let spec = &plan.pipeline.spec;
+    let mut args = vec![command.to_owned(), format!("--file={}/{}", files::MOUNT_PATH, files::MANIFEST)];
+    args.extend_from_slice(flags);
+    let port = |&(name, port): &(&str, i32)| ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: port,
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    };
     Container {
-        name: CONTAINER.to_owned(),
-        image: Some(workload.image.clone().unwrap_or_else(|| plan.default_image.to_owned())),
-        args: Some(args.into()),
-        env: given(environment::worker(&plan.pipeline.spec, plan.sink)),
-        ports: Some(vec![ContainerPort {
-            name: Some(PORT_NAME.to_owned()),
-            container_port: PORT,
-            protocol: Some("TCP".to_owned()),
-            ..ContainerPort::default()
-        }]),
-        // A worker connects to Redis, sink and Kafka before it listens.
+        name: component.as_str().to_owned(),
+        image: Some(spec.workload.image.clone().unwrap_or_else(|| plan.default_image.to_owned())),
+        args: Some(args),
+        env: given(environment::of(component, spec, plan.sink)),
+        ports: Some(ports.iter().map(port).collect()),
+        security_context: Some(container_security()),
+        // The last words are the reason, for the pipeline's status.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        ..Container::default()
+    }
+}
+
+/// `container` with the probes of one that serves: what it needs is connected to before it listens.
+pub(super) fn probed(container: Container) -> Container {
+    Container {
         startup_probe: Some(probe("/healthz", 2, 90)),
         liveness_probe: Some(probe("/healthz", 10, 3)),
         readiness_probe: Some(probe("/readyz", 5, 3)),
-        resources: Some(resources("250m", "256Mi", "512Mi")),
-        security_context: Some(container_security()),
-        // A worker's last words are its reason, for the pipeline's status.
-        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: Some(mounts),
-        ..Container::default()
+        ..container
     }
 }
 
@@ -167,22 +186,22 @@ fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
 }
 
 /// Over nodes as far as it can be had: a pipeline is no reason to add a node.
-fn spread(pipeline: &str) -> Vec<TopologySpreadConstraint> {
-    vec![TopologySpreadConstraint {
+pub(super) fn spread(plan: &Plan<'_>, component: Component) -> Option<Vec<TopologySpreadConstraint>> {
+    Some(vec![TopologySpreadConstraint {
         max_skew: 1,
         topology_key: "kubernetes.io/hostname".to_owned(),
         when_unsatisfiable: "ScheduleAnyway".to_owned(),
         label_selector: Some(LabelSelector {
-            match_labels: Some(Component::Worker.selector(pipeline)),
+            match_labels: Some(component.selector(&plan.name())),
             ..LabelSelector::default()
         }),
         ..TopologySpreadConstraint::default()
-    }]
+    }])
 }
 
-fn scratch() -> Volume {
+fn scratch(limit: &str) -> Volume {
     let empty = EmptyDirVolumeSource {
-        size_limit: Some(Quantity("64Mi".to_owned())),
+        size_limit: Some(Quantity(limit.to_owned())),
         ..EmptyDirVolumeSource::default()
     };
     Volume { name: SCRATCH.to_owned(), empty_dir: Some(empty), ..Volume::default() }

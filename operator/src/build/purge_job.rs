@@ -1,8 +1,8 @@
 //! The Job that removes a deleted pipeline's state from Redis.
 //!
 //! It stands alone: it has no owner, no ConfigMap and no ServiceAccount of the pipeline, all of which a deletion
-//! may take first. Whoever takes the finalizer away deletes it before; its own time to live is for the case that
-//! nobody does.
+//! may take first, and none of the volumes that the spec adds, which may be gone, too. Whoever takes the finalizer away
+//! deletes it before; its own time to live is for the case that nobody does.
 
 use std::collections::BTreeMap;
 
@@ -10,35 +10,47 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
-use tipstream_crds::TipsPipeline;
+use tipstream_crds::{TipsPipeline, Workload};
 
 use super::names::{Component, MANIFEST};
-use super::{Object, config_map, environment, files, pod};
+use super::{Object, config_map, environment, files, overrides, pod};
+
+/// The name of the Job: another one for each of the pipelines that come to have the same name.
+pub fn name(pipeline: &TipsPipeline) -> String {
+    let uid = pipeline.uid().unwrap_or_default();
+    let short = uid.split('-').next().unwrap_or_default();
+    format!("{}-{short}", Component::Purge.name(&pipeline.name_any()))
+}
 
 /// The Job of `pipeline`, which gives up after `deadline_seconds`.
 pub fn build(pipeline: &TipsPipeline, default_image: &str, deadline_seconds: i64) -> Object {
     let name = pipeline.name_any();
     let labels = Component::Purge.labels(&name);
-    let annotations = BTreeMap::from([(MANIFEST.to_owned(), config_map::manifest(pipeline))]);
+    let annotations =
+        BTreeMap::from([(MANIFEST.to_owned(), config_map::manifest(pipeline, Component::Purge))]);
+    let mut template = PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels.clone()),
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(spec(pipeline, default_image)),
+    };
+    let workload =
+        Workload { volumes: Vec::new(), volume_mounts: Vec::new(), ..pipeline.spec.workload.clone() };
+    overrides::merge(&workload, None, &Component::Purge.selector(&name), &mut template);
     Object::Job(Box::new(Job {
         metadata: ObjectMeta {
-            name: Some(Component::Purge.name(&name)),
+            name: Some(self::name(pipeline)),
             namespace: pipeline.namespace(),
-            labels: Some(labels.clone()),
+            labels: Some(labels),
             ..ObjectMeta::default()
         },
         spec: Some(JobSpec {
             active_deadline_seconds: Some(deadline_seconds),
             backoff_limit: Some(5),
             ttl_seconds_after_finished: Some(3600),
-            template: PodTemplateSpec {
-                metadata: Some(ObjectMeta {
-                    labels: Some(labels),
-                    annotations: Some(annotations),
-                    ..ObjectMeta::default()
-                }),
-                spec: Some(spec(pipeline, default_image)),
-            },
+            template,
             ..JobSpec::default()
         }),
         ..Job::default()
@@ -46,7 +58,6 @@ pub fn build(pipeline: &TipsPipeline, default_image: &str, deadline_seconds: i64
 }
 
 fn spec(pipeline: &TipsPipeline, default_image: &str) -> PodSpec {
-    let workload = &pipeline.spec.workload;
     PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
@@ -54,7 +65,7 @@ fn spec(pipeline: &TipsPipeline, default_image: &str) -> PodSpec {
         security_context: Some(pod::pod_security()),
         containers: vec![Container {
             name: Component::Purge.as_str().to_owned(),
-            image: Some(workload.image.clone().unwrap_or_else(|| default_image.to_owned())),
+            image: Some(pipeline.spec.workload.image.clone().unwrap_or_else(|| default_image.to_owned())),
             args: Some(vec!["purge".to_owned(), format!("--file={}/{}", files::MOUNT_PATH, files::MANIFEST)]),
             env: pod::given(environment::redis(&pipeline.spec)),
             resources: Some(pod::resources("50m", "64Mi", "128Mi")),
@@ -63,8 +74,6 @@ fn spec(pipeline: &TipsPipeline, default_image: &str) -> PodSpec {
             volume_mounts: Some(vec![pod::mount(files::VOLUME, files::MOUNT_PATH, true)]),
             ..Container::default()
         }],
-        node_selector: (!workload.node_selector.is_empty()).then(|| workload.node_selector.clone()),
-        tolerations: pod::given(workload.tolerations.clone()),
         volumes: Some(vec![files::purge(&pipeline.spec)]),
         ..PodSpec::default()
     }

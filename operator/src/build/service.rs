@@ -1,24 +1,36 @@
-//! The headless Service of the workers: a name for each, for scraping and for a person.
+//! The Services: a name for each worker, for scraping and for a person, and one name for the query service.
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::names::Component;
-use super::{PORT, PORT_NAME, Plan};
+use super::{PORT, PORT_NAME, Plan, query};
 
-pub(super) fn build(plan: &Plan<'_>) -> Service {
+/// Headless: each worker answers for itself.
+pub(super) fn of_workers(plan: &Plan<'_>) -> Service {
+    let mut service = build(plan, Component::Worker, &[(PORT_NAME, PORT)]);
+    service.spec.get_or_insert_default().cluster_ip = Some("None".to_owned());
+    service
+}
+
+/// Any query pod answers as well as another.
+pub(super) fn of_query(plan: &Plan<'_>) -> Service {
+    build(plan, Component::Query, &query::PORTS)
+}
+
+fn build(plan: &Plan<'_>, component: Component, ports: &[(&str, i32)]) -> Service {
+    let port = |&(name, port): &(&str, i32)| ServicePort {
+        name: Some(name.to_owned()),
+        port,
+        protocol: Some("TCP".to_owned()),
+        target_port: Some(IntOrString::String(name.to_owned())),
+        ..ServicePort::default()
+    };
     Service {
-        metadata: plan.metadata(),
+        metadata: plan.metadata(component),
         spec: Some(ServiceSpec {
-            cluster_ip: Some("None".to_owned()),
-            selector: Some(Component::Worker.selector(&plan.name())),
-            ports: Some(vec![ServicePort {
-                name: Some(PORT_NAME.to_owned()),
-                port: PORT,
-                protocol: Some("TCP".to_owned()),
-                target_port: Some(IntOrString::String(PORT_NAME.to_owned())),
-                ..ServicePort::default()
-            }]),
+            selector: Some(component.selector(&plan.name())),
+            ports: Some(ports.iter().map(port).collect()),
             ..ServiceSpec::default()
         }),
         ..Service::default()

@@ -1,12 +1,13 @@
-//! The ServiceAccount of the workers: no rights, no token.
+//! The ServiceAccount of all pods of a pipeline: no rights, no token.
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 
 use super::Plan;
+use super::names::Component;
 
 pub(super) fn build(plan: &Plan<'_>) -> ServiceAccount {
     ServiceAccount {
-        metadata: plan.metadata(),
+        metadata: plan.metadata(Component::Worker),
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
     }

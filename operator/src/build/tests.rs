@@ -6,6 +6,8 @@ use tipstream_crds::TipsPipeline;
 
 use super::*;
 
+mod beside;
+
 fn pipeline(spec: Value) -> TipsPipeline {
     let mut object = json!({
         "apiVersion": "tipstream.dev/v1alpha1",
@@ -32,6 +34,7 @@ fn plan(pipeline: &TipsPipeline) -> Plan<'_> {
         default_image: "tips-worker:test",
         polygons: None,
         references_digest: "",
+        query_digest: pipeline.spec.query.enabled.then_some(""),
         replacement: Replacement::Rolling,
         pod_monitors: false,
     }
@@ -42,13 +45,31 @@ fn yaml<'a>(objects: impl IntoIterator<Item = &'a Object>) -> String {
     objects.into_iter().map(text).collect::<Vec<_>>().join("---\n")
 }
 
-fn deployment(plan: &Plan<'_>) -> Value {
+/// The object of this kind and name, without the pipeline's own before the dash.
+fn object(plan: &Plan<'_>, kind: Kind, component: Component) -> Option<Value> {
+    let name = component.name("nyc");
     let objects = objects(plan);
-    objects.iter().find(|object| object.kind() == Kind::Deployment).expect("a Deployment").to_json()
+    let found = objects.iter().find(|object| object.kind() == kind && object.name() == name);
+    found.map(Object::to_json)
+}
+
+fn deployment(plan: &Plan<'_>) -> Value {
+    object(plan, Kind::Deployment, Component::Worker).expect("a Deployment")
+}
+
+fn hash_of(deployment: &Value) -> Value {
+    deployment["spec"]["template"]["metadata"]["annotations"][names::CONFIG_HASH].clone()
 }
 
 fn config_hash(plan: &Plan<'_>) -> Value {
-    deployment(plan)["spec"]["template"]["metadata"]["annotations"][names::CONFIG_HASH].clone()
+    hash_of(&deployment(plan))
+}
+
+/// A query service with all that it can refer to.
+fn guarded() -> Value {
+    json!({
+        "enabled": true, "auth": {"secretRef": {"name": "query-users"}}, "tls": {"secretRef": {"name": "query-tls"}},
+    })
 }
 
 #[test]
@@ -142,12 +163,56 @@ fn what_removes_the_state() {
 }
 
 #[test]
+fn what_removes_the_state_runs_as_the_workers_do_but_for_volumes_and_resources() {
+    let pipeline = pipeline(json!({"workload": {
+        "resources": {"requests": {"memory": "9Gi"}},
+        "labels": {"team": "taxi"},
+        "annotations": {"sidecar.istio.io/inject": "false"},
+        "serviceAccountName": "cloud-role",
+        "priorityClassName": "streams",
+        "env": [{"name": "RUST_LOG", "value": "debug"}],
+        "volumes": [{"name": "extra", "configMap": {"name": "gone"}}],
+        "volumeMounts": [{"name": "extra", "mountPath": "/extra"}],
+    }}));
+    let job = purge_job::build(&pipeline, "tips-worker:test", 180).to_json();
+    let template = &job["spec"]["template"];
+    assert_eq!(template["metadata"]["labels"]["team"], "taxi");
+    assert_eq!(template["metadata"]["annotations"]["sidecar.istio.io/inject"], "false");
+    assert!(template["metadata"]["annotations"][names::MANIFEST].is_string());
+    let spec = &template["spec"];
+    assert_eq!(
+        (&spec["serviceAccountName"], &spec["priorityClassName"]),
+        (&json!("cloud-role"), &json!("streams"))
+    );
+    let container = &spec["containers"][0];
+    assert_eq!(container["env"], json!([{"name": "RUST_LOG", "value": "debug"}]));
+    assert_eq!(container["resources"]["requests"]["memory"], "64Mi");
+    let lengths = [&spec["volumes"], &container["volumeMounts"]].map(|list| list.as_array().map(Vec::len));
+    assert_eq!(lengths, [Some(1); 2]);
+}
+
+#[test]
+fn a_resource_that_is_named_has_only_what_is_said_of_it() {
+    let resources = |given: Value| {
+        let pipeline = pipeline(json!({"workload": {"resources": given}}));
+        let template = deployment(&plan(&pipeline))["spec"]["template"].clone();
+        template["spec"]["containers"][0]["resources"].clone()
+    };
+    let request = resources(json!({"requests": {"memory": "2Gi"}}));
+    assert_eq!(request, json!({"requests": {"cpu": "250m", "memory": "2Gi"}}));
+    let limit = resources(json!({"limits": {"memory": "128Mi"}}));
+    assert_eq!(limit, json!({"requests": {"cpu": "250m"}, "limits": {"memory": "128Mi"}}));
+    let other = resources(json!({"requests": {"cpu": "2"}}));
+    assert_eq!(other, json!({"requests": {"cpu": "2", "memory": "256Mi"}, "limits": {"memory": "512Mi"}}));
+}
+
+#[test]
 fn what_decides_nothing_in_the_pods_does_not_roll_them() {
     let template = |spec: Value| deployment(&plan(&pipeline(spec)))["spec"]["template"].clone();
     let base = template(json!({}));
     assert_eq!(base, template(json!({"replicas": 7})));
     assert_eq!(base, template(json!({"suspend": true, "deletionPolicy": "Delete"})));
-    assert_eq!(base, template(json!({"compaction": {"enabled": true}, "query": {"replicas": 2}})));
+    assert_eq!(base, template(json!({"compaction": {"enabled": true}, "query": guarded()})));
     assert_eq!(base, template(json!({"scaling": {"maxReplicas": 4, "targetLag": 1000}})));
     assert_ne!(base, template(json!({"raw": {"flushInterval": "1m"}})));
     assert_ne!(base, template(json!({"epoch": 1})));

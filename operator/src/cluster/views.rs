@@ -1,18 +1,21 @@
-//! What matters of a child, a Deployment, a Job and a pod.
+//! What matters of a child, a Deployment and a pod.
+
+mod job;
+mod pod;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use k8s_openapi::api::apps::v1::DeploymentStatus;
-use k8s_openapi::api::batch::v1::JobStatus;
-use k8s_openapi::api::core::v1::{ContainerState, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt as _;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+pub use self::job::{CronJobView, JobState, JobView};
+pub use self::pod::{PodView, Trouble, pod};
 use super::Key;
 use super::mirror::View;
-use crate::build::names::{EPOCH, INSTANCE};
+use crate::build::names::{COMPONENT, Component, EPOCH, INSTANCE};
 use crate::kind::Kind;
 
 /// Longest message of a pod that is passed on.
@@ -26,6 +29,8 @@ const REVISION: &str = "deployment.kubernetes.io/revision";
 pub struct ChildView {
     /// The pipeline that its label names.
     pub pipeline: Option<String>,
+    /// The part of it that its label names.
+    pub component: Option<Component>,
     /// The UID of its controller.
     pub controller: Option<String>,
     /// Hash of all of it but its status and bookkeeping: changes with whatever anybody changes.
@@ -45,6 +50,8 @@ pub enum Progress {
     Still,
     /// A Deployment.
     Deployment(DeploymentView),
+    /// A CronJob.
+    CronJob(CronJobView),
     /// A Job.
     Job(JobView),
 }
@@ -56,6 +63,8 @@ pub struct DeploymentView {
     pub epoch: Option<i64>,
     /// Whether it replaces all pods at once.
     pub recreates: bool,
+    /// Whether its controller has not seen it yet at all.
+    pub new: bool,
     /// Whether its controller has seen the latest spec.
     pub observed: bool,
     /// Replicas that the spec asks for.
@@ -79,52 +88,7 @@ impl DeploymentView {
     }
 }
 
-/// Where a Job stands.
-#[derive(Clone, Debug, PartialEq)]
-pub enum JobView {
-    /// It works.
-    Running,
-    /// It is done.
-    Complete,
-    /// It has given up.
-    Failed(String),
-}
-
-/// A worker pod.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PodView {
-    /// The pipeline that its label names.
-    pub pipeline: Option<String>,
-    /// Its name.
-    pub name: String,
-    /// Its address.
-    pub address: Option<String>,
-    /// Whether it is ready.
-    pub ready: bool,
-    /// Whether it is on its way out.
-    pub terminating: bool,
-    /// What keeps it from running.
-    pub trouble: Option<Trouble>,
-}
-
-/// What keeps a pod from running.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Trouble {
-    /// In one word, such as ImagePullBackOff.
-    pub reason: String,
-    /// In its own words.
-    pub message: String,
-    /// The exit code of its last run.
-    pub exit_code: Option<i32>,
-}
-
 impl View for ChildView {
-    fn pipeline(&self) -> Option<&str> {
-        self.pipeline.as_deref()
-    }
-}
-
-impl View for PodView {
     fn pipeline(&self) -> Option<&str> {
         self.pipeline.as_deref()
     }
@@ -134,13 +98,15 @@ impl View for PodView {
 pub fn child(kind: Kind, object: &DynamicObject) -> (Key, ChildView) {
     let progress = match kind {
         Kind::Deployment => Progress::Deployment(deployment(object)),
-        Kind::Job => Progress::Job(job(object)),
+        Kind::CronJob => Progress::CronJob(job::cron_job(object)),
+        Kind::Job => Progress::Job(job::job(object)),
         _ => Progress::Still,
     };
     let controller =
         object.owner_references().iter().find(|owner| owner.controller == Some(true)).map(|o| o.uid.clone());
     let view = ChildView {
         pipeline: object.labels().get(INSTANCE).cloned(),
+        component: component(object),
         controller,
         hash: content_hash(object),
         hand_edited: object.managed_fields().iter().any(is_by_hand),
@@ -182,6 +148,10 @@ pub fn key(object: &impl kube::ResourceExt) -> Key {
     Key::new(object.meta().namespace.as_deref().unwrap_or_default(), &object.name_any())
 }
 
+fn component(object: &impl kube::ResourceExt) -> Option<Component> {
+    object.labels().get(COMPONENT).and_then(|label| Component::of_label(label))
+}
+
 fn status<T: serde::de::DeserializeOwned + Default>(object: &DynamicObject) -> T {
     object
         .data
@@ -197,6 +167,7 @@ fn deployment(object: &DynamicObject) -> DeploymentView {
     let mut view = DeploymentView {
         epoch: object.annotations().get(EPOCH).and_then(|epoch| epoch.parse().ok()),
         recreates: spec["strategy"]["type"] == "Recreate",
+        new: status.observed_generation.is_none(),
         observed: status.observed_generation == object.metadata.generation,
         wanted: spec["replicas"].as_i64().and_then(|n| n.try_into().ok()).unwrap_or(1),
         existing: status.replicas.unwrap_or(0),
@@ -212,73 +183,6 @@ fn deployment(object: &DynamicObject) -> DeploymentView {
         }
     }
     view
-}
-
-fn job(object: &DynamicObject) -> JobView {
-    let status: JobStatus = status(object);
-    for condition in status.conditions.unwrap_or_default() {
-        match (&*condition.type_, &*condition.status) {
-            ("Complete", "True") => return JobView::Complete,
-            ("Failed", "True") => return JobView::Failed(short(condition.message.as_deref())),
-            _ => {}
-        }
-    }
-    JobView::Running
-}
-
-/// What matters of a worker pod.
-pub fn pod(pod: &Pod) -> (Key, PodView) {
-    let status = pod.status.as_ref();
-    let conditions = || status.and_then(|s| s.conditions.as_ref()).into_iter().flatten();
-    let ready = conditions().any(|c| c.type_ == "Ready" && c.status == "True");
-    let view = PodView {
-        pipeline: pod.labels().get(INSTANCE).cloned(),
-        name: pod.name_any(),
-        address: status.and_then(|s| s.pod_ip.clone()),
-        ready,
-        terminating: pod.metadata.deletion_timestamp.is_some(),
-        trouble: if ready { None } else { trouble(pod) },
-    };
-    (key(pod), view)
-}
-
-fn trouble(pod: &Pod) -> Option<Trouble> {
-    let status = pod.status.as_ref()?;
-    let unscheduled =
-        status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled" && c.status == "False");
-    if let Some(condition) = unscheduled {
-        let reason = condition.reason.clone().unwrap_or_else(|| "Unschedulable".to_owned());
-        return Some(Trouble { reason, message: short(condition.message.as_deref()), exit_code: None });
-    }
-    let container = status.container_statuses.iter().flatten().next()?;
-    let ended = |state: &Option<ContainerState>| state.as_ref().and_then(|s| s.terminated.clone());
-    let last =
-        ended(&container.state).or_else(|| ended(&container.last_state)).filter(|end| end.exit_code != 0);
-    let waiting = container.state.as_ref().and_then(|state| state.waiting.clone());
-    let waiting = waiting.filter(|waiting| {
-        !matches!(waiting.reason.as_deref(), None | Some("ContainerCreating" | "PodInitializing"))
-    });
-    match (waiting, last) {
-        (waiting, Some(last)) => Some(Trouble {
-            reason: waiting
-                .and_then(|waiting| waiting.reason)
-                .or(last.reason)
-                .unwrap_or_else(|| "Error".to_owned()),
-            message: last_line(last.message.as_deref()),
-            exit_code: Some(last.exit_code),
-        }),
-        (Some(waiting), None) => Some(Trouble {
-            reason: waiting.reason.unwrap_or_default(),
-            message: short(waiting.message.as_deref()),
-            exit_code: None,
-        }),
-        (None, None) => None,
-    }
-}
-
-/// A program that ends says why at last.
-fn last_line(message: Option<&str>) -> String {
-    short(message.and_then(|message| message.trim_end().lines().next_back()))
 }
 
 fn short(message: Option<&str>) -> String {
@@ -323,25 +227,5 @@ mod tests {
             hash(|v| v["metadata"]["ownerReferences"] =
                 json!([{"apiVersion": "v1", "kind": "A", "name": "a", "uid": "u"}]))
         );
-    }
-
-    #[test]
-    fn a_worker_that_ended_is_quoted() {
-        let pod_json = json!({
-            "metadata": {"name": "w", "namespace": "ns", "labels": {"app.kubernetes.io/instance": "nyc"}},
-            "status": {"containerStatuses": [{
-                "name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 3,
-                "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}},
-                "lastState": {"terminated": {
-                    "exitCode": 3, "reason": "Error",
-                    "message": "{\"level\":\"INFO\"}\ntips-worker: the state in Redis belongs to other settings\n",
-                }},
-            }]},
-        });
-        let (_, view) = pod(&serde_json::from_value(pod_json).expect("a pod"));
-        let trouble = view.trouble.expect("it does not run");
-        assert_eq!(trouble.reason, "CrashLoopBackOff");
-        assert_eq!(trouble.message, "tips-worker: the state in Redis belongs to other settings");
-        assert_eq!(trouble.exit_code, Some(3));
     }
 }

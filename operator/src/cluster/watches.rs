@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use super::mirror::{Mirror, View, owner};
 use super::views;
 use super::{Cluster, Key};
-use crate::build::names::MANAGED;
+use crate::build::names::{COMPONENT, MANAGED};
 use crate::kind::Kind;
 use crate::reference::{Source, references};
 
@@ -124,8 +124,8 @@ async fn watch_children(scope: Scope, cluster: Cluster, kind: Kind, queue: Queue
 }
 
 async fn watch_pods(scope: Scope, cluster: Cluster, queue: Queue) {
-    let workers = format!("{MANAGED},app.kubernetes.io/component=worker");
-    let config = watcher::Config::default().labels(&workers).page_size(PAGE);
+    let observed = format!("{MANAGED},{COMPONENT} in (worker,query,compact)");
+    let config = watcher::Config::default().labels(&observed).page_size(PAGE);
     let events = watcher::watcher(scope.api::<Pod>(), config);
     follow(events, "Pod".to_owned(), &cluster.0.pods, views::pod, |key, before, after| {
         touch_owners(&queue, key, before, after);

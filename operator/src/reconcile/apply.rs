@@ -10,13 +10,15 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::core::DynamicObject;
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client};
+use serde_json::json;
 
-use super::ownership;
+use super::fetch::Child;
+use super::ownership::{self, Ownership};
 use crate::build::Object;
-use crate::build::names::MANAGER;
+use crate::build::names::{Component, MANAGER};
 use crate::cluster::Key;
-use crate::cluster::views::{ChildView, content_hash};
+use crate::cluster::views::{self, ChildView, Progress};
 use crate::crash;
 use crate::error::Error;
 use crate::kind::Kind;
@@ -31,26 +33,33 @@ pub(super) struct Hashes {
     stored: u64,
 }
 
-/// Whether the objects that are there are those that were applied, no more and no less.
-pub(super) fn is_as_applied(applied: &Applied, present: &[(Kind, Key, ChildView)]) -> bool {
-    let owned = present.iter().filter(|(kind, ..)| *kind != Kind::Job);
-    let as_applied = |(kind, key, view): &(Kind, Key, ChildView)| {
+/// Whether the objects that are there are those that were applied, no more and no less; those of `held` are what they
+/// are. Jobs are those of the CronJob, or remove the state of a pipeline that goes.
+pub(super) fn is_as_applied(applied: &Applied, present: &[Child], held: Option<Component>) -> bool {
+    let owned = present.iter().filter(|(kind, _, view)| *kind != Kind::Job && !is_held(view, held));
+    let as_applied = |(kind, key, view): &Child| {
         let hashes = applied.get(&(*kind, key.name.to_string()));
         hashes.is_some_and(|hashes| hashes.stored == view.hash) && !view.terminating
     };
     owned.clone().count() == applied.len() && owned.clone().all(as_applied)
 }
 
-/// Applies `objects` for the pipeline with `uid`, and deletes what of `present` is the pipeline's and is no longer
-/// wanted.
+/// Whether an object is of the part that is left as it is.
+fn is_held(view: &ChildView, held: Option<Component>) -> bool {
+    held.is_some() && view.component == held
+}
+
+/// Applies `objects` for `owner`, and deletes what of `present` is no longer wanted; what is there of the part `held` is
+/// left as it is. What was applied is then in `present` as the API server answered.
 ///
 /// # Errors
 /// The first that could not be written.
 pub(super) async fn run(
     client: &Client,
-    uid: &str,
+    owner: Owner<'_>,
     objects: &[Object],
-    present: &[(Kind, Key, ChildView)],
+    present: &mut Vec<Child>,
+    held: Option<Component>,
     applied: &mut Applied,
 ) -> Result<(), Error> {
     for object in objects {
@@ -66,17 +75,39 @@ pub(super) async fn run(
             continue;
         }
         let presence = match view {
-            Some(view) if view.controller.as_deref() == Some(uid) && view.hand_edited => {
-                Presence::EditedByHand
-            }
-            Some(view) if view.controller.as_deref() == Some(uid) => Presence::Ours,
-            _ => Presence::Unknown,
+            Some(view) if view.hand_edited => Presence::EditedByHand,
+            Some(_) => Presence::Ours,
+            None => Presence::Unknown,
         };
-        let stored = apply(client, uid, object, &json, presence).await?;
-        crash::point(&format!("apply::after-{}", object.kind()));
-        applied.insert(id, Hashes { sent, stored });
+        let stored = apply(client, owner, object, &json, presence).await?;
+        applied.insert(id, Hashes { sent, stored: take_in(present, object.kind(), &stored) });
     }
-    delete_unwanted(client, uid, objects, present, applied).await
+    delete_unwanted(client, objects, present, held).await?;
+    applied.retain(|(kind, name), _| {
+        objects.iter().any(|object| object.kind() == *kind && *object.name() == **name)
+    });
+    Ok(())
+}
+
+/// Puts an object as it was answered into `present`, and returns its hash. The watch tells of it only later, and a
+/// status that is made before then would speak of what was there before.
+fn take_in(present: &mut Vec<Child>, kind: Kind, stored: &DynamicObject) -> u64 {
+    let (key, view) = views::child(kind, stored);
+    let hash = view.hash;
+    match present.iter_mut().find(|(of, name, _)| *of == kind && *name == key) {
+        Some((.., before)) => *before = view,
+        None => present.push((kind, key, view)),
+    }
+    hash
+}
+
+/// The pipeline that is applied for.
+#[derive(Clone, Copy)]
+pub(super) struct Owner<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its UID.
+    pub uid: &'a str,
 }
 
 /// What is known of an object before it is applied.
@@ -92,70 +123,67 @@ enum Presence {
 
 async fn apply(
     client: &Client,
-    uid: &str,
+    owner: Owner<'_>,
     object: &Object,
     json: &serde_json::Value,
     presence: Presence,
-) -> Result<u64, Error> {
+) -> Result<DynamicObject, Error> {
     let (kind, name) = (object.kind(), object.name());
     let failed = |source: kube::Error| Error::Apply { kind, name: name.to_owned(), source: source.into() };
     let api = api(client, kind, object.metadata().namespace.as_deref());
-    let params = PatchParams::apply(MANAGER);
-    let patch = Patch::Apply(json);
-    if presence == Presence::EditedByHand {
-        ownership::take_back(&api, name).await.map_err(failed)?;
-        crash::point("apply::after-take-back");
-    }
-    if presence == Presence::Unknown {
-        // What is somebody else's is not taken over by force.
-        match api.patch(name, &params, &patch).await {
-            Ok(stored) => return Ok(content_hash(&stored)),
-            Err(kube::Error::Api(status)) if status.code == 409 || status.code == 422 => {
-                let Some(present) = api.get_opt(name).await.map_err(failed)? else {
-                    return Err(failed(kube::Error::Api(status)));
-                };
-                let controller =
-                    present.owner_references().iter().find(|owner| owner.controller == Some(true));
-                match controller {
-                    Some(owner) if owner.uid == uid => {}
-                    None if status.code == 422 => return Err(failed(kube::Error::Api(status))),
-                    _ => return Err(Error::NameTaken { kind, name: name.to_owned() }),
-                }
-            }
-            Err(source) => return Err(failed(source)),
+    let mut params = PatchParams::apply(MANAGER).force();
+    match presence {
+        Presence::Ours => {}
+        Presence::EditedByHand => {
+            ownership::take_back(&api, name).await.map_err(failed)?;
+            crash::point("apply::after-take-back");
         }
+        Presence::Unknown => match api.get_metadata_opt(name).await.map_err(failed)? {
+            // Whoever makes one meanwhile is not overruled.
+            None => params.force = false,
+            Some(found) => match ownership::of(&found, owner) {
+                Ownership::Ours => {}
+                Ownership::Predecessors => {
+                    return Err(Error::PredecessorLeft { kind, name: name.to_owned() });
+                }
+                Ownership::SomebodyElses => return Err(Error::NameTaken { kind, name: name.to_owned() }),
+            },
+        },
     }
-    let stored = api.patch(name, &params.force(), &patch).await.map_err(failed)?;
-    Ok(content_hash(&stored))
+    let stored = api.patch(name, &params, &Patch::Apply(json)).await.map_err(failed)?;
+    crash::point(format_args!("apply::after-{kind}"));
+    Ok(stored)
 }
 
 async fn delete_unwanted(
     client: &Client,
-    uid: &str,
     objects: &[Object],
-    present: &[(Kind, Key, ChildView)],
-    applied: &mut Applied,
+    present: &[Child],
+    held: Option<Component>,
 ) -> Result<(), Error> {
-    for (kind, key, view) in present {
+    // Runs of the compaction go with their CronJob.
+    let owned = present.iter().filter(|(kind, _, view)| *kind != Kind::Job && !is_held(view, held));
+    for (kind, key, view) in owned {
         let wanted = objects.iter().any(|object| object.kind() == *kind && *object.name() == *key.name);
-        if wanted || view.terminating || view.controller.as_deref() != Some(uid) {
-            continue;
+        if !wanted && !view.terminating {
+            delete(client, *kind, key, &DeleteParams::background()).await?;
         }
-        delete(client, *kind, key).await?;
     }
-    applied.retain(|(kind, name), _| {
-        objects.iter().any(|object| object.kind() == *kind && *object.name() == **name)
-    });
     Ok(())
 }
 
-/// Deletes an object and, behind it, what it owns.
+/// Deletes an object and what it owns.
 ///
 /// # Errors
 /// Where it could not be deleted; that it is not there is no error.
-pub(super) async fn delete(client: &Client, kind: Kind, key: &Key) -> Result<(), Error> {
+pub(super) async fn delete(
+    client: &Client,
+    kind: Kind,
+    key: &Key,
+    params: &DeleteParams,
+) -> Result<(), Error> {
     let api = api(client, kind, Some(&key.namespace));
-    match api.delete(&key.name, &DeleteParams::background()).await {
+    match api.delete(&key.name, params).await {
         Ok(_) => {
             crash::point("apply::after-delete");
             Ok(())
@@ -170,8 +198,29 @@ pub(super) async fn delete(client: &Client, kind: Kind, key: &Key) -> Result<(),
 /// # Errors
 /// Where it could not be written.
 pub(super) async fn create(client: &Client, object: &Object) -> Result<(), Error> {
-    apply(client, "", object, &object.to_json(), Presence::Ours).await?;
-    crash::point(&format!("apply::after-{}", object.kind()));
+    let nobody = Owner { name: "", uid: "" };
+    apply(client, nobody, object, &object.to_json(), Presence::Ours).await.map(drop)
+}
+
+/// Sees to it that `replicas` workers are asked for, and changes nothing else.
+///
+/// # Errors
+/// Where the Deployment could not be written.
+pub(super) async fn scale(client: &Client, present: &mut Vec<Child>, replicas: i32) -> Result<(), Error> {
+    let differs = |view: &ChildView| {
+        view.component == Some(Component::Worker)
+            && matches!(&view.progress, Progress::Deployment(deployment) if deployment.wanted != replicas)
+    };
+    let Some((kind, key, _)) = present.iter().find(|(.., view)| differs(view)).cloned() else {
+        return Ok(());
+    };
+    let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+    let patched =
+        api(client, kind, Some(&key.namespace)).patch(&key.name, &PatchParams::apply(MANAGER), &patch).await;
+    let failed =
+        |source: kube::Error| Error::Apply { kind, name: key.name.to_string(), source: source.into() };
+    _ = take_in(present, kind, &patched.map_err(failed)?);
+    crash::point("apply::after-scale");
     Ok(())
 }
 
@@ -183,4 +232,33 @@ fn hash(json: &serde_json::Value) -> u64 {
     let mut hash = DefaultHasher::new();
     json.to_string().hash(&mut hash);
     hash.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployment(generation: i64, replicas: i32) -> DynamicObject {
+        let object = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "nyc-worker", "namespace": "ns", "generation": generation},
+            "spec": {"replicas": replicas},
+            "status": {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2},
+        });
+        serde_json::from_value(object).expect("an object")
+    }
+
+    #[test]
+    fn what_has_just_been_applied_is_not_rolled_out_yet() {
+        let mut present = Vec::new();
+        let is_rolled_out = |present: &[Child]| match &present[0].2.progress {
+            Progress::Deployment(deployment) => deployment.is_rolled_out(),
+            other => panic!("{other:?}"),
+        };
+        let before = take_in(&mut present, Kind::Deployment, &deployment(1, 2));
+        assert!(is_rolled_out(&present));
+        let after = take_in(&mut present, Kind::Deployment, &deployment(2, 2));
+        assert_eq!((present.len(), before), (1, after));
+        assert!(!is_rolled_out(&present));
+    }
 }

@@ -7,16 +7,17 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use tipstream_crds::{DeletionPolicy, TipsPipeline};
 
 use super::{Context, Found, apply};
+use crate::build::names::{Component, MANAGER};
 use crate::build::purge_job;
 use crate::cluster::Key;
-use crate::cluster::views::{JobView, Progress};
+use crate::cluster::views::{ChildView, JobState, Progress};
 use crate::crash;
 use crate::error::Error;
 use crate::events::{normal, warning};
@@ -53,25 +54,27 @@ pub(super) async fn run(
         return let_go(pipeline, key, found, context).await;
     }
     let elapsed = elapsed(pipeline);
-    match job(found) {
-        Some(JobView::Complete) => {
+    match job(pipeline, found) {
+        Some(JobState::Complete) => {
             let event = normal("StateRemoved", "Purge", "the state of all epochs was removed from Redis");
             context.events.tell(pipeline, &event).await;
             return let_go(pipeline, key, found, context).await;
         }
-        Some(JobView::Failed(why)) => return abandon(pipeline, key, found, context, why).await,
-        Some(JobView::Running) | None if elapsed >= DEADLINE => {
+        Some(JobState::Failed(why)) => return abandon(pipeline, key, found, context, why).await,
+        Some(JobState::Running) | None if elapsed >= DEADLINE => {
             return abandon(pipeline, key, found, context, "it took too long").await;
         }
-        Some(JobView::Running) => return Ok(Action::requeue(LOOK_INTERVAL)),
+        Some(JobState::Running) => return Ok(Action::requeue(LOOK_INTERVAL)),
         None => {}
     }
-    for (kind, child, view) in &found.children {
-        if *kind == Kind::Deployment && !view.terminating && view.controller == pipeline.metadata.uid {
-            apply::delete(&context.client, *kind, child).await?;
-        }
+    // In the foreground: while the Deployment is there, workers may still appear.
+    let works =
+        |kind: Kind, view: &ChildView| matches!(kind, Kind::Deployment | Kind::CronJob) && !view.terminating;
+    for (kind, child, _) in found.children.iter().filter(|(kind, _, view)| works(*kind, view)) {
+        apply::delete(&context.client, *kind, child, &DeleteParams::foreground()).await?;
     }
-    if found.pods.is_empty() || elapsed >= WORKERS_DEADLINE {
+    let no_worker = found.deployment(Component::Worker).is_none() && found.workers.is_empty();
+    if no_worker || elapsed >= WORKERS_DEADLINE {
         let job = purge_job::build(pipeline, &context.worker_image, JOB_DEADLINE.as_secs() as i64);
         if let Err(error) = apply::create(&context.client, &job).await {
             // A namespace that is going takes no new objects.
@@ -108,17 +111,26 @@ async fn let_go(
     found: &Found,
     context: &Context,
 ) -> Result<Action, Error> {
-    for (kind, child, _) in found.children.iter().filter(|(kind, ..)| *kind == Kind::Job) {
-        apply::delete(&context.client, *kind, child).await?;
-    }
+    end_purges(found, context).await?;
     set_finalizer(pipeline, false, context).await?;
     tracing::info!(pipeline = &*key.name, "let go");
     Ok(Action::await_change())
 }
 
-fn job(found: &Found) -> Option<&JobView> {
-    found.children.iter().find_map(|(.., view)| match &view.progress {
-        Progress::Job(job) => Some(job),
+/// Ends what removes state: that of this pipeline, which is let go, or of one of the same name that is gone, whose state
+/// is that of this one now.
+pub(super) async fn end_purges(found: &Found, context: &Context) -> Result<(), Error> {
+    let purges = |view: &ChildView| view.component == Some(Component::Purge) && !view.terminating;
+    for (kind, child, _) in found.children.iter().filter(|(.., view)| purges(view)) {
+        apply::delete(&context.client, *kind, child, &DeleteParams::background()).await?;
+    }
+    Ok(())
+}
+
+fn job<'a>(pipeline: &TipsPipeline, found: &'a Found) -> Option<&'a JobState> {
+    let name = purge_job::name(pipeline);
+    found.of(Component::Purge).find_map(|view| match &view.progress {
+        Progress::Job(job) if job.name == name => Some(&job.state),
         _ => None,
     })
 }
@@ -145,7 +157,7 @@ async fn set_finalizer(pipeline: &TipsPipeline, wanted: bool, context: &Context)
         "finalizers": finalizers,
         "resourceVersion": pipeline.metadata.resource_version,
     }});
-    match api.patch_metadata(&pipeline.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
+    match api.patch_metadata(&pipeline.name_any(), &PatchParams::apply(MANAGER), &Patch::Merge(patch)).await {
         Ok(_) => {
             crash::point("finalizer::after-change");
             Ok(())

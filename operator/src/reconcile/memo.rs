@@ -8,14 +8,16 @@ use tipstream_crds::TipsPipelineStatus;
 
 use super::FIGURES_INTERVAL;
 use super::apply::Applied;
+use crate::build::names::Component;
 use crate::cluster::Key;
+use crate::error::Error;
 
 /// What is remembered of a pipeline.
 #[derive(Default)]
 pub(super) struct Memo {
     uid: String,
-    /// The inputs of the last pass that brought everything about.
-    pub settled: Option<u64>,
+    /// The last pass that brought everything about.
+    pub settled: Option<Settled>,
     /// What was applied.
     pub applied: Applied,
     /// The status that was written last: the cache may not have it yet.
@@ -32,6 +34,21 @@ impl Memo {
     pub(super) fn take_status(&mut self, cached: Option<&TipsPipelineStatus>) -> Option<TipsPipelineStatus> {
         let written_now = self.figures_written.is_some_and(|written| written.elapsed() < FIGURES_INTERVAL);
         self.status.take().filter(|_| written_now).or_else(|| cached.cloned())
+    }
+}
+
+/// A pass that brought everything about, but the query service where that lacks something.
+pub(super) struct Settled {
+    /// Its inputs.
+    pub inputs: u64,
+    /// What the query service lacks.
+    pub query_lacks: Option<Error>,
+}
+
+impl Settled {
+    /// The part that is left as it is.
+    pub(super) fn held(&self) -> Option<Component> {
+        self.query_lacks.as_ref().map(|_| Component::Query)
     }
 }
 

@@ -12,6 +12,7 @@ use tipstream_crds::{Books, Lag, TopicBooks};
 use tokio::sync::Semaphore;
 
 use crate::build::PORT;
+use crate::cluster::Key;
 use crate::cluster::views::PodView;
 
 /// More than a busy worker takes.
@@ -27,8 +28,6 @@ const MOST_BYTES: usize = 512 << 10;
 /// What the workers of a pipeline say together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Figures {
-    /// The epoch that they work in.
-    pub epoch: i64,
     /// Fingerprint of their settings, and so of the state.
     pub fingerprint: String,
     /// The watermark of the state.
@@ -68,26 +67,27 @@ impl Observer {
         Ok(Observer { http, permits: Semaphore::new(AT_ONCE_OVER_ALL) })
     }
 
-    /// What the workers in `pods` say of `epoch`; `None` where none of them says anything of it.
-    pub async fn ask(&self, pods: &[PodView], epoch: i64) -> Option<Figures> {
-        let there = pods.iter().filter(|pod| !pod.terminating && pod.address.is_some());
-        let answers = futures::stream::iter(there.take(MOST_WORKERS))
-            .map(|pod| async { (pod.ready, self.ask_one(pod).await) })
+    /// What the workers of `pipeline` in `pods` say of `epoch`; `None` where none of them says anything of it.
+    pub async fn ask(&self, pipeline: &Key, pods: &[PodView], epoch: i64) -> Option<Figures> {
+        let there = || pods.iter().filter(|pod| !pod.terminating && pod.address.is_some());
+        let answers = futures::stream::iter(there().take(MOST_WORKERS))
+            .map(|pod| async { (pod.ready, self.ask_one(pipeline, pod).await) })
             .buffer_unordered(AT_ONCE);
         let answers: Vec<(bool, Option<Report>)> = answers.collect().await;
         // One that is not ready has no partitions to tell of, or its silence is no news.
         let complete =
-            pods.len() <= MOST_WORKERS && answers.iter().all(|(ready, told)| told.is_some() || !ready);
+            there().count() <= MOST_WORKERS && answers.iter().all(|(ready, told)| told.is_some() || !ready);
         let reports: Vec<_> = answers.into_iter().filter_map(|(_, report)| report).collect();
         together(&reports, epoch, complete)
     }
 
-    async fn ask_one(&self, pod: &PodView) -> Option<Report> {
+    async fn ask_one(&self, pipeline: &Key, pod: &PodView) -> Option<Report> {
         let address = pod.address.as_deref()?;
         let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
         let _permit = self.permits.acquire().await.ok()?;
         match self.get(&format!("http://{host}:{PORT}/status")).await {
-            Ok(report) => Some(report),
+            // An address may be somebody else's by now.
+            Ok(report) => Some(report).filter(|report| report.is_of(pipeline)),
             Err(error) => {
                 tracing::debug!(pod = pod.name, %error, "a worker does not tell its status");
                 None
@@ -110,6 +110,7 @@ impl Observer {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
+    pipeline: String,
     epoch: i64,
     fingerprint: String,
     watermark: Option<String>,
@@ -117,6 +118,12 @@ struct Report {
     partitions: Vec<Partition>,
     books: Option<ReportedBooks>,
     state_error: Option<String>,
+}
+
+impl Report {
+    fn is_of(&self, pipeline: &Key) -> bool {
+        self.pipeline == format!("{}.{}", pipeline.namespace, pipeline.name)
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -182,7 +189,6 @@ fn together(reports: &[Report], epoch: i64, complete: bool) -> Option<Figures> {
         .filter_map(|report| report.books)
         .max_by_key(|books| books.rides.consumed + books.fares.consumed);
     Some(Figures {
-        epoch,
         fingerprint: first.fingerprint.clone(),
         watermark,
         last_window_end: latest(|report| report.last_window_end.as_ref()),
@@ -235,6 +241,13 @@ mod tests {
     #[test]
     fn the_lag_is_not_told_where_a_worker_is_silent() {
         assert_eq!(together(&[report(5, 100, "2013-01-01 03:29:59")], 0, false).and_then(|f| f.lag), None);
+    }
+
+    #[test]
+    fn what_another_pipeline_says_is_known_as_such() {
+        let report = report(5, 100, "2013-01-01 03:29:59");
+        assert!(report.is_of(&Key::new("default", "taxi")));
+        assert!(!report.is_of(&Key::new("default", "taxi2")));
     }
 
     #[test]

@@ -1,20 +1,48 @@
-//! Takes back what was edited by hand.
+//! Whose an object is, and taking back what was edited by hand.
 //!
 //! Server-side apply resets the fields that it sends and leaves those that somebody else has added. Where that is
 //! kubectl, the additions are made the operator's own, and so go with the next apply, which does not send them. Other
 //! managers, such as controllers that inject something, keep theirs.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
-use kube::Api;
-use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
+use kube::{Api, Resource as _, ResourceExt};
 use serde_json::{Map, Value, json};
+use tipstream_crds::TipsPipeline;
 
+use super::apply::Owner;
 use crate::build::names::MANAGER;
 use crate::cluster::views::is_by_hand;
 
 const APPLY: &str = "Apply";
+
+/// Whose an object is that a pipeline would have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ownership {
+    /// The pipeline's, or the operator has made it and somebody has taken the owner away.
+    Ours,
+    /// A pipeline's of the same name that is gone: it is on its way out.
+    Predecessors,
+    /// That of somebody who has made it.
+    SomebodyElses,
+}
+
+/// Whose `object` is that `owner` would have.
+pub(super) fn of(object: &impl ResourceExt, owner: Owner<'_>) -> Ownership {
+    match object.owner_references().iter().find(|reference| reference.controller == Some(true)) {
+        Some(controller) if controller.uid == owner.uid => Ownership::Ours,
+        Some(controller) if controller.kind == TipsPipeline::kind(&()) && controller.name == owner.name => {
+            Ownership::Predecessors
+        }
+        None if object.managed_fields().iter().any(is_ours) => Ownership::Ours,
+        _ => Ownership::SomebodyElses,
+    }
+}
+
+fn is_ours(entry: &ManagedFieldsEntry) -> bool {
+    entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some(APPLY)
+}
 
 /// Makes the fields that were set with kubectl the operator's.
 pub(super) async fn take_back(api: &Api<DynamicObject>, name: &str) -> kube::Result<()> {
@@ -23,14 +51,11 @@ pub(super) async fn take_back(api: &Api<DynamicObject>, name: &str) -> kube::Res
         "managedFields": taken_back(object.managed_fields()),
         "resourceVersion": object.metadata.resource_version,
     }});
-    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(|_| ())
+    api.patch(name, &PatchParams::apply(MANAGER), &Patch::Merge(patch)).await.map(|_| ())
 }
 
 /// The entries with those of kubectl merged into the operator's.
 fn taken_back(entries: &[ManagedFieldsEntry]) -> Vec<ManagedFieldsEntry> {
-    let is_ours = |entry: &ManagedFieldsEntry| {
-        entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some(APPLY)
-    };
     let (taken, mut kept): (Vec<_>, Vec<_>) = entries
         .iter()
         .cloned()
@@ -73,6 +98,27 @@ mod tests {
             fields_v1: Some(FieldsV1(fields)),
             ..ManagedFieldsEntry::default()
         }
+    }
+
+    #[test]
+    fn what_the_operator_did_not_make_is_somebody_elses() {
+        let of = |metadata: Value| {
+            let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});
+            let object: DynamicObject = serde_json::from_value(object).expect("an object");
+            super::of(&object, Owner { name: "nyc", uid: "u" })
+        };
+        let by = |kind: &str, name: &str, uid: &str| {
+            let owner =
+                json!({"apiVersion": "x/v1", "kind": kind, "name": name, "uid": uid, "controller": true});
+            json!({"name": "nyc-worker", "ownerReferences": [owner]})
+        };
+        assert_eq!(of(by("TipsPipeline", "nyc", "u")), Ownership::Ours);
+        assert_eq!(of(by("TipsPipeline", "nyc", "v")), Ownership::Predecessors);
+        assert_eq!(of(by("TipsPipeline", "other", "v")), Ownership::SomebodyElses);
+        assert_eq!(of(by("Rollout", "nyc", "v")), Ownership::SomebodyElses);
+        let made_by = |manager: &str| json!({"name": "nyc-worker", "managedFields": [{"manager": manager, "operation": "Apply"}]});
+        assert_eq!(of(made_by(MANAGER)), Ownership::Ours);
+        assert_eq!(of(made_by("kubectl")), Ownership::SomebodyElses);
     }
 
     #[test]

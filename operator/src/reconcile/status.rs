@@ -1,10 +1,13 @@
 //! From what was seen to the status: pure.
 
+mod beside;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use tipstream_crds::{ConditionType, Lag, TipsPipeline, TipsPipelineStatus, WindowSpan};
 
+pub(super) use self::beside::Beside;
 use super::observe::Figures;
 use crate::build::names::Component;
 use crate::build::wanted_replicas;
@@ -27,6 +30,8 @@ pub(super) struct Seen<'a> {
     pub deployment: Option<&'a DeploymentView>,
     /// The workers.
     pub pods: &'a [PodView],
+    /// What runs beside them.
+    pub beside: Beside<'a>,
     /// What the workers say.
     pub figures: Option<&'a Figures>,
     /// Now.
@@ -56,6 +61,8 @@ pub(super) fn of(seen: &Seen<'_>) -> TipsPipelineStatus {
         ..before.clone()
     };
     take_figures(&mut status, seen);
+    status.query = beside::query(seen);
+    status.compaction = beside::compaction(seen);
     let verdicts = [
         (ConditionType::Ready, ready(seen)),
         (ConditionType::Progressing, progressing(seen)),
@@ -135,7 +142,7 @@ fn ready(seen: &Seen<'_>) -> Verdict {
     if spec.replicas == 0 {
         return verdict("False", "NoReplicas", "stopped by spec.replicas 0; the state is kept");
     }
-    let Some(deployment) = seen.deployment else {
+    let Some(deployment) = seen.deployment.filter(|deployment| !deployment.new) else {
         return verdict("False", "Creating", "the workers are being created");
     };
     let wanted = spec.replicas;
@@ -163,7 +170,7 @@ fn progressing(seen: &Seen<'_>) -> Verdict {
     }
     let spec = &seen.pipeline.spec;
     let wanted = wanted_replicas(spec);
-    let Some(deployment) = seen.deployment else {
+    let Some(deployment) = seen.deployment.filter(|deployment| !deployment.new) else {
         return verdict("True", "Creating", "the workers are being created");
     };
     if deployment.stalled {
@@ -184,11 +191,10 @@ fn progressing(seen: &Seen<'_>) -> Verdict {
             ready => verdict("True", "Starting", format!("{ready} of {wanted} workers are ready")),
         };
     }
-    let reason = if deployment.observed && deployment.updated == deployment.existing {
-        "Scaling"
-    } else {
-        "RollingOut"
-    };
+    // What has just been applied has not been counted by the Deployment's controller yet.
+    let number_differs = deployment.existing != deployment.wanted || deployment.wanted != wanted;
+    let reason =
+        if deployment.updated == deployment.existing && number_differs { "Scaling" } else { "RollingOut" };
     verdict("True", reason, there)
 }
 
@@ -208,6 +214,9 @@ fn degraded(seen: &Seen<'_>) -> Verdict {
     if seen.figures.and_then(|figures| figures.balance) == Some(false) {
         let message = "records consumed and the sum of their outcomes differ; run tips-worker verify";
         return verdict("True", "BooksDoNotBalance", message);
+    }
+    if let Some(verdict) = beside::degraded(seen) {
+        return verdict;
     }
     verdict("False", "AsExpected", "nothing needs a person")
 }
@@ -235,8 +244,8 @@ fn state_compatible(seen: &Seen<'_>, status: &TipsPipelineStatus) -> Verdict {
     }
 }
 
-fn first_trouble(pods: &[PodView]) -> Option<(&PodView, &Trouble)> {
-    let ours = pods.iter().filter(|pod| !pod.terminating);
+fn first_trouble<'a>(pods: impl IntoIterator<Item = &'a PodView>) -> Option<(&'a PodView, &'a Trouble)> {
+    let ours = pods.into_iter().filter(|pod| !pod.terminating);
     // What ended speaks for itself; what only waits may be waiting for that.
     let mut troubled: Vec<_> = ours.filter_map(|pod| Some((pod, pod.trouble.as_ref()?))).collect();
     troubled.sort_by_key(|(pod, trouble)| (trouble.exit_code.is_none(), pod.name.clone()));

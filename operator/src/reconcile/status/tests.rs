@@ -2,7 +2,9 @@ use serde_json::json;
 
 use super::super::observe::Figures;
 use super::*;
-use crate::reference::{Reference, Source};
+use crate::reference::{Reader, Reference, Source};
+
+mod beside;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -43,6 +45,7 @@ fn seen<'a>(pipeline: &'a TipsPipeline, deployment: &'a DeploymentView) -> Seen<
         error: None,
         deployment: Some(deployment),
         pods: &[],
+        beside: Beside::default(),
         figures: None,
         now: NOW,
     }
@@ -51,6 +54,7 @@ fn seen<'a>(pipeline: &'a TipsPipeline, deployment: &'a DeploymentView) -> Seen<
 fn failing(code: i32, message: &str) -> PodView {
     PodView {
         pipeline: Some("nyc".to_owned()),
+        component: Some(Component::Worker),
         name: "nyc-worker-a".to_owned(),
         address: None,
         ready: false,
@@ -70,6 +74,7 @@ fn missing() -> Error {
         keys: Vec::new(),
         optional_keys: Vec::new(),
         field: "spec.kafka.sasl.secretRef",
+        reader: Reader::Workers,
     })
 }
 
@@ -150,6 +155,25 @@ fn a_roll_a_scaling_and_a_start_are_progress() {
     assert_eq!(progress(starting), "Ready=False/WorkersNotReady Progressing=True/Starting");
     let stalled = DeploymentView { ready: 0, stalled: true, ..running() };
     assert_eq!(progress(stalled), "Ready=False/WorkersNotReady Progressing=False/DeadlineExceeded");
+}
+
+#[test]
+fn workers_whose_deployment_has_just_been_made_are_being_created() {
+    let pipeline = pipeline(json!({}));
+    let made = DeploymentView { new: true, wanted: 2, ..DeploymentView::default() };
+    let status = of(&seen(&pipeline, &made));
+    assert_eq!(said(&status)[..2], ["Ready=False/Creating", "Progressing=True/Creating"]);
+}
+
+#[test]
+fn what_has_just_been_applied_is_progress_before_it_is_counted() {
+    let progress = |replicas: i32| {
+        let pipeline = pipeline(json!({"replicas": replicas}));
+        let applied = DeploymentView { observed: false, wanted: replicas, ..running() };
+        said(&of(&seen(&pipeline, &applied)))[1].clone()
+    };
+    assert_eq!(progress(4), "Progressing=True/Scaling");
+    assert_eq!(progress(2), "Progressing=True/RollingOut");
 }
 
 #[test]

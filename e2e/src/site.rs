@@ -4,36 +4,41 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::kafka::{Kafka, KafkaOptions};
+use crate::kubernetes::{Cluster, Image, Node};
+use crate::redis::{Redis, RedisOptions};
+use crate::s3::S3;
+use crate::{Folder, operator, worker};
 use anyhow::{Context, Result};
-use tips_e2e::kafka::{Kafka, KafkaOptions};
-use tips_e2e::kubernetes::{Cluster, Image, Node};
-use tips_e2e::redis::{Redis, RedisOptions};
-use tips_e2e::s3::S3;
-use tips_e2e::{Folder, operator, worker};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-/// Where the chart and the README install the operator.
-pub(crate) const NAMESPACE: &str = "tips-system";
+/// Long enough for pods that start or end, and for partitions that are handed over.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 const WORKERS: &str = "--selector=app.kubernetes.io/component=worker";
 
-pub(crate) struct Site {
-    pub(crate) kafka: Kafka,
-    pub(crate) redis: Redis,
-    pub(crate) s3: S3,
-    pub(crate) node: Node,
+/// A node and the servers beside it.
+#[derive(Debug)]
+pub struct Site {
+    /// Kafka.
+    pub kafka: Kafka,
+    /// Redis.
+    pub redis: Redis,
+    /// S3.
+    pub s3: S3,
+    /// The node.
+    pub node: Node,
 }
 
 impl Site {
     /// Starts it all, where a node can be started. Its namespaces take only pods of the level `restricted`.
-    pub(crate) fn start(folder: &Folder) -> Result<Option<Self>> {
+    pub fn start(folder: &Folder) -> Result<Option<Self>> {
         let Some(node) = Node::start(folder)? else {
             return Ok(None);
         };
         for (name, binary) in [("tips-operator", operator::binary()?), ("tips-worker", worker::binary()?)] {
             node.load(&image(folder, name, binary)?)?;
         }
-        node.cluster().kubectl(&["create", "namespace", NAMESPACE])?;
-        for namespace in ["default", NAMESPACE] {
+        node.cluster().kubectl(&["create", "namespace", operator::NAMESPACE])?;
+        for namespace in ["default", operator::NAMESPACE] {
             let level = "pod-security.kubernetes.io/enforce=restricted";
             node.cluster().kubectl(&["label", "namespace", namespace, level])?;
         }
@@ -47,12 +52,12 @@ impl Site {
     }
 
     /// The cluster, as its administrator.
-    pub(crate) fn cluster(&self) -> &Cluster {
+    pub fn cluster(&self) -> &Cluster {
         self.node.cluster()
     }
 }
 
-/// Under the name by which the chart asks for it.
+/// Under the name by which the chart and the operator ask for it.
 fn image(folder: &Folder, name: &str, binary: PathBuf) -> Result<Image> {
     let program = folder.path().join(name);
     fs::copy(&binary, &program).with_context(|| format!("copying {}", binary.display()))?;
@@ -61,7 +66,7 @@ fn image(folder: &Folder, name: &str, binary: PathBuf) -> Result<Image> {
 }
 
 /// The names of the worker pods that are there and not about to end.
-pub(crate) fn workers(cluster: &Cluster) -> Result<Vec<String>> {
+pub fn workers(cluster: &Cluster) -> Result<Vec<String>> {
     let query =
         "--output=jsonpath={range .items[*]}{.metadata.deletionTimestamp} {.metadata.name}{'\\n'}{end}";
     let text = cluster.kubectl(&["get", "pods", WORKERS, query])?;
@@ -69,6 +74,6 @@ pub(crate) fn workers(cluster: &Cluster) -> Result<Vec<String>> {
 }
 
 /// Waits until no worker pod is there.
-pub(crate) fn await_none(cluster: &Cluster) -> Result<()> {
+pub fn await_none(cluster: &Cluster) -> Result<()> {
     cluster.until(&["get", "pods", WORKERS, "--output=name"], PATIENCE, str::is_empty).map(drop)
 }

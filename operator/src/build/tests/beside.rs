@@ -1,0 +1,123 @@
+//! What is built of the query service and of the compaction.
+
+use super::*;
+
+fn query_deployment(plan: &Plan<'_>) -> Value {
+    object(plan, Kind::Deployment, Component::Query).expect("a Deployment")
+}
+
+fn cron_job(plan: &Plan<'_>) -> Value {
+    object(plan, Kind::CronJob, Component::Compact).expect("a CronJob")
+}
+
+#[test]
+fn what_is_built_beside_the_stream() {
+    let mut query = guarded();
+    query["replicas"] = json!(2);
+    let pipeline = pipeline(json!({
+        "query": query,
+        "compaction": {"enabled": true, "schedule": "30 2 * * *", "targetFileBytes": "512Mi"},
+    }));
+    let objects = objects(&Plan { pod_monitors: true, ..plan(&pipeline) });
+    insta::assert_snapshot!(yaml(objects.iter().filter(|object| !object.name().ends_with("-worker"))));
+}
+
+#[test]
+fn who_runs_beside_the_stream_has_the_overrides_but_not_the_resources_of_workers() {
+    let resources = |memory: &str| json!({"requests": {"memory": memory}});
+    let pipeline = pipeline(json!({
+        "sink": {"volume": {"claimName": "lake"}},
+        "query": {"enabled": true, "insecure": true, "resources": resources("2Gi")},
+        "compaction": {"enabled": true, "resources": resources("3Gi")},
+        "workload": {
+            "image": "registry.example/tips-worker:1", "serviceAccountName": "cloud-role",
+            "nodeSelector": {"disk": "ssd"}, "labels": {"team": "taxi"}, "resources": resources("9Gi"),
+        },
+    }));
+    let plan = plan(&pipeline);
+    let query = query_deployment(&plan)["spec"]["template"].clone();
+    let compact = cron_job(&plan)["spec"]["jobTemplate"]["spec"]["template"].clone();
+    for (template, memory, read_only) in [(&query, "2Gi", json!(true)), (&compact, "3Gi", Value::Null)] {
+        assert_eq!(template["metadata"]["labels"]["team"], "taxi");
+        let spec = &template["spec"];
+        assert_eq!(spec["serviceAccountName"], "cloud-role");
+        assert_eq!(spec["nodeSelector"], json!({"disk": "ssd"}));
+        let container = &spec["containers"][0];
+        assert_eq!(container["image"], "registry.example/tips-worker:1");
+        assert_eq!(container["resources"]["requests"], json!({"cpu": "250m", "memory": memory}));
+        let sink = json!({"name": "tipstream-sink", "mountPath": "/var/lib/tipstream"});
+        let mount = container["volumeMounts"].as_array().and_then(|mounts| mounts.last()).expect("mounts");
+        assert_eq!((&mount["mountPath"], &mount["readOnly"]), (&sink["mountPath"], &read_only));
+    }
+}
+
+#[test]
+fn nothing_is_waived_that_is_given() {
+    let flags = |query: Value| {
+        let pipeline = pipeline(json!({"query": query}));
+        let args =
+            query_deployment(&plan(&pipeline))["spec"]["template"]["spec"]["containers"][0]["args"].clone();
+        let args: Vec<String> = serde_json::from_value(args).expect("a list");
+        args.into_iter().filter(|arg| arg.starts_with("--no-")).collect::<Vec<_>>()
+    };
+    assert_eq!(flags(guarded()), [""; 0]);
+    let mut query = guarded();
+    query["insecure"] = json!(true);
+    assert_eq!(flags(query.clone()), [""; 0]);
+    query["tls"] = Value::Null;
+    assert_eq!(flags(query.clone()), ["--no-tls"]);
+    query["auth"] = Value::Null;
+    assert_eq!(flags(query), ["--no-auth", "--no-tls"]);
+}
+
+#[test]
+fn a_query_service_reads_nothing_of_kafkas() {
+    let tls = json!({"caSecretRef": {"name": "kafka-ca", "key": "ca.pem"}});
+    let kafka = json!({
+        "bootstrapServers": "kafka:9093", "ridesTopic": "rides", "faresTopic": "fares", "tls": tls,
+        "sasl": {"mechanism": "SCRAM-SHA-512", "secretRef": {"name": "kafka-user"}},
+    });
+    let pipeline = pipeline(json!({"kafka": kafka, "query": guarded(), "compaction": {"enabled": true}}));
+    let plan = plan(&pipeline);
+    assert!(deployment(&plan).to_string().contains("kafka-user"));
+    for beside in [query_deployment(&plan), cron_job(&plan)] {
+        assert!(!beside.to_string().contains("kafka-"), "{beside}");
+    }
+}
+
+#[test]
+fn a_single_query_pod_has_no_disruption_budget() {
+    let pipeline = pipeline(json!({"query": guarded()}));
+    assert!(object(&plan(&pipeline), Kind::PodDisruptionBudget, Component::Query).is_none());
+}
+
+#[test]
+fn a_change_rolls_only_who_reads_it() {
+    let base = pipeline(json!({"query": guarded()}));
+    let hashes = |plan: &Plan<'_>| (config_hash(plan), hash_of(&query_deployment(plan)));
+    let (worker, query) = hashes(&plan(&base));
+    let raw = pipeline(json!({"query": guarded(), "raw": {"flushInterval": "1m"}}));
+    let (changed, same) = hashes(&plan(&raw));
+    assert!(changed != worker && same == query, "raw files are the workers'");
+    let (same, changed) = hashes(&Plan { query_digest: Some("another certificate"), ..plan(&base) });
+    assert!(same == worker && changed != query, "a certificate is the query service's");
+    let (changed, same) = hashes(&Plan { references_digest: "another password of Kafka", ..plan(&base) });
+    assert!(changed != worker && same == query, "Kafka is the workers'");
+    let epoch = pipeline(json!({"query": guarded(), "epoch": 1}));
+    let (changed, other) = hashes(&plan(&epoch));
+    assert!(changed != worker && other != query, "the epoch is everybody's");
+}
+
+#[test]
+fn a_suspended_pipeline_answers_and_compacts_nothing() {
+    let compaction = |spec: Value| {
+        let pipeline = pipeline(spec);
+        let plan = plan(&pipeline);
+        assert_eq!(query_deployment(&plan)["spec"]["replicas"], 1);
+        cron_job(&plan)["spec"]["suspend"].clone()
+    };
+    let spec = |suspend: bool, own: bool| json!({"suspend": suspend, "query": guarded(), "compaction": {"enabled": true, "suspend": own}});
+    assert_eq!(compaction(spec(false, false)), false);
+    assert_eq!(compaction(spec(true, false)), true);
+    assert_eq!(compaction(spec(false, true)), true);
+}
