@@ -1,5 +1,6 @@
 //! `/metrics`, `/healthz`, `/readyz` and `/status`.
 
+pub mod metrics_only;
 mod ready;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use self::ready::Readiness;
@@ -205,10 +207,7 @@ pub async fn serve(
     address: SocketAddr,
     board: Board,
 ) -> Result<JoinHandle<std::io::Result<()>>, ListenError> {
-    let refused = |error| ListenError { address, error };
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(refused)?;
-    let bound = listener.local_addr().map_err(refused)?;
-    tracing::info!(address = %bound, "serving /metrics, /healthz, /readyz and /status");
+    let listener = bind(address, "/metrics, /healthz, /readyz and /status").await?;
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
@@ -221,6 +220,14 @@ pub async fn serve(
             () = board.0.readiness.watch(&board.0.state, &board.0.sink) => Ok(()),
         }
     }))
+}
+
+async fn bind(address: SocketAddr, pages: &str) -> Result<TcpListener, ListenError> {
+    let refused = |error| ListenError { address, error };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let bound = listener.local_addr().map_err(refused)?;
+    tracing::info!(address = %bound, "serving {pages}");
+    Ok(listener)
 }
 
 async fn metrics(Shared(board): Shared<Board>) -> Result<String, (StatusCode, String)> {
