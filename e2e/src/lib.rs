@@ -7,6 +7,7 @@
 
 mod built;
 pub mod cache;
+pub mod compaction;
 pub mod data;
 pub mod figure;
 pub mod folder;
