@@ -180,7 +180,7 @@ class Checks:
             """
             SELECT DISTINCT filename, window_start FROM tips_out
             WHERE (year, month, day) <> (year(window_start), month(window_start), day(window_start))
-               OR NOT contains(filename, strftime(window_start, '/window=%H-%M/'))""",
+               OR NOT (contains(filename, strftime(window_start, '/window=%H-%M/')) OR contains(filename, '/window=all/'))""",
         )
         folders = Counter(path.rsplit("/", 1)[0] for path in self.tree.files["tips"])
         several = [folder for folder, files in folders.items() if files > 1]

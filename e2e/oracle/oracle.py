@@ -53,6 +53,7 @@ def parse():
     watcher.add_argument("--until", required=True, help="ends when this file exists")
     watcher.add_argument("--interval", type=float, default=0.2, help="seconds between two looks")
     watcher.add_argument("--may-merge", action="store_true", help="files may disappear where others hold their rows")
+    watcher.add_argument("--may-overlap", action="store_true", help="merged rows may be there twice, but not at the end")
     watcher.set_defaults(command=watch.run)
 
     reading = commands.add_parser("readers")

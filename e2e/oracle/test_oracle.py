@@ -324,8 +324,24 @@ class Watching(Case):
 
     def test_a_merge_where_it_is_allowed(self):
         self.watcher.may_merge = True
+        self.assertEqual(self.watcher.look(), [])
         os.rename(self.path, self.path.replace(".parquet", "-merged.parquet"))
         self.assertEqual(self.watcher.look(), [])
+
+    def test_a_merge_that_loses_a_row(self):
+        self.watcher.may_merge = True
+        self.assertEqual(self.watcher.look(), [])
+        merged = self.path.replace(".parquet", "-merged.parquet")
+        pq.write_table(pq.ParquetFile(self.path).read().slice(1), merged)
+        os.remove(self.path)
+        self.found("was there and is not")
+
+    def test_a_merge_that_leaves_a_source(self):
+        self.watcher.may_merge = True
+        shutil.copy(self.path, self.path.replace(".parquet", "-merged.parquet"))
+        self.found("rides row (0, 0) is in")
+        self.watcher.may_overlap = True
+        self.assertEqual((self.watcher.look(), self.watcher.overlaps), ([], 1))
 
 
 if __name__ == "__main__":

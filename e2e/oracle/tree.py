@@ -12,7 +12,7 @@ FILE = r"[^/]+\.parquet"
 LAYOUT = {
     "rides": re.compile(rf"rides/{DAY}/{FILE}"),
     "fares": re.compile(rf"fares/{DAY}/{FILE}"),
-    "tips": re.compile(rf"tips/{DAY}/window=(?P<hour>[01]\d|2[0-3])-(?P<minute>[0-5]\d)/{FILE}"),
+    "tips": re.compile(rf"tips/{DAY}/window=(?:(?:[01]\d|2[0-3])-[0-5]\d|all)/{FILE}"),
     "invalid": re.compile(rf"invalid/(?:topic=)?[^/]+/(?:[^/]+/)*{FILE}"),
 }
 # The pipeline's own folder at the root, and where the S3 gateway keeps unfinished uploads.

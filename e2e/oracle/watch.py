@@ -1,6 +1,10 @@
 """A reader beside the writers: lists the directory again and again, and holds it to what every reader relies on.
 
 What is under a data path is whole Parquet, stays as it is, and no row is there twice.
+
+Where files may be merged, a look that finds other files at its end than at its beginning was no snapshot and says
+nothing. Any other has every row that was ever seen, and has it once; twice is allowed where a store cannot do it in one
+step, but not at the end.
 """
 
 import hashlib
@@ -30,11 +34,12 @@ class File:
 
 
 class Watcher:
-    def __init__(self, root, may_merge=False):
-        self.root, self.may_merge = root, may_merge
+    def __init__(self, root, may_merge=False, may_overlap=False):
+        self.root, self.may_merge, self.may_overlap = root, may_merge, may_overlap
         self.files = {}
         self.owners = {}  # (kind, row) → path
-        self.looks = 0
+        self.ever = set()  # (kind, row)
+        self.looks = self.snapshots = self.overlaps = 0
 
     def look(self):
         """The faults of one look at the directory."""
@@ -47,6 +52,9 @@ class Watcher:
         faults += self._gone(listed)
         for path, kind in listed.items():
             faults += self._seen(path, kind)
+        if self.may_merge and output.scan(self.root).files == tree.files:
+            self.snapshots += 1
+            faults += self._snapshot()
         return faults
 
     def _gone(self, listed):
@@ -56,6 +64,21 @@ class Watcher:
             for row in file.rows:
                 self.owners.pop((file.kind, row), None)
         return [] if self.may_merge else [f"{path} has disappeared" for path in gone]
+
+    def _snapshot(self):
+        owners, faults = {}, []
+        for path, file in self.files.items():
+            for row in file.rows:
+                other = owners.setdefault((file.kind, row), path)
+                if other != path:
+                    faults.append(f"{file.kind} row {row} is in {other} and in {path}")
+        if faults and self.may_overlap:
+            self.overlaps += 1
+            faults = []
+        missing = self.ever - owners.keys()
+        faults += [f"{kind} row {row} was there and is not" for kind, row in list(missing)[:3]]
+        self.ever |= owners.keys()
+        return faults[:3]
 
     def _seen(self, path, kind):
         full = os.path.join(self.root, path)
@@ -84,7 +107,7 @@ class Watcher:
             return [f"{path} ({len(data)} bytes) is not whole: {error}"]
         self.files[path] = File(kind, state, digest, rows)
         twice = []
-        for row in rows:
+        for row in rows if not self.may_merge else []:
             owner = self.owners.setdefault((kind, row), path)
             if owner != path:
                 twice.append(f"{kind} row {row} is in {owner} and in {path}")
@@ -94,15 +117,21 @@ class Watcher:
 
 
 def run(arguments):
-    watcher = Watcher(arguments.output, arguments.may_merge)
+    watcher = Watcher(arguments.output, arguments.may_merge, arguments.may_overlap)
     while True:
         # One more look after the end.
         last = os.path.exists(arguments.until)
+        if last:
+            watcher.may_overlap = False
         faults = watcher.look()
         if faults:
             print("\n".join(faults))
             return 1
+        if watcher.looks == 1:
+            print("watching", flush=True)
         if last:
-            print(f"{watcher.looks} looks, {len(watcher.files)} files, {len(watcher.owners)} rows")
+            rows = len(watcher.ever if watcher.may_merge else watcher.owners)
+            merging = f", {watcher.snapshots} snapshots, {watcher.overlaps} with rows twice" if watcher.may_merge else ""
+            print(f"{watcher.looks} looks, {len(watcher.files)} files, {rows} rows{merging}")
             return 0
         time.sleep(arguments.interval)

@@ -8,6 +8,7 @@
 pub mod browser;
 mod built;
 pub mod cache;
+pub mod compaction;
 pub mod data;
 pub mod figure;
 pub mod folder;

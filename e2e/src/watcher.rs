@@ -13,6 +13,17 @@ use crate::{Folder, Process};
 /// The last look reads all that is new since the one before.
 const LAST_LOOK: Duration = Duration::from_secs(120);
 
+/// What compaction may do to files while they are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merging {
+    /// Nothing.
+    None,
+    /// Files may disappear, as long as every row that was seen is seen again, once.
+    AtOnce,
+    /// The same, but rows may be there twice for a while.
+    Overlapping,
+}
+
 /// A running watcher.
 #[derive(Debug)]
 pub struct Watcher {
@@ -21,18 +32,24 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Watches `output`, a local folder that need not be there yet. With `may_merge` files may disappear (by
-    /// compaction) as long as no row is ever seen twice.
-    pub fn start(folder: &Folder, output: &Path, may_merge: bool) -> Result<Self> {
+    /// Watches `output`, a local folder that need not be there yet.
+    pub fn start(folder: &Folder, output: &Path, merging: Merging) -> Result<Self> {
         let dir = folder.dir("watcher")?;
         let until = dir.join("until");
         let mut command = python("watch")?;
         command.arg("--output").arg(output).arg("--until").arg(&until);
-        if may_merge {
-            command.arg("--may-merge");
+        match merging {
+            Merging::None => {}
+            Merging::AtOnce => _ = command.arg("--may-merge"),
+            Merging::Overlapping => _ = command.args(["--may-merge", "--may-overlap"]),
         }
         let process = Process::start("watcher", command, &dir.join("watcher.log"))?;
         Ok(Self { process, until })
+    }
+
+    /// Waits until it has looked once.
+    pub fn until_looked(&mut self, timeout: Duration) -> Result<()> {
+        self.process.until_said("watching", timeout)
     }
 
     /// Has one more look, ends, and fails with what was seen amiss at any time; else says how much was seen.
@@ -43,6 +60,6 @@ impl Watcher {
             bail!("the watcher saw something amiss; {}", self.process.last_lines());
         }
         let log = fs::read_to_string(self.process.log()).context("reading the watcher's log")?;
-        Ok(log.trim().to_owned())
+        Ok(log.trim().lines().next_back().unwrap_or_default().to_owned())
     }
 }

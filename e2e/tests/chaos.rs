@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use tips_e2e::s3::S3;
 use tips_e2e::sender::send;
-use tips_e2e::watcher::Watcher;
+use tips_e2e::watcher::{Merging, Watcher};
 use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Target};
 use tips_e2e::{Process, Servers, scenario};
 
@@ -117,7 +117,7 @@ fn fifty_faults_change_nothing() {
         let log = folder.path().join("faults.log");
         std::fs::write(&log, format!("seed {seed}\n"))?;
         let pipeline = Pipeline::new(folder, "chaos", &settings, Target::S3(bucket))?;
-        let watcher = Watcher::start(folder, &pipeline.output()?, false)?;
+        let watcher = Watcher::start(folder, &pipeline.output()?, Merging::None)?;
         let mut chaos = Chaos { dice: Dice(seed), pipeline, workers: Vec::new(), servers };
         for _ in 0..2 {
             chaos.workers.push(chaos.pipeline.start(&[])?);

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use tips_e2e::data::RealData;
 use tips_e2e::oracle::Oracle;
-use tips_e2e::watcher::Watcher;
+use tips_e2e::watcher::{Merging, Watcher};
 use tips_e2e::{Folder, cache, scenario};
 
 const END: &str = "1,END,2013-01-01 00:20:00,2013-01-01 00:00:00,-73.95,40.75,-73.95,40.75,1,7,8\n";
@@ -69,7 +69,7 @@ fn the_oracle_counts_the_real_data() {
 fn a_watcher_reports_a_file_that_is_not_whole() {
     scenario("watcher-half", |folder| {
         let output = folder.path().join("out");
-        let watcher = Watcher::start(folder, &output, false)?;
+        let watcher = Watcher::start(folder, &output, Merging::None)?;
         folder.dir("out/rides/year=2013/month=1/day=1")?;
         folder.file("out/rides/year=2013/month=1/day=1/half.parquet", "PAR1")?;
         let message = format!("{:#}", watcher.finish().unwrap_err());
@@ -84,7 +84,7 @@ fn a_watcher_is_content_with_what_is_not_data() {
         let output = folder.dir("out")?;
         folder.dir("out/_tips/raw")?;
         folder.file("out/_tips/raw/half", "")?;
-        let seen = Watcher::start(folder, &output, false)?.finish()?;
+        let seen = Watcher::start(folder, &output, Merging::None)?.finish()?;
         let looks: u32 = seen.split(' ').next().context("no count")?.parse()?;
         ensure!(looks >= 1 && seen.ends_with("0 files, 0 rows"), "{seen}");
         Ok(())

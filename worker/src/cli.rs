@@ -7,6 +7,7 @@ use indicatif::MultiProgress;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use crate::commands::compact::{self, CompactArgs};
 use crate::commands::local::{self, LocalArgs};
 use crate::commands::purge::{self, PurgeArgs};
 use crate::commands::stream::{self, StreamArgs};
@@ -15,7 +16,7 @@ use crate::failure::{Failure, INTERRUPTED};
 use crate::generate::{self, GenerateArgs};
 
 const AFTER_HELP: &str = "\
-Environment: RUST_LOG sets what is logged (default: info for stream, else warn).
+Environment: RUST_LOG sets what is logged (default: info for stream and compact, else warn).
 Exit codes: 0 done; 1 failed; 2 usage or manifest; 3 the state belongs to other settings;
 4 a check of verify failed; 5 stream ended with work that is not published; 130 interrupted.";
 
@@ -35,6 +36,8 @@ enum Command {
     Stream(StreamArgs),
     /// Prove the books and the files of a pipeline, live or stopped.
     Verify(VerifyArgs),
+    /// Merge the many small files of closed days into few; every row stays there once.
+    Compact(CompactArgs),
     /// Remove the state of a pipeline from Redis, of all its epochs. Its workers must have ended.
     Purge(PurgeArgs),
     /// Make taxi data of a seed, to files or to Kafka, and the exact answer it must lead to.
@@ -61,6 +64,10 @@ impl Cli {
             Command::Verify(args) => {
                 init_log("warn");
                 verify::run(args, stop, &mut out).await
+            }
+            Command::Compact(args) => {
+                init_log("info");
+                compact::run(args, stop, &mut out).await
             }
             Command::Purge(args) => {
                 init_log("warn");

@@ -1,5 +1,6 @@
 //! The commands of `tips-worker`: each wires the parts for one way to use them.
 
+pub mod compact;
 pub mod local;
 pub mod purge;
 pub mod stream;

@@ -19,6 +19,12 @@
 //! | `tips::before-replace` | a file of an older epoch is there, and about to make way |
 //! | `tips::after-window` | its file is there |
 //! | `tips::before-forget` | its frozen sums are about to be deleted |
+//! | `compact::before-plan` | files are listed, their plan is not written down |
+//! | `compact::after-plan` | it is, and nothing is done |
+//! | `compact::before-merge` | a merged file is ready, in memory |
+//! | `compact::after-merge` | it is there, and its sources are gone |
+//! | `compact::before-done` | all of a plan is done, and the journal does not say so |
+//! | `compact::after-done` | it does |
 
 /// Ends the process here if the environment says so.
 #[inline]

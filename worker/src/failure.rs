@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::compact::run::CompactError;
 use crate::generate::GenerateError;
 use crate::http::ListenError;
 use crate::manifest::ManifestError;
@@ -71,6 +72,17 @@ pub enum Failure {
         /// All checks.
         checks: usize,
     },
+    /// Days stay as they are, or half done.
+    #[error("{folder} could not be compacted: {why}; the next run goes on with it")]
+    Compaction {
+        /// The first of them.
+        folder: String,
+        /// What went wrong there.
+        why: String,
+    },
+    /// All days stay as they are.
+    #[error(transparent)]
+    Compact(#[from] CompactError),
     /// The drain timeout has passed first.
     #[error(
         "not all that was read could be published within --drain-timeout; nothing is lost, the next worker reads it again"

@@ -1,5 +1,6 @@
 //! `/metrics`, `/healthz`, `/readyz` and `/status`.
 
+pub mod metrics_only;
 mod ready;
 
 use std::net::SocketAddr;

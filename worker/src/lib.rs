@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod clock;
 pub mod commands;
+pub mod compact;
 pub mod core;
 pub mod crash;
 pub mod failure;

@@ -1,5 +1,7 @@
 //! What the worker tells Prometheus. Labels are of a few values each: topics, partitions, outcomes, kinds.
 
+pub mod compact;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -292,6 +294,7 @@ mod tests {
     fn the_document_has_each_metric_with_its_type_and_labels_and_no_other() {
         let make = Maker::default();
         Metrics::made_by(&make).expect("names differ");
+        compact::CompactMetrics::made_by(&make).expect("names differ");
         let row = |(name, kind, labels): &(String, MetricType, Vec<String>)| {
             let kind = format!("{kind:?}").to_lowercase();
             let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();

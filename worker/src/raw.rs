@@ -10,4 +10,5 @@ pub mod lane;
 pub mod latest;
 pub mod publish;
 pub mod range_log;
+pub mod remote;
 pub mod writer;

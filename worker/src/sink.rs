@@ -19,10 +19,15 @@
 //! | `sink::mid-upload` | half of the bytes are written, under no final name (not for a single PUT to S3) |
 //! | `sink::before-publish` | all is ready; the next step gives the file its name |
 //! | `sink::after-publish` | the file has its name; nobody has been told, nothing is cleaned up |
+//! | `sink::before-exchange` | a directory with the merged file in it is ready (file system only) |
+//! | `sink::after-exchange` | it is in its place; what came meanwhile is not put back (file system only) |
+//! | `sink::before-removal` | the merged file is there, and so are its sources (not on a file system) |
 
 mod error;
+mod exchange;
 mod fs;
 mod hdfs;
+mod merge;
 mod name;
 mod objects;
 pub mod owner;
@@ -42,6 +47,7 @@ use error::Fault;
 pub use error::{Category, SinkError};
 use fs::Fs;
 use hdfs::Hdfs;
+pub use merge::{Merge, Merged};
 use s3::S3;
 
 /// How many operations of one sink run at once: enough to hide the 0.3 s that HDFS takes to close a

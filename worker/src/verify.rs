@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`strays`] | a data path holds nothing but files of the pipeline |
 //! | [`raw_files`] | name, folder, footer and statistics of a raw file say the same |
+//! | [`merged`] | a merged raw file has the rows that its footer names, and no other file has them too |
 //! | [`ranges`] | the ranges of a partition follow each other from its origin on, as the range log has them |
 //! | [`group`] | Kafka, the group's offsets and the files are of one history |
 //! | [`rows`] | rows in the files = records in the books, as far as both have come |
@@ -19,13 +20,15 @@
 //!
 //! A live pipeline moves while it is looked at. Each check says what it can of two moments: the group's offsets
 //! are read before the range log and that before the files, so that what has to be there is; what is begun
-//! later is open, not wrong. What is about to be published gets a grace, and is looked at again.
+//! later is open, not wrong. While files are merged, those count that a reader of the journal counts
+//! ([`crate::compact::visible`]). What is about to be published gets a grace, and is looked at again.
 
 pub mod applied;
 pub mod books;
 pub mod collect;
 pub mod footer;
 pub mod group;
+pub mod merged;
 pub mod path;
 pub mod progress;
 pub mod ranges;

@@ -10,7 +10,7 @@ use tips_e2e::kubernetes::Cluster;
 use tips_e2e::operator::NAMESPACE;
 use tips_e2e::sender::send;
 use tips_e2e::site::{PATIENCE, Site, await_none, workers};
-use tips_e2e::watcher::Watcher;
+use tips_e2e::watcher::{Merging, Watcher};
 use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Settings, Target, watermark};
 use tips_e2e::{Folder, Process, operator, scenario};
 
@@ -40,7 +40,7 @@ fn whatever_is_done_to_a_pipeline_while_data_flows_its_files_are_right() {
 
         let data = Data::generate(folder, &[&DATA[..], &MIXED].concat())?;
         let pipeline = pipeline(folder, &site)?;
-        let watcher = Watcher::start(folder, &pipeline.output()?, false)?;
+        let watcher = Watcher::start(folder, &pipeline.output()?, Merging::None)?;
         let (client, topics) = (site.kafka.client(), data.topics(&site.kafka, "nyc")?);
         cluster.apply(&fs::read_to_string(pipeline.manifest()).context("reading the manifest")?)?;
         let sender = thread::spawn(move || send(&client, &topics, Some(PACE)));

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::local;
 use crate::core::shard::PartitionCounts;
-use crate::core::time::EventTime;
+use crate::core::time::{Day, EventTime};
 use crate::failure::Failure;
 use crate::manifest::Manifest;
 use crate::settings::{self, Setup};
@@ -28,7 +28,7 @@ use crate::verify::rows::Missed;
 use crate::verify::window_files::Form;
 use crate::verify::window_sums::Windows;
 use crate::verify::{
-    Lane, Names, applied, books, group, ranges, raw_files, rows, shards, strays, window_sums,
+    Lane, Names, applied, books, group, merged, ranges, raw_files, rows, shards, strays, window_sums,
 };
 
 const OFFLINE: &str = "--offline";
@@ -127,6 +127,7 @@ struct Files {
     logs: BTreeMap<Lane, Log>,
     published: BTreeMap<Lane, Published>,
     windows: Vec<(String, EventTime)>,
+    day_files: Vec<(String, Day)>,
 }
 
 /// What may need a while to become right.
@@ -148,7 +149,8 @@ impl Subject<'_> {
     async fn local(&self) -> Result<Vec<Check>, Failure> {
         let progress = self.progress();
         let files = self.files(&Names::of_files(), &Source::Files, &progress).await?;
-        let (window_files, _) = windows::files(self.sink, &files.windows, self.form(), &progress).await?;
+        let (window_files, _) =
+            windows::files(self.sink, &files.windows, &files.day_files, self.form(), &progress).await?;
         let mut checks = files.checks;
         checks.extend([
             group::not_made(LOCAL),
@@ -174,7 +176,7 @@ impl Subject<'_> {
         let files = self.files(&names, &Source::Kafka(committed), &progress).await?;
         let offsets = self.offsets_around(offsets).await?;
         let (window_files, with_file) =
-            windows::files(self.sink, &files.windows, self.form(), &progress).await?;
+            windows::files(self.sink, &files.windows, &files.day_files, self.form(), &progress).await?;
         let kept = windows::kept(&state, &self.setup.job).await?;
         let seen = views(&state).await?;
         let behind = |views: &[View]| match self.manifest.raw {
@@ -263,10 +265,16 @@ impl Subject<'_> {
     }
 
     async fn files(&self, names: &Names, source: &Source, progress: &Progress) -> Result<Files, Failure> {
-        let Archive { data, aside, files, logs, windows } = archive(self.sink, progress).await?;
-        let (ranges, published) = ranges::check(&by_lane(&files), &logs, source);
-        let checks = vec![strays::check(&data, &aside), raw_files::check(&files, names), ranges];
-        Ok(Files { checks, logs, published, windows })
+        let Archive { data, aside, files, logs, merged, windows, day_files } =
+            archive(self.sink, progress).await?;
+        let (ranges, published) = ranges::check(&by_lane(&files, &merged), &logs, source);
+        let checks = vec![
+            strays::check(&data, &aside),
+            raw_files::check(&files, names),
+            merged::check(&merged, &files),
+            ranges,
+        ];
+        Ok(Files { checks, logs, published, windows, day_files })
     }
 
     async fn compare(
@@ -324,4 +332,4 @@ impl Subject<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -153,16 +153,16 @@ impl RangeLog {
         Ok(if there.range == range { Begun::Ours(there.mark) } else { Begun::Fixed(there.range) })
     }
 
-    /// Deletes entries that are long finished.
+    /// Deletes entries that are long finished. Returns the start of the newest range.
     ///
     /// # Errors
     /// Where the sink cannot be reached.
-    pub async fn prune(&self) -> Result<(), LogError> {
+    pub async fn prune(&self) -> Result<Option<i64>, LogError> {
         let starts = self.starts().await?;
         for start in &starts[..starts.len().saturating_sub(KEPT)] {
             self.sink.delete(&self.path(*start)).await?;
         }
-        Ok(())
+        Ok(starts.last().copied())
     }
 
     async fn entry(&self, start: i64) -> Result<Option<Entry>, LogError> {

@@ -11,6 +11,7 @@ use futures::future::try_join_all;
 use futures::{StreamExt, stream};
 use parquet::errors::ParquetError;
 
+use super::shelf::{Shelf, ShelfError};
 use super::window_file::{self, Provenance};
 use crate::clock::unix_millis;
 use crate::core::batch::Job;
@@ -18,7 +19,7 @@ use crate::core::fold::Sums;
 use crate::core::time::{EventTime, Span};
 use crate::crash;
 use crate::metrics::Metrics;
-use crate::sink::{Put, Sink, SinkError};
+use crate::sink::Sink;
 use crate::state::{State, StateError, watermark};
 
 /// How long after its file a window stays in the state: longer than any worker can be stopped and come back
@@ -36,20 +37,12 @@ pub enum PublishError {
     /// The state.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The sink.
+    /// Where it belongs.
     #[error(transparent)]
-    Sink(#[from] SinkError),
+    Shelf(#[from] ShelfError),
     /// The encoder.
     #[error("cannot encode {path}: {error}")]
     Encode {
-        /// Which file.
-        path: String,
-        /// What is wrong.
-        error: ParquetError,
-    },
-    /// A file that is in the way and was not written here.
-    #[error("{path} is no Parquet file ({error}): move it away, and the window is published")]
-    Taken {
         /// Which file.
         path: String,
         /// What is wrong.
@@ -62,17 +55,8 @@ impl PublishError {
     pub fn is_transient(&self) -> bool {
         match self {
             PublishError::State(error) => error.is_transient(),
-            PublishError::Sink(_) | PublishError::Taken { .. } => true,
+            PublishError::Shelf(_) => true,
             PublishError::Encode { .. } => false,
-        }
-    }
-
-    /// Whether the sink answers, and refuses this window: others may have more luck.
-    fn is_of_its_path(&self) -> bool {
-        match self {
-            PublishError::Taken { .. } => true,
-            PublishError::Sink(error) => !error.is_transient(),
-            PublishError::State(_) | PublishError::Encode { .. } => false,
         }
     }
 }
@@ -81,7 +65,7 @@ impl PublishError {
 pub struct Publisher {
     job: Arc<Job>,
     state: State,
-    sink: Sink,
+    shelf: Shelf,
     provenance: Provenance,
     metrics: Metrics,
     /// Windows that have closed and have no file, and since when they wait for it, in seconds since 1970.
@@ -108,7 +92,7 @@ impl Publisher {
         Publisher {
             job,
             state,
-            sink,
+            shelf: Shelf::new(sink, provenance.epoch),
             provenance,
             metrics,
             due: BTreeMap::new(),
@@ -130,8 +114,8 @@ impl Publisher {
                 PublishError::State(error) => {
                     self.metrics.state_errors.with_label_values(&[error.category()]).inc();
                 }
-                PublishError::Sink(_) => self.metrics.sink_errors.inc(),
-                PublishError::Encode { .. } | PublishError::Taken { .. } => {}
+                PublishError::Shelf(ShelfError::Sink(_)) => self.metrics.sink_errors.inc(),
+                PublishError::Shelf(_) | PublishError::Encode { .. } => {}
             }
         }
         published
@@ -229,22 +213,18 @@ impl Publisher {
         let Some(sums) = self.sums(start).await? else { return Ok((start, Outcome::Open)) };
         match self.publish(start, &sums).await {
             Ok(by_us) => Ok((start, Outcome::There(by_us))),
-            Err(error) if error.is_of_its_path() => Ok((start, Outcome::Blocked(error))),
+            Err(PublishError::Shelf(error)) if error.is_of_its_window() => {
+                Ok((start, Outcome::Blocked(error.into())))
+            }
             Err(error) => Err(error),
         }
     }
 
     async fn publish(&self, start: EventTime, sums: &Sums) -> Result<bool, PublishError> {
-        let path = window_file::path(start);
         let file =
             window_file::encode(&self.job.rules, &self.job.neighbourhoods, &self.provenance, start, sums)
-                .map_err(|error| PublishError::Encode { path: path.clone(), error })?;
-        crash::point("tips::before-window");
-        let written = match self.sink.put_if_absent(&path, file.clone()).await? {
-            Put::Created => true,
-            Put::Exists => self.replace_older(&path, file).await?,
-        };
-        crash::point("tips::after-window");
+                .map_err(|error| PublishError::Encode { path: window_file::path(start), error })?;
+        let written = self.shelf.put(start, &file).await?;
         if written {
             let end = start.plus(self.job.rules.window).seconds();
             self.metrics.windows_published.inc();
@@ -252,23 +232,6 @@ impl Publisher {
             tracing::info!(window = %start, neighbourhoods = sums.len(), "window published");
         }
         Ok(written)
-    }
-
-    /// A file of an older epoch makes way for ours; the other way round a worker of the older epoch leaves ours
-    /// alone, since its own is older.
-    async fn replace_older(&self, path: &str, file: bytes::Bytes) -> Result<bool, PublishError> {
-        while let Some((there, version)) = self.sink.read_version(path).await? {
-            let epoch = window_file::epoch_of(there)
-                .map_err(|error| PublishError::Taken { path: path.to_owned(), error })?;
-            if epoch >= self.provenance.epoch {
-                return Ok(false);
-            }
-            crash::point("tips::before-replace");
-            if self.sink.replace(path, version, file.clone()).await? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// The sums of a window over all shards; `None` where a shard has not closed it: it has lost its last

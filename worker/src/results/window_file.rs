@@ -23,7 +23,8 @@ use crate::raw::encode::ParquetFile;
 
 /// Every sum of amounts.
 const PRECISION: u8 = 38;
-const EPOCH: &str = "tipstream.epoch";
+pub(super) const EPOCH: &str = "tipstream.epoch";
+pub(super) const FINGERPRINT: &str = "tipstream.fingerprint";
 
 /// What the footer says of the pipeline.
 #[derive(Clone, Debug)]
@@ -80,10 +81,7 @@ pub fn encode(
     ];
     let mut file = ParquetFile::new(schema())?;
     file.write(&RecordBatch::try_new(schema(), columns)?)?;
-    file.finish(&[
-        (EPOCH, provenance.epoch.to_string()),
-        ("tipstream.fingerprint", provenance.fingerprint.clone()),
-    ])
+    file.finish(&[(EPOCH, provenance.epoch.to_string()), (FINGERPRINT, provenance.fingerprint.clone())])
 }
 
 /// The sums in the file of a window, by neighbourhood.

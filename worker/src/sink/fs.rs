@@ -74,6 +74,15 @@ impl Fs {
         .await
     }
 
+    /// Runs `work` on the root, beside the runtime.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let root = Arc::clone(&self.root);
+        blocking(move || work(&root)).await
+    }
+
     pub(super) async fn delete(&self, path: &str) -> Result<(), Fault> {
         let file = self.root.join(path);
         // Not through OpenDAL, whose delete removes an empty directory too.
@@ -158,7 +167,7 @@ fn version_of(file: &Metadata) -> Version {
 }
 
 /// Makes the names durable: a directory's entries are its own content.
-fn sync_up_to(root: &Path, dir: &Path) -> io::Result<()> {
+pub(super) fn sync_up_to(root: &Path, dir: &Path) -> io::Result<()> {
     for dir in dir.ancestors() {
         File::open(dir)?.sync_all()?;
         if dir == root {

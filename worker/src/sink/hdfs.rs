@@ -213,6 +213,21 @@ impl Hdfs {
         .await
     }
 
+    /// Deletes what is known to be a file, in one step; one that is not there is fine.
+    pub(super) async fn delete_known(&self, path: &str) -> Result<(), Fault> {
+        let path = self.absolute(path);
+        retry::transient(|| async { self.remove(&path).await.map(drop) }).await
+    }
+
+    /// A file that comes meanwhile keeps its directory: the namenode deletes only an empty one.
+    pub(super) async fn delete_dir_if_empty(&self, dir: &str) -> Result<(), Fault> {
+        let dir = self.absolute(dir);
+        match retry::transient(|| self.remove(&dir)).await {
+            Err(fault) if fault.category == Category::Conflict => Ok(()),
+            done => done.map(drop),
+        }
+    }
+
     pub(super) async fn sweep(&self, older_than: Duration) -> Result<Swept, Fault> {
         let mut swept = Swept::default();
         for file in self.files_below(TEMPORARY_DIR).await? {
@@ -242,6 +257,12 @@ impl Hdfs {
             Ok(files)
         })
         .await
+    }
+
+    /// Makes the directory of the file at `path`.
+    pub(super) async fn make_dir_of(&self, path: &str) -> Result<(), Fault> {
+        let dir = self.absolute(path.rsplit_once('/').map_or("", |(dir, _)| dir));
+        retry::transient(|| self.make_dir(&dir)).await
     }
 
     async fn make_dir(&self, dir: &str) -> Result<(), Fault> {

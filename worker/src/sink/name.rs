@@ -8,6 +8,10 @@ use super::error::{Category, Fault};
 /// extension, so that even a reader that globs everything takes none of them for Parquet.
 pub(super) const TEMPORARY_DIR: &str = "_tips/tmp";
 
+/// Where a file system's directories lie that are about to take the place of others. Apart from the temporary files,
+/// since the sweep goes by age, and what is linked here is as old as it was before.
+pub(super) const SWAP_DIR: &str = "_tips/swap";
+
 /// All folders that a sink has files in. Whatever else lies at its root is another program's.
 pub(super) const FOLDERS: [&str; 5] = ["rides", "fares", "invalid", "tips", "_tips"];
 

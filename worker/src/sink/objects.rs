@@ -74,6 +74,11 @@ impl Objects {
         Ok(self.0.delete(path).await?)
     }
 
+    /// Deletes these, on S3 a thousand in one request.
+    pub(super) async fn delete_all(&self, paths: &[String]) -> Result<(), Fault> {
+        Ok(self.0.delete_iter(paths.iter().cloned()).await?)
+    }
+
     /// Deletes temporary files last written before `older_than` ago, and says how many.
     pub(super) async fn sweep(&self, older_than: Duration) -> Result<u64, Fault> {
         let mut swept = 0;

@@ -1,6 +1,7 @@
-//! The facts, read where they are: the sink ([`archive`], [`windows`]) and the state.
+//! The facts, read where they are: the sink ([`archive`], [`merged`], [`windows`]) and the state.
 
 pub mod archive;
+pub mod merged;
 pub mod windows;
 
 use crate::state::{State, StateError, View};

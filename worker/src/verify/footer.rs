@@ -6,6 +6,7 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::statistics::Statistics;
 
 use super::Lane;
+use super::merged::{Contents, Part};
 use super::path::Folder;
 use crate::core::shard::Topic;
 use crate::raw::range_log::Range;
@@ -47,9 +48,9 @@ impl From<ParquetError> for FooterError {
 
 /// How the end of a file is read in which a footer lies.
 #[derive(Debug)]
-pub enum Parsed {
+pub enum Parsed<T> {
     /// It is read.
-    Footer(Footer),
+    Whole(T),
     /// It is longer: so many bytes of the end are needed.
     Longer(u64),
 }
@@ -58,14 +59,53 @@ pub enum Parsed {
 ///
 /// # Errors
 /// Where it is not that of a raw file.
-pub fn read(end: &Bytes, len: u64, folder: Folder) -> Result<Parsed, FooterError> {
+pub fn read(end: &Bytes, len: u64, folder: Folder) -> Result<Parsed<Footer>, FooterError> {
+    match metadata(end, len)? {
+        Parsed::Whole(metadata) => of_metadata(&metadata, folder).map(Parsed::Whole),
+        Parsed::Longer(needed) => Ok(Parsed::Longer(needed)),
+    }
+}
+
+/// The metadata in the footer of any Parquet file.
+///
+/// # Errors
+/// Where it is none.
+pub fn metadata(end: &Bytes, len: u64) -> Result<Parsed<ParquetMetaData>, FooterError> {
     let mut reader = ParquetMetaDataReader::new();
-    let metadata = match reader.try_parse_sized(end, len) {
-        Ok(()) => reader.finish()?,
-        Err(ParquetError::NeedMoreData(needed)) => return Ok(Parsed::Longer(needed as u64)),
-        Err(error) => return Err(error.into()),
+    match reader.try_parse_sized(end, len) {
+        Ok(()) => Ok(Parsed::Whole(reader.finish()?)),
+        Err(ParquetError::NeedMoreData(needed)) => Ok(Parsed::Longer(needed as u64)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The parts of a merged file of `topic`, its rows and the bounds of its event times.
+///
+/// # Errors
+/// Where it is not that of a merged file.
+pub fn of_merged(metadata: &ParquetMetaData, topic: Topic) -> Result<Contents, FooterError> {
+    const PARTS: &str = "tipstream.parts";
+    let name = text(metadata, "tipstream.topic")?;
+    let part = |line: &str| {
+        let numbers: Vec<i64> = line.split(' ').map(|word| word.parse().ok()).collect::<Option<_>>()?;
+        let [partition, start, end, rows] = numbers[..] else { return None };
+        let lane = Lane { topic: name.to_owned(), partition: partition.try_into().ok()? };
+        Some(Part { lane, range: Range { start, end }, rows })
     };
-    of_metadata(&metadata, folder).map(Parsed::Footer)
+    let parts = text(metadata, PARTS)?.lines().map(part).collect::<Option<_>>();
+    Ok(Contents {
+        parts: parts.ok_or(FooterError::Key(PARTS))?,
+        rows: metadata.file_metadata().num_rows(),
+        event_times: bounds(metadata, event_time(topic)),
+        coordinates: Ok(()),
+    })
+}
+
+const fn event_time(topic: Topic) -> &'static str {
+    match topic {
+        Topic::Rides => "event_time",
+        Topic::Fares => "start_time",
+    }
 }
 
 fn of_metadata(metadata: &ParquetMetaData, folder: Folder) -> Result<Footer, FooterError> {
@@ -77,8 +117,7 @@ fn of_metadata(metadata: &ParquetMetaData, folder: Folder) -> Result<Footer, Foo
     };
     let range = Range { start: number("tipstream.start")?, end: number("tipstream.end")? };
     let (offset, event_time) = match folder {
-        Folder::Day(Topic::Rides, _) => ("kafka_offset", Some("event_time")),
-        Folder::Day(Topic::Fares, _) => ("kafka_offset", Some("start_time")),
+        Folder::Day(topic, _) => ("kafka_offset", Some(event_time(topic))),
         Folder::Invalid(_) => ("offset", None),
     };
     Ok(Footer {
@@ -149,7 +188,7 @@ mod tests {
             let len = file.bytes.len();
             let read = |end: usize| read(&file.bytes.slice(len - end..), len as u64, name.folder);
             let Ok(Parsed::Longer(needed)) = read(100) else { panic!("a footer of less than 100 bytes") };
-            let Ok(Parsed::Footer(footer)) = read(needed as usize) else { panic!("no footer") };
+            let Ok(Parsed::Whole(footer)) = read(needed as usize) else { panic!("no footer") };
             assert_eq!(footer, Footer { lane: lane.clone(), range, rows, offsets, event_times });
         }
     }

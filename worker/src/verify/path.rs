@@ -14,8 +14,12 @@ pub const DATA: [&str; 4] = ["rides", "fares", "invalid", "tips"];
 pub enum Kind {
     /// Rows of a range.
     Raw(RawName),
+    /// Rows of several ranges of a day, merged.
+    Merged(Topic, Day),
     /// The window that starts then.
     Window(EventTime),
+    /// Windows of a day, merged.
+    Windows(Day),
     /// None of ours.
     Stray,
 }
@@ -31,6 +35,8 @@ pub enum Control {
     Temporary,
     /// Whose the sink is.
     Owner,
+    /// What compaction has planned, or done.
+    Plan,
     /// None that this version knows.
     Unknown,
 }
@@ -78,20 +84,27 @@ impl RawName {
 /// What lies at `path`, below a data path.
 pub fn kind(path: &str) -> Kind {
     let known = match path.split_once('/') {
-        Some(("tips", rest)) => window(rest).map(Kind::Window),
+        Some(("tips", rest)) => window(rest).map(Kind::Window).or_else(|| windows(rest).map(Kind::Windows)),
         Some(("invalid", rest)) => rest.split_once('/').and_then(|(folder, name)| {
             let folder = Folder::Invalid(topic(folder)?);
             Some(Kind::Raw(raw(folder, name)?))
         }),
         Some((folder, rest)) => rest.rsplit_once('/').and_then(|(days, name)| {
-            let folder = Folder::Day(topic(folder)?, parse_days(days)?.day());
-            Some(Kind::Raw(raw(folder, name)?))
+            let (topic, day) = (topic(folder)?, parse_days(days)?.day());
+            if merged_of(name).is_some() {
+                return Some(Kind::Merged(topic, day));
+            }
+            Some(Kind::Raw(raw(Folder::Day(topic, day), name)?))
         }),
         None => None,
     };
     let again = match &known {
         Some(Kind::Raw(name)) => name.path(),
         Some(Kind::Window(start)) => window_path(*start),
+        Some(Kind::Merged(topic, day)) => {
+            in_folder(&format!("{}/{}", topic.name(), day_folders(day.start())), path)
+        }
+        Some(Kind::Windows(day)) => in_folder(&day_files_path(*day), path),
         Some(Kind::Stray) | None => return Kind::Stray,
     };
     known.filter(|_| again == path).unwrap_or(Kind::Stray)
@@ -109,7 +122,8 @@ pub fn control(path: &str) -> Control {
             _ => Control::Unknown,
         },
         ["_tips", "raw", _, "latest"] => Control::Latest,
-        ["_tips", "tmp", ..] => Control::Temporary,
+        ["_tips", "compact", _] | ["_tips", "swap", "lock"] => Control::Plan,
+        ["_tips", "tmp" | "swap", ..] => Control::Temporary,
         ["_tips", "owner"] => Control::Owner,
         _ => Control::Unknown,
     }
@@ -118,6 +132,11 @@ pub fn control(path: &str) -> Control {
 /// Where the file of the window that starts at `start` belongs.
 pub fn window_path(start: EventTime) -> String {
     format!("tips/{}/window={}/tips.parquet", day_folders(start), hour_minute(start))
+}
+
+/// Where files of the windows of `day` belong.
+pub fn day_files_path(day: Day) -> String {
+    format!("tips/{}/window=all", day_folders(day.start()))
 }
 
 fn day_folders(time: EventTime) -> String {
@@ -144,6 +163,28 @@ fn window(rest: &str) -> Option<EventTime> {
     let (days, window) = rest.strip_suffix("/tips.parquet")?.rsplit_once('/')?;
     let (hour, minute) = window.strip_prefix("window=")?.split_once('-')?;
     time(days, &format!("{hour}:{minute}:00"))
+}
+
+fn windows(rest: &str) -> Option<Day> {
+    let (folders, name) = rest.rsplit_once('/')?;
+    let days = folders.strip_suffix("/window=all")?;
+    (merged_of(name) == Some("tips")).then(|| Some(parse_days(days)?.day()))?
+}
+
+/// Whose rows a merged file has: its name is `<topic or tips>-compacted-<number of the plan>-<hash of the sources>`.
+fn merged_of(name: &str) -> Option<&str> {
+    // A topic may have dashes in its name; what follows has none.
+    let mut parts = name.strip_suffix(".parquet")?.rsplitn(4, '-');
+    let (hash, number) = (parts.next()?, parts.next()?);
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let is_hash = hash.len() == 16 && hash.bytes().all(is_digit);
+    let is_number = number.len() == 6 && number.bytes().all(|byte| byte.is_ascii_digit());
+    (is_hash && is_number && parts.next()? == "compacted").then(|| parts.next())?
+}
+
+/// The file of `path` in `folder`.
+fn in_folder(folder: &str, path: &str) -> String {
+    format!("{folder}/{}", path.rsplit('/').next().unwrap_or_default())
 }
 
 fn parse_days(folders: &str) -> Option<EventTime> {
@@ -184,6 +225,26 @@ mod tests {
             assert_eq!(kind(&window_file::path(start)), Kind::Window(start));
             assert_eq!(window_path(start), window_file::path(start));
         }
+    }
+
+    #[test]
+    fn a_merged_file_says_of_which_day_it_is() {
+        let day = EventTime::parse(b"2013-01-02 00:00:00").expect("a time").day();
+        let name = "compacted-000001-0123456789abcdef.parquet";
+        let raw = format!("fares/year=2013/month=1/day=2/nyc-fares-{name}");
+        assert_eq!(kind(&raw), Kind::Merged(Topic::Fares, day));
+        let windows = format!("tips/year=2013/month=1/day=2/window=all/tips-{name}");
+        assert_eq!(kind(&windows), Kind::Windows(day));
+        for stray in [
+            format!("invalid/rides/rides-{name}"),
+            format!("tips/year=2013/month=1/day=2/tips-{name}"),
+            windows.replace("tips-", "rides-"),
+            raw.replace("abcdef", "ABCDEF"),
+            raw.replace("000001", "1"),
+        ] {
+            assert_eq!(kind(&stray), Kind::Stray, "{stray}");
+        }
+        assert_eq!(control("_tips/compact/rides-2013-01-02-000001"), Control::Plan);
     }
 
     #[test]

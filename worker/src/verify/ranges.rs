@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use indicatif::HumanCount;
 
 use super::Lane;
+use super::merged::{MergedFile, Part};
 use super::path::Folder;
 use super::raw_files::RawFile;
 use super::report::Check;
@@ -64,12 +65,16 @@ impl Written {
 pub type Ranges = BTreeMap<(i64, i64), Written>;
 
 /// The ranges of every partition, by its files.
-pub fn by_lane(files: &[RawFile]) -> BTreeMap<Lane, Ranges> {
+pub fn by_lane(files: &[RawFile], merged: &[MergedFile]) -> BTreeMap<Lane, Ranges> {
     let mut lanes: BTreeMap<Lane, Ranges> = BTreeMap::new();
     for file in files.iter().filter(|file| file.is_of_its_range()) {
         let Range { start, end } = file.name.range;
         let ranges = lanes.entry(file.name.lane.clone()).or_default();
         ranges.entry((start, end)).or_default().add(file);
+    }
+    for Part { lane, range, rows } in merged.iter().flat_map(MergedFile::parts) {
+        let ranges = lanes.entry(lane.clone()).or_default();
+        ranges.entry((range.start, range.end)).or_default().valid += rows;
     }
     lanes
 }

@@ -87,7 +87,8 @@ fn of_footer(name: &RawName, footer: &Footer) -> Option<String> {
     }
 }
 
-fn of_day(day: Day, event_times: Option<(i64, i64)>) -> Option<String> {
+/// What is wrong with the event times of a file of `day`.
+pub(super) fn of_day(day: Day, event_times: Option<(i64, i64)>) -> Option<String> {
     let Some((least, greatest)) = event_times else {
         return Some("has no statistics of its event times".into());
     };

@@ -18,7 +18,7 @@ pub fn check(data: &[Entry], aside: &[Entry]) -> Check {
                 check.note(format!("{path}, {len} bytes: being written, or left by a writer that died"))
             }
             Control::Unknown => check.note(format!("{path} is not known to this version")),
-            Control::Log(_) | Control::Latest | Control::Owner => {}
+            Control::Log(_) | Control::Latest | Control::Owner | Control::Plan => {}
         }
     }
     check.looked_at(format!("{} files, and {} under _tips/", data.len(), aside.len()))

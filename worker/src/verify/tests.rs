@@ -1,5 +1,6 @@
 //! Facts made by hand, each with one fault, and the finding that it must give; and a whole run in memory.
 
+mod merged;
 mod raw;
 mod run;
 mod state;

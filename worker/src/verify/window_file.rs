@@ -1,11 +1,15 @@
 //! The file of a window as a reader sees it.
 
+use std::collections::BTreeMap;
+
 use arrow::array::{Array, ArrowPrimitiveType, AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
+
+use crate::core::time::EventTime;
 
 /// A row of a window's file.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +51,12 @@ pub enum WindowError {
     /// The same, in the footer.
     #[error("has no {0} in its footer")]
     Key(&'static str),
+    /// A file of a day, with something of another.
+    #[error("has rows of the window of {0}, which its footer does not name")]
+    Unnamed(EventTime),
+    /// The same.
+    #[error("has the window of {0}, which is of another day")]
+    OtherDay(EventTime),
 }
 
 impl From<ParquetError> for WindowError {
@@ -67,18 +77,46 @@ impl From<ArrowError> for WindowError {
 /// Where it is not the file of a window.
 pub fn read(file: Bytes) -> Result<WindowFile, WindowError> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)?;
-    let pairs = reader.metadata().file_metadata().key_value_metadata();
-    let text = |key| {
-        let pair = pairs.into_iter().flatten().find(|pair| pair.key == key);
-        pair.and_then(|pair| pair.value.clone()).ok_or(WindowError::Key(key))
+    let epoch = text(&reader, "tipstream.epoch")?;
+    let epoch = epoch.parse().map_err(|_| WindowError::Key("tipstream.epoch"))?;
+    let fingerprint = text(&reader, "tipstream.fingerprint")?;
+    Ok(WindowFile { epoch, fingerprint, rows: rows(reader)? })
+}
+
+/// Reads all of a file of merged windows: each as if it were alone.
+///
+/// # Errors
+/// Where it is not a file of merged windows.
+pub fn read_merged(file: Bytes) -> Result<BTreeMap<EventTime, WindowFile>, WindowError> {
+    const WINDOWS: &str = "tipstream.windows";
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?;
+    let window = |line: &str| {
+        let mut words = line.splitn(3, ' ');
+        let start = EventTime::from_seconds(words.next()?.parse().ok()?);
+        let epoch = words.next()?.parse().ok()?;
+        Some((start, WindowFile { epoch, fingerprint: words.next()?.to_owned(), rows: vec![] }))
     };
-    let epoch = text("tipstream.epoch")?.parse().map_err(|_| WindowError::Key("tipstream.epoch"))?;
-    let fingerprint = text("tipstream.fingerprint")?;
+    let named = text(&reader, WINDOWS)?.lines().map(window).collect::<Option<_>>();
+    let mut windows: BTreeMap<EventTime, WindowFile> = named.ok_or(WindowError::Key(WINDOWS))?;
+    for row in rows(reader)? {
+        let start = EventTime::from_seconds(row.start.div_euclid(1_000_000));
+        windows.get_mut(&start).ok_or(WindowError::Unnamed(start))?.rows.push(row);
+    }
+    Ok(windows)
+}
+
+fn text(reader: &ParquetRecordBatchReaderBuilder<Bytes>, key: &'static str) -> Result<String, WindowError> {
+    let pairs = reader.metadata().file_metadata().key_value_metadata();
+    let pair = pairs.into_iter().flatten().find(|pair| pair.key == key);
+    pair.and_then(|pair| pair.value.clone()).ok_or(WindowError::Key(key))
+}
+
+fn rows(reader: ParquetRecordBatchReaderBuilder<Bytes>) -> Result<Vec<Row>, WindowError> {
     let mut rows = Vec::new();
     for batch in reader.build()? {
         add(&mut rows, &batch?)?;
     }
-    Ok(WindowFile { epoch, fingerprint, rows })
+    Ok(rows)
 }
 
 fn add(rows: &mut Vec<Row>, batch: &RecordBatch) -> Result<(), WindowError> {

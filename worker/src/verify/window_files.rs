@@ -1,9 +1,9 @@
-//! Window files one by one: each is whole, lies where its window belongs, and is right in itself.
+//! Windows one by one, whether they have a file each or one of their day: each is whole, lies where its window belongs, and is right in itself.
 //!
 //! A file of an earlier epoch may have been made with other settings, so its window's length and its
 //! neighbourhoods are its own affair.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::report::Check;
 use super::window_file::{Row, WindowError, WindowFile};
@@ -98,7 +98,8 @@ fn time(micros: i64) -> EventTime {
 pub struct WindowFiles {
     form: Form,
     check: Check,
-    files: usize,
+    /// Where each window was found.
+    seen: BTreeMap<EventTime, String>,
     rows: usize,
     older: usize,
 }
@@ -106,12 +107,19 @@ pub struct WindowFiles {
 impl WindowFiles {
     /// Before the first file.
     pub fn new(form: Form) -> Self {
-        WindowFiles { form, check: Check::new(NAME), files: 0, rows: 0, older: 0 }
+        WindowFiles { form, check: Check::new(NAME), seen: BTreeMap::new(), rows: 0, older: 0 }
     }
 
-    /// Checks the file at `path`, of the window that starts at `start`.
+    /// Finds that the file at `path` cannot be read.
+    pub fn unreadable(&mut self, path: &str, error: &WindowError) {
+        self.check.find(format!("{path} {error}"));
+    }
+
+    /// Checks the window that starts at `start`, of the file at `path`.
     pub fn add(&mut self, path: &str, start: EventTime, file: &Result<WindowFile, WindowError>) {
-        self.files += 1;
+        if let Some(other) = self.seen.insert(start, path.to_owned()) {
+            self.check.find(format!("the window of {start} is in {other} and in {path}"));
+        }
         let wrong = match file {
             Ok(file) => {
                 self.rows += file.rows.len();
@@ -128,8 +136,8 @@ impl WindowFiles {
     /// What all files came to.
     pub fn finish(mut self) -> Check {
         if self.older > 0 {
-            self.check.note(format!("{} files of earlier epochs, in their own form", self.older));
+            self.check.note(format!("{} windows of earlier epochs, in their own form", self.older));
         }
-        self.check.looked_at(format!("{} files, {} rows", self.files, self.rows))
+        self.check.looked_at(format!("{} windows, {} rows", self.seen.len(), self.rows))
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use tips_worker::sink::{Category, Entry, Put, Sink};
+use tips_worker::sink::{Category, Entry, Merge, Put, Sink};
 
 /// Longer than the threshold above which S3 takes several parts, and no multiple of a part.
 const LARGE: usize = 20 * 1024 * 1024 + 7;
@@ -23,6 +23,8 @@ pub(crate) async fn suite(sink: &Sink) {
     a_reader_never_sees_a_part(sink, &base).await;
     listing_is_recursive_and_a_missing_directory_is_empty(sink, &base).await;
     deleting_is_repeatable_and_never_takes_a_directory(sink, &base).await;
+    a_merge_leaves_the_target_in_the_place_of_its_sources(sink, &base).await;
+    a_listing_never_misses_a_row_of_a_merge(sink, &base).await;
     a_path_that_leaves_the_root_is_refused(sink).await;
     nothing_temporary_stays_behind(sink).await;
     measure(sink, &base).await;
@@ -205,6 +207,78 @@ async fn deleting_is_repeatable_and_never_takes_a_directory(sink: &Sink, base: &
     // The name is free again.
     let put = sink.put_if_absent(&path, content(2, 10)).await.unwrap();
     assert_eq!(put, Put::Created);
+}
+
+async fn a_merge_leaves_the_target_in_the_place_of_its_sources(sink: &Sink, base: &str) {
+    let dir = format!("{base}/merged/day=1");
+    let path = |name: &str| format!("{dir}/{name}");
+    let (sources, target) = (["window=a/x", "window=b/x", "c"].map(path), path("window=all/m"));
+    let kept = path("window=b/kept");
+    for path in sources.iter().chain([&kept]) {
+        sink.put_if_absent(path, content(1, 10)).await.unwrap();
+    }
+    let merge = Merge { dir: &dir, sources: &sources, target: &target };
+    let merged = sink.merge(merge, Some(content(2, 30))).await.unwrap();
+    assert_eq!(merged.put, Put::Created);
+    let expected = [entry(&target, 30), entry(&kept, 10)];
+    let mut listed = sink.list(&dir).await.unwrap();
+    listed.sort_unstable_by_key(|entry| entry.path != target);
+    assert_eq!(listed, expected);
+    assert_eq!(sink.read(&target).await.unwrap().unwrap(), content(2, 30));
+
+    // Again, by who does not know of it, and by who does.
+    for bytes in [Some(content(3, 30)), None] {
+        assert_eq!(sink.merge(merge, bytes).await.unwrap().put, Put::Exists);
+        assert_eq!(sink.list(&dir).await.unwrap().len(), 2);
+    }
+    assert_eq!(sink.read(&target).await.unwrap().unwrap(), content(2, 30));
+
+    // A source that is there again, and its target too.
+    sink.put_if_absent(&sources[0], content(1, 10)).await.unwrap();
+    sink.merge(merge, None).await.unwrap();
+    assert_eq!(sink.stat(&sources[0]).await.unwrap(), None);
+    let outside = Merge { dir: &dir, sources: &[format!("{base}/other")], target: &target };
+    assert!(!sink.location().starts_with('/') || sink.merge(outside, Some(content(1, 1))).await.is_err());
+}
+
+/// Every row is in the sources or in the target, at each listing; how often in both is the store's affair.
+async fn a_listing_never_misses_a_row_of_a_merge(sink: &Sink, base: &str) {
+    const SOURCES: usize = 60;
+    let dir = format!("{base}/polled-merge");
+    let sources: Vec<String> = (0..SOURCES).map(|n| format!("{dir}/source-{n:02}")).collect();
+    let target = format!("{dir}/a-target");
+    join_all(sources.iter().map(|path| sink.put_if_absent(path, content(1, 10)))).await;
+    let done = AtomicBool::new(false);
+    let merge = async {
+        let merge = Merge { dir: &dir, sources: &sources, target: &target };
+        let merged = sink.merge(merge, Some(content(2, 1000))).await.unwrap();
+        done.store(true, Ordering::Relaxed);
+        merged
+    };
+    let poll = async {
+        let (mut looks, mut twice) = (0, 0);
+        while !done.load(Ordering::Relaxed) {
+            // A listing takes time: it is of one moment only if the next is the same.
+            let (listed, again) = (sink.list(&dir).await.unwrap(), sink.list(&dir).await.unwrap());
+            if listed == again {
+                let there = listed.iter().any(|entry| entry.path == target);
+                assert!(there || listed.len() == SOURCES, "{listed:?}");
+                looks += 1;
+                twice += usize::from(there && listed.len() > 1);
+            }
+        }
+        (looks, twice)
+    };
+    let (merged, (looks, twice)) = tokio::join!(merge, poll);
+    eprintln!(
+        "{}: {SOURCES} files merged, twice for {:?}; {looks} looks, {twice} saw rows twice",
+        sink.location(),
+        merged.overlap
+    );
+    if sink.location().starts_with('/') {
+        assert_eq!((twice, merged.overlap), (0, Duration::ZERO));
+    }
+    assert_eq!(sink.list(&dir).await.unwrap(), [entry(&target, 1000)]);
 }
 
 async fn a_path_that_leaves_the_root_is_refused(sink: &Sink) {

@@ -96,7 +96,7 @@ impl LocalWindows {
         }
         let start = |entry: Entry| match path::kind(&entry.path) {
             Kind::Window(start) => Some(start),
-            Kind::Raw(_) | Kind::Stray => None,
+            Kind::Raw(_) | Kind::Merged(..) | Kind::Windows(_) | Kind::Stray => None,
         };
         let starts = Arc::new(self.sink.list("tips").await?.into_iter().filter_map(start).collect());
         *files = Some(Files { published, starts: Arc::clone(&starts) });

@@ -1,6 +1,7 @@
 //! `verify --local` on what `local` made of what `generate` made: all holds, and whatever is done to the files
 //! is found.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -39,12 +40,13 @@ fn args<T: clap::Args>(flags: &[&str]) -> T {
     Cli::<T>::try_parse_from(given).map(|cli| cli.args).unwrap_or_else(|error| panic!("{error}"))
 }
 
-struct Output {
+/// What `local` has written, in a folder of its own.
+pub(crate) struct Output {
     dir: TempDir,
 }
 
 impl Output {
-    async fn make() -> Self {
+    pub(crate) async fn make() -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let path = |name: &str| dir.path().join(name).display().to_string();
         fs::write(path("pipeline.yaml"), MANIFEST).expect("written");
@@ -74,7 +76,7 @@ impl Output {
     }
 
     /// What is printed, and whether all holds.
-    async fn verify(&self, more: &[&str]) -> (String, bool) {
+    pub(crate) async fn verify(&self, more: &[&str]) -> (String, bool) {
         let path = |name: &str| self.dir.path().join(name).display().to_string();
         let (file, output) = (path("pipeline.yaml"), path("output"));
         let flags = ["--quiet", "--json", "-f", &file, "--local", &output];
@@ -88,13 +90,40 @@ impl Output {
         (String::from_utf8(out).expect("text"), holds)
     }
 
-    async fn fails_with(&self, finding: &str) {
+    pub(crate) async fn fails_with(&self, finding: &str) {
         let (report, holds) = self.verify(&[]).await;
         assert!(!holds && report.contains(finding), "{finding:?} is not in {report}");
     }
 
+    /// The output.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.path().join("output")
+    }
+
+    /// All files by their paths in the output.
+    pub(crate) fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+        let relative =
+            |file: &PathBuf| file.strip_prefix(self.path()).expect("below it").display().to_string();
+        self.files("").iter().map(|file| (relative(file), fs::read(file).expect("a file"))).collect()
+    }
+
+    /// The data files by their paths in the output.
+    pub(crate) fn data(&self) -> Vec<String> {
+        self.contents().into_keys().filter(|path| !path.starts_with('_')).collect()
+    }
+
+    pub(crate) fn write(&self, path: &str, bytes: &[u8]) {
+        let path = self.path().join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, bytes).expect("written");
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        fs::remove_file(self.path().join(path)).expect("removed");
+    }
+
     /// The files below a folder of the output, with their paths in it.
-    fn files(&self, folder: &str) -> Vec<PathBuf> {
+    pub(crate) fn files(&self, folder: &str) -> Vec<PathBuf> {
         fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
             for entry in fs::read_dir(dir).expect("a directory") {
                 let path = entry.expect("an entry").path();

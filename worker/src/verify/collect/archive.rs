@@ -1,15 +1,20 @@
 //! What lies in the sink: lists of files, range logs, footers of raw files.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::AT_ONCE;
-use crate::core::time::EventTime;
+use super::{AT_ONCE, merged};
+use crate::compact::journal::{Journal, JournalError};
+use crate::compact::visible::{Logged, visible};
+use crate::core::time::{Day, EventTime};
 use crate::raw::range_log::{KEPT, LogError, RangeLog};
 use crate::sink::{Entry, Sink, SinkError};
 use crate::verify::Lane;
 use crate::verify::footer::{self, Footer, FooterError, Parsed};
+use crate::verify::merged::MergedFile;
 use crate::verify::path::{Control, DATA, Folder, Kind, RawName, control, kind};
 use crate::verify::progress::Progress;
 use crate::verify::ranges::Log;
@@ -17,6 +22,9 @@ use crate::verify::raw_files::RawFile;
 
 /// The end of a file that is read at first: nearly every footer is shorter.
 const FOOTER: u64 = 16 << 10;
+/// A listing may be torn by a merge, once; if it stays so, files were deleted by hand, and that is what is to be found.
+const LOOKS: usize = 5;
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// What lies in the sink.
 pub struct Archive {
@@ -28,8 +36,20 @@ pub struct Archive {
     pub files: Vec<RawFile>,
     /// The range log of each partition.
     pub logs: BTreeMap<Lane, Log>,
+    /// Merged raw files.
+    pub merged: Vec<MergedFile>,
     /// Window files, and when their windows start.
     pub windows: Vec<(String, EventTime)>,
+    /// Files of the windows of a day.
+    pub day_files: Vec<(String, Day)>,
+}
+
+impl Archive {
+    /// Whether a file was listed and then not there.
+    fn has_gone(&self) -> bool {
+        self.files.iter().any(|file| file.footer == Err(FooterError::Gone))
+            || self.merged.iter().any(|file| file.contents == Err(FooterError::Gone))
+    }
 }
 
 /// Reads the range logs, lists the files, and reads the footers of raw files.
@@ -37,23 +57,65 @@ pub struct Archive {
 /// # Errors
 /// Where the sink fails. What it holds never makes an error here.
 pub async fn archive(sink: &Sink, progress: &Progress) -> Result<Archive, SinkError> {
+    for _ in 1..LOOKS {
+        let found = look(sink, progress).await?;
+        // Merged while we looked, as a rule.
+        if !found.has_gone() {
+            return Ok(found);
+        }
+    }
+    look(sink, progress).await
+}
+
+async fn look(sink: &Sink, progress: &Progress) -> Result<Archive, SinkError> {
     let aside = sink.list("_tips").await?;
     let mut logs = logs(sink, &aside).await?;
-    let mut data = Vec::new();
-    for dir in DATA {
-        data.extend(sink.list(dir).await?);
-    }
-    let (mut raw, mut windows) = (Vec::new(), Vec::new());
+    let data = data(sink).await?;
+    let (mut raw, mut of_several, mut windows, mut day_files) = (vec![], vec![], vec![], vec![]);
     for entry in &data {
         match kind(&entry.path) {
             Kind::Raw(name) => raw.push((entry, name)),
+            Kind::Merged(topic, day) => of_several.push((entry, topic, day)),
             Kind::Window(start) => windows.push((entry.path.clone(), start)),
+            Kind::Windows(day) => day_files.push((entry.path.clone(), day)),
             Kind::Stray => {}
         }
     }
     see_what_was_begun(sink, &mut logs, &raw).await?;
     let files = footers(sink, raw, progress).await?;
-    Ok(Archive { data, aside, files, logs, windows })
+    let merged = merged::files(sink, of_several, progress).await?;
+    Ok(Archive { data, aside, files, logs, merged, windows, day_files })
+}
+
+/// The files that count: all, but those that are being merged into others.
+///
+/// A source that is still there when its plan is done is no such file: it was deleted since the listing, or a writer has
+/// put it back. So one looks again, and what stays is to be found.
+async fn data(sink: &Sink) -> Result<Vec<Entry>, SinkError> {
+    let journal = Journal::new(sink.clone());
+    let mut look = 0;
+    loop {
+        look += 1;
+        let mut data = Vec::new();
+        for dir in DATA {
+            data.extend(sink.list(dir).await?);
+        }
+        let plans = match journal.plans(|_| true).await {
+            Ok(plans) => plans,
+            Err(JournalError::Sink(error)) => return Err(error),
+            // What it planned shows as rows in two files.
+            Err(JournalError::Corrupt { .. }) => return Ok(data),
+        };
+        let open: Vec<Logged> = plans.iter().filter(|logged| !logged.is_done).cloned().collect();
+        let paths: Vec<&str> = data.iter().map(|entry| entry.path.as_str()).collect();
+        let (all, now) = (visible(&paths, &plans), visible(&paths, &open));
+        if look == LOOKS || (all.torn.is_none() && all.files == now.files) {
+            let counts: BTreeSet<String> = now.files.into_iter().map(str::to_owned).collect();
+            data.retain(|entry| counts.contains(&entry.path));
+            return Ok(data);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 async fn logs(sink: &Sink, aside: &[Entry]) -> Result<BTreeMap<Lane, Log>, SinkError> {
@@ -137,14 +199,23 @@ async fn read_footer(
     entry: &Entry,
     folder: Folder,
 ) -> Result<Result<Footer, FooterError>, SinkError> {
+    read_end(sink, entry, |end, len| footer::read(end, len, folder)).await
+}
+
+/// As much of the end of a file as `parse` needs.
+pub(super) async fn read_end<T>(
+    sink: &Sink,
+    entry: &Entry,
+    parse: impl Fn(&Bytes, u64) -> Result<Parsed<T>, FooterError>,
+) -> Result<Result<T, FooterError>, SinkError> {
     let mut needed = FOOTER;
     loop {
         let start = entry.len.saturating_sub(needed);
         let Some(end) = sink.read_range(&entry.path, start..entry.len).await? else {
             return Ok(Err(FooterError::Gone));
         };
-        match footer::read(&end, entry.len, folder) {
-            Ok(Parsed::Footer(footer)) => return Ok(Ok(footer)),
+        match parse(&end, entry.len) {
+            Ok(Parsed::Whole(parsed)) => return Ok(Ok(parsed)),
             Ok(Parsed::Longer(longer)) => needed = longer,
             Err(error) => return Ok(Err(error)),
         }

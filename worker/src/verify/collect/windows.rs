@@ -7,11 +7,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{AT_ONCE, views};
 use crate::core::batch::Job;
-use crate::core::time::EventTime;
+use crate::core::time::{Day, EventTime};
 use crate::results::publisher::KEEP;
-use crate::sink::{Sink, SinkError};
+use crate::sink::{Entry, Sink, SinkError};
 use crate::state::{State, StateError, watermark};
-use crate::verify::path::window_path;
+use crate::verify::path::{day_files_path, window_path};
 use crate::verify::progress::Progress;
 use crate::verify::report::Check;
 use crate::verify::window_file::{self, WindowError, WindowFile};
@@ -36,10 +36,11 @@ pub enum WindowsError {
 pub async fn files(
     sink: &Sink,
     windows: &[(String, EventTime)],
+    day_files: &[(String, Day)],
     form: Form,
     progress: &Progress,
 ) -> Result<(Check, BTreeSet<EventTime>), SinkError> {
-    let line = progress.files("window files", windows.len() as u64);
+    let line = progress.files("window files", (windows.len() + day_files.len()) as u64);
     let epoch = form.epoch();
     let mut check = WindowFiles::new(form);
     let mut ours = BTreeSet::new();
@@ -55,7 +56,42 @@ pub async fn files(
         }
         check.add(path, start, &file);
     }
+    drop(read);
+    for (path, day) in day_files {
+        line.add(1);
+        let Some(file) = sink.read(path).await? else { continue };
+        let windows = match window_file::read_merged(file) {
+            Ok(windows) => windows,
+            Err(error) => {
+                check.unreadable(path, &error);
+                continue;
+            }
+        };
+        for (start, window) in windows {
+            if window.epoch == epoch {
+                ours.insert(start);
+            }
+            let window = if start.day() == *day { Ok(window) } else { Err(WindowError::OtherDay(start)) };
+            check.add(path, start, &window);
+        }
+    }
     Ok((check.finish(), ours))
+}
+
+/// The window that starts at `start`, from its own file or that of its day: the one is there before the other goes.
+async fn find(sink: &Sink, start: EventTime) -> Result<Option<Result<WindowFile, WindowError>>, SinkError> {
+    if let Some(file) = read(sink, &window_path(start)).await? {
+        return Ok(Some(file));
+    }
+    for Entry { path, .. } in sink.list(&day_files_path(start.day())).await? {
+        if let Some(file) = sink.read(&path).await?
+            && let Ok(mut windows) = window_file::read_merged(file)
+            && let Some(window) = windows.remove(&start)
+        {
+            return Ok(Some(Ok(window)));
+        }
+    }
+    Ok(None)
 }
 
 async fn read(sink: &Sink, path: &str) -> Result<Option<Result<WindowFile, WindowError>>, SinkError> {
@@ -91,7 +127,7 @@ pub async fn compare(
     stream::iter(starts)
         .map(async |start| {
             let Some(expected) = sums(state, job, start).await? else { return Ok(None) };
-            let found = match read(sink, &window_path(start)).await? {
+            let found = match find(sink, start).await? {
                 Some(Err(error)) => Some(format!("has a file that {error}")),
                 Some(Ok(file)) => wrong(&expected, Some(&file), epoch),
                 None => wrong(&expected, None, epoch),

@@ -23,7 +23,7 @@ fn micros(clock: &str) -> i64 {
 }
 
 /// A file of rides/0 that is right in itself.
-fn file(start: i64, end: i64) -> RawFile {
+pub(super) fn file(start: i64, end: i64) -> RawFile {
     part(start, end, end - start)
 }
 
@@ -60,7 +60,7 @@ fn mark(end: i64) -> Mark {
 }
 
 fn check_ranges(files: &[RawFile], log: Log, source: &Source) -> (Check, Published) {
-    let (check, published) = ranges::check(&by_lane(files), &BTreeMap::from([(rides(), log)]), source);
+    let (check, published) = ranges::check(&by_lane(files, &[]), &BTreeMap::from([(rides(), log)]), source);
     (check, published.get(&rides()).copied().unwrap_or_default())
 }
 

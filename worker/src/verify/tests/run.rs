@@ -109,7 +109,8 @@ async fn state_and_files_of_a_run_agree() {
     let run = Run::make().await;
     let seen = views(&run.state).await.expect("the state");
     let found = archive(&run.sink, &Progress::new(true)).await.expect("the sink");
-    let (ranges, published) = ranges::check(&by_lane(&found.files), &found.logs, &Source::Files);
+    let (ranges, published) =
+        ranges::check(&by_lane(&found.files, &found.merged), &found.logs, &Source::Files);
     holds(&ranges);
     holds(&books::check(&seen));
     holds(&shards::check(&seen));

@@ -1,0 +1,266 @@
+//! Compaction of what `stream` has written: every row stays there once, on every sink, whatever else runs or dies.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tips_e2e::hdfs::Hdfs;
+use tips_e2e::process::run;
+use tips_e2e::s3::S3;
+use tips_e2e::sender::{Lines, send};
+use tips_e2e::watcher::{Merging, Watcher};
+use tips_e2e::worker::{Bucket, Data, MIXED, PARTITIONS, Pipeline, Target, until_metric};
+use tips_e2e::{Folder, Process, Servers, scenario};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+const DATA: [&str; 6] = ["--seed", "31", "--rate", "8", "--span", "2h"];
+const DAY: &str = "2013-01-01";
+/// Several ranges of each partition.
+const MORE: [&str; 2] = ["epoch: 0", "raw: {flushInterval: 1s, maxFileBytes: 1Mi}"];
+
+fn data(folder: &Folder) -> Result<Data> {
+    Data::generate(folder, &[&DATA[..], &MIXED].concat())
+}
+
+/// A pipeline that has read all data in several ranges.
+fn filled<'a>(servers: &Servers<'a>, data: &Data, name: &str, target: Target<'a>) -> Result<Pipeline<'a>> {
+    let mut pipeline = Pipeline::new(servers.folder, name, &servers.settings(&MORE), target)?;
+    let topics = data.topics(&servers.kafka, name)?;
+    for half in halves(servers.folder, data)? {
+        send(&servers.kafka.client(), &named(&topics, half), None)?;
+        pipeline.catch_up(2, PATIENCE)?;
+    }
+    Ok(pipeline)
+}
+
+/// The first and the second half of each file.
+fn halves(folder: &Folder, data: &Data) -> Result<[[Vec<PathBuf>; 2]; 2]> {
+    let half = |number: usize, files: &[PathBuf]| -> Result<Vec<PathBuf>> {
+        let part = |file: &PathBuf| {
+            let text = std::fs::read(file).context("reading lines")?;
+            let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+            let middle = lines.len() / 2;
+            let lines = if number == 0 { &lines[..middle] } else { &lines[middle..] };
+            let name = file.file_name().context("a file without a name")?.to_string_lossy();
+            folder.file(&format!("{number}-{name}"), lines.concat())
+        };
+        files.iter().map(part).collect()
+    };
+    Ok([[half(0, &data.rides)?, half(0, &data.fares)?], [half(1, &data.rides)?, half(1, &data.fares)?]])
+}
+
+fn named(topics: &[Lines; 2], [rides, fares]: [Vec<PathBuf>; 2]) -> [Lines; 2] {
+    [
+        Lines { topic: topics[0].topic.clone(), files: rides },
+        Lines { topic: topics[1].topic.clone(), files: fares },
+    ]
+}
+
+fn folder_target(folder: &Folder, name: &str) -> Target<'static> {
+    Target::Fs(folder.path().join("output").join(name))
+}
+
+/// Few files in place of many, the oracle's answer as before, and nothing left to do.
+fn compacts(servers: &Servers<'_>, data: &Data, name: &str, pipeline: &Pipeline<'_>) -> Result<()> {
+    let compacted = pipeline.compact(DAY, &[])?;
+    let (before, after) = compacted.files();
+    // One of each topic, the newest of each partition, and one of all windows.
+    ensure!(compacted.folders() == 3 && after == 2 * (1 + PARTITIONS as u64) + 1, "{compacted:?}");
+    eprintln!("{name}: {before} files became {after}, rows were there twice for {:?}", compacted.overlap());
+    servers.check(data, name, pipeline)?;
+    let again = pipeline.compact(DAY, &[])?;
+    ensure!(again.folders() == 0, "{again:?}");
+    Ok(())
+}
+
+#[test]
+fn a_folder_is_compacted_and_no_reader_sees_a_row_twice_or_misses_one() {
+    scenario("compact-fs", |folder| {
+        let servers = Servers::start(folder)?;
+        let data = data(folder)?;
+        let pipeline = filled(&servers, &data, "fs", folder_target(folder, "fs"))?;
+        let watcher = watch(folder, &pipeline.output()?, Merging::AtOnce)?;
+        compacts(&servers, &data, "fs", &pipeline)?;
+        eprintln!("watched: {}", watcher.finish()?);
+        Ok(())
+    });
+}
+
+/// An object store has no step for it, but a row is never missed.
+#[test]
+fn a_bucket_is_compacted_and_no_reader_misses_a_row() {
+    scenario("compact-s3", |folder| {
+        let servers = Servers::start(folder)?;
+        let s3 = S3::start(folder)?;
+        let data = data(folder)?;
+        let pipeline = filled(&servers, &data, "s3", Target::S3(Bucket::of(&s3)))?;
+        let watcher = watch(folder, &pipeline.output()?, Merging::Overlapping)?;
+        compacts(&servers, &data, "s3", &pipeline)?;
+        eprintln!("watched: {}", watcher.finish()?);
+        for point in
+            ["compact::after-plan", "sink::after-publish", "sink::before-removal", "compact::before-done"]
+        {
+            let name = format!("s3-{}", point.replace("::", "-"));
+            let pipeline = filled(&servers, &data, &name, Target::S3(Bucket::of(&s3)))?;
+            survives(&servers, &data, &name, &pipeline, point)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_directory_of_hdfs_is_compacted() {
+    scenario("compact-hdfs", |folder| {
+        let servers = Servers::start(folder)?;
+        let hdfs = Hdfs::start(folder)?;
+        let data = data(folder)?;
+        let pipeline = filled(&servers, &data, "hdfs", Target::Hdfs(&hdfs))?;
+        compacts(&servers, &data, "hdfs", &pipeline)?;
+        for point in ["sink::before-publish", "sink::before-removal"] {
+            let name = format!("hdfs-{}", point.replace("::", "-"));
+            let pipeline = filled(&servers, &data, &name, Target::Hdfs(&hdfs))?;
+            survives(&servers, &data, &name, &pipeline, point)?;
+        }
+        Ok(())
+    });
+}
+
+/// The watcher has seen all that there is before anything is merged.
+fn watch(folder: &Folder, output: &Path, merging: Merging) -> Result<Watcher> {
+    let mut watcher = Watcher::start(folder, output, merging)?;
+    watcher.until_looked(PATIENCE)?;
+    Ok(watcher)
+}
+
+/// A run dies at `point`; whatever is there then holds, and the next run finishes it.
+fn survives(
+    servers: &Servers<'_>,
+    data: &Data,
+    name: &str,
+    pipeline: &Pipeline<'_>,
+    point: &str,
+) -> Result<()> {
+    pipeline.compact_dies_at(DAY, point)?;
+    pipeline.verify().with_context(|| format!("after a death at {point}"))?;
+    pipeline.compact(DAY, &[]).with_context(|| format!("after a death at {point}"))?;
+    servers.check(data, name, pipeline).with_context(|| format!("after a death at {point}"))?;
+    let again = pipeline.compact(DAY, &[])?;
+    ensure!(again.folders() == 0, "after a death at {point} and a run: {again:?}");
+    Ok(())
+}
+
+const POINTS: [&str; 9] = [
+    "compact::before-plan",
+    "compact::after-plan",
+    "compact::before-merge",
+    "sink::before-exchange",
+    "sink::after-exchange",
+    "compact::after-merge",
+    "compact::before-done",
+    "sink::after-publish",
+    "compact::after-done",
+];
+
+#[test]
+fn a_run_that_dies_at_any_step_is_finished_by_the_next() {
+    scenario("compact-crash", |folder| {
+        let servers = Servers::start(folder)?;
+        let data = data(folder)?;
+        let pipeline = filled(&servers, &data, "crash", folder_target(folder, "crash"))?;
+        let (output, copy) = (pipeline.output()?, folder.path().join("copy"));
+        run(Command::new("cp").arg("-a").args([&output, &copy]))?;
+        for point in POINTS {
+            std::fs::remove_dir_all(&output)?;
+            run(Command::new("cp").arg("-a").args([&copy, &output]))?;
+            survives(&servers, &data, "crash", &pipeline, point)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn two_runs_at_once_do_no_harm() {
+    scenario("compact-two", |folder| {
+        let servers = Servers::start(folder)?;
+        let s3 = S3::start(folder)?;
+        let data = data(folder)?;
+        for (name, target) in
+            [("two-fs", folder_target(folder, "two-fs")), ("two-s3", Target::S3(Bucket::of(&s3)))]
+        {
+            let pipeline = filled(&servers, &data, name, target)?;
+            let start = |number: usize| {
+                let log = folder.path().join(format!("{name}-{number}.log"));
+                Process::start(name, pipeline.compact_command(DAY, &[])?, &log)
+            };
+            let mut runs = [start(0)?, start(1)?];
+            for run in &mut runs {
+                let status = run.wait(PATIENCE)?.context("a run does not end")?;
+                ensure!(status.success(), "{status}: {}", run.last_lines());
+            }
+            servers.check(&data, name, &pipeline)?;
+            ensure!(pipeline.compact(DAY, &[])?.folders() == 0, "something was left");
+        }
+        Ok(())
+    });
+}
+
+/// A worker goes on meanwhile; what it writes of the day is merged by a later run.
+#[test]
+fn files_that_come_after_a_day_was_compacted_are_merged_by_the_next_run() {
+    scenario("compact-late", |folder| {
+        let servers = Servers::start(folder)?;
+        let data = data(folder)?;
+        let mut pipeline =
+            Pipeline::new(folder, "late", &servers.settings(&MORE), folder_target(folder, "late"))?;
+        let topics = data.topics(&servers.kafka, "late")?;
+        let [first, second] = halves(folder, &data)?;
+        send(&servers.kafka.client(), &named(&topics, first), None)?;
+        pipeline.catch_up(2, PATIENCE)?;
+        let watcher = watch(folder, &pipeline.output()?, Merging::AtOnce)?;
+        let mut worker = pipeline.start(&[])?;
+        until_metric(&mut worker, "tipstream_assigned_partitions", 2.0 * PARTITIONS as f64, PATIENCE)?;
+        // Of each partition there is one range yet.
+        ensure!(pipeline.compact(DAY, &[])?.folders() == 1, "only windows can be merged");
+        let sending = std::thread::scope(|scope| {
+            let sender = scope.spawn(|| send(&servers.kafka.client(), &named(&topics, second), Some(8000)));
+            while !sender.is_finished() {
+                pipeline.compact(DAY, &[])?;
+            }
+            sender.join().map_err(|_| anyhow::anyhow!("the sender panicked"))?
+        });
+        sending?;
+        worker.end()?;
+        pipeline.catch_up(1, PATIENCE)?;
+        pipeline.compact(DAY, &[])?;
+        watcher.finish()?;
+        servers.check(&data, "late", &pipeline)
+    });
+}
+
+/// The state keeps a window for a day after it has closed, and whoever starts publishes what it keeps.
+#[test]
+fn a_worker_that_starts_after_a_compaction_publishes_no_window_again_but_in_a_new_epoch() {
+    scenario("compact-epoch", |folder| {
+        let servers = Servers::start(folder)?;
+        let data = data(folder)?;
+        let mut pipeline = filled(&servers, &data, "epoch", folder_target(folder, "epoch"))?;
+        compacts(&servers, &data, "epoch", &pipeline)?;
+        pipeline.catch_up(1, PATIENCE)?;
+        servers.check(&data, "epoch", &pipeline)?;
+        let before = windows(&pipeline)?;
+        ensure!(before.lines().count() == 1, "{before}");
+
+        pipeline.change("epoch: 0", "epoch: 1")?;
+        pipeline.catch_up(1, PATIENCE)?;
+        servers.check(&data, "epoch", &pipeline)?;
+        let after = windows(&pipeline)?;
+        ensure!(after == before, "{after}");
+        pipeline.compact(DAY, &[])?;
+        servers.check(&data, "epoch", &pipeline)
+    });
+}
+
+fn windows(pipeline: &Pipeline<'_>) -> Result<String> {
+    run(Command::new("find").arg(pipeline.output()?.join("tips/year=2013")).args(["-name", "*.parquet"]))
+}

@@ -1,0 +1,132 @@
+//! One file in the place of many: the step that compaction rests on.
+//!
+//! [`Sink::merge`] leaves the target there, whole, and its sources gone; nothing else under their directory changes,
+//! whoever writes to it meanwhile. It may be repeated after any failure, by anybody, where the target's bytes follow
+//! from the sources. No step of it loses a row: the target is there before a source goes.
+//!
+//! | sink | how the sources give way | a row may be seen twice for |
+//! |---|---|---|
+//! | file system | a directory that has the target and all but the sources is exchanged with theirs (`renameat2`), one step | never |
+//! | HDFS | the target is renamed into place, then the sources are deleted, 32 at once | the deletions |
+//! | S3 | the target is put, then the sources are deleted, 1,000 a request | that request |
+//!
+//! HDFS has no step that takes many names away and gives one. Its rename moves one file or one directory, and takes the
+//! place of one file or of an empty directory: so one rename can make sources vanish (their directory moved away) or the
+//! target appear, or do both for a single source, but not for two. Moving the day's directory away and another into its
+//! place are two renames, and between them a reader would find no row at all. (`concat` takes many files away at once,
+//! but what it makes of them are their bytes one after the other, unsorted and with every old footer in between.) So the
+//! target comes first. A file system that cannot exchange (NFS) is treated like HDFS. How long rows were there twice is
+//! measured and told: [`Merged::overlap`].
+//!
+//! A listing takes time too, and one that a merge falls into is of no single moment. On S3 and HDFS it goes by name, and a
+//! target's name comes after those of its sources: such a listing has rows twice at worst, and none is missing.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::{TryStreamExt, stream};
+
+use super::error::Fault;
+use super::fs::Fs;
+use super::hdfs::Hdfs;
+use super::s3::S3;
+use super::{Backend, CONCURRENCY, Mode, Put, Sink, SinkError, crash_point, name};
+
+/// Which files give way to which.
+#[derive(Clone, Copy, Debug)]
+pub struct Merge<'a> {
+    /// The directory that all of them lie below.
+    pub dir: &'a str,
+    /// The files that go.
+    pub sources: &'a [String],
+    /// The file that comes.
+    pub target: &'a str,
+}
+
+/// What became of a [`Sink::merge`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Merged {
+    /// Whether it is surely this call that put the target there.
+    pub put: Put,
+    /// How long target and sources were there together.
+    pub overlap: Duration,
+}
+
+impl Sink {
+    /// Puts `bytes` at the target and takes the sources away. `None`: the target is there already.
+    ///
+    /// # Errors
+    /// Where the sink fails; target and sources may then both be there, until it is called again.
+    pub async fn merge(&self, merge: Merge<'_>, bytes: Option<Bytes>) -> Result<Merged, SinkError> {
+        let work = async {
+            for path in merge.sources.iter().map(String::as_str).chain([merge.target]) {
+                name::check_file(path)?;
+            }
+            match &self.0.backend {
+                Backend::Fs(fs) => fs.merge(merge, bytes).await,
+                Backend::S3(s3) => s3.merge(merge, bytes).await,
+                Backend::Hdfs(hdfs) => hdfs.merge(merge, bytes).await,
+            }
+        };
+        self.run("merge into", merge.target, work).await
+    }
+}
+
+impl S3 {
+    async fn merge(&self, merge: Merge<'_>, bytes: Option<Bytes>) -> Result<Merged, Fault> {
+        let put = match bytes {
+            Some(bytes) => self.put(merge.target, bytes, Mode::IfAbsent).await?,
+            None => Put::Exists,
+        };
+        let since = Instant::now();
+        crash_point("sink::before-removal");
+        self.objects.delete_all(merge.sources).await?;
+        Ok(Merged { put, overlap: since.elapsed() })
+    }
+}
+
+impl Hdfs {
+    async fn merge(&self, merge: Merge<'_>, bytes: Option<Bytes>) -> Result<Merged, Fault> {
+        let put = match bytes {
+            Some(bytes) => {
+                // Before the upload, so that who walks the directory meanwhile comes to the target at last.
+                self.make_dir_of(merge.target).await?;
+                self.put(merge.target, bytes, Mode::IfAbsent).await?
+            }
+            None => Put::Exists,
+        };
+        let since = Instant::now();
+        crash_point("sink::before-removal");
+        stream::iter(merge.sources.iter().map(Ok))
+            .try_for_each_concurrent(CONCURRENCY, |source| self.delete_known(source))
+            .await?;
+        let overlap = since.elapsed();
+        for dir in merge.emptied() {
+            self.delete_dir_if_empty(dir).await?;
+        }
+        Ok(Merged { put, overlap })
+    }
+}
+
+impl Fs {
+    async fn merge(&self, merge: Merge<'_>, bytes: Option<Bytes>) -> Result<Merged, Fault> {
+        let (dir, target) = (merge.dir.to_owned(), merge.target.to_owned());
+        let sources = merge.sources.to_vec();
+        self.blocking(move |root| {
+            super::exchange::merge(root, Merge { dir: &dir, sources: &sources, target: &target }, bytes)
+        })
+        .await
+    }
+}
+
+impl<'a> Merge<'a> {
+    /// Directories that may be empty afterwards: those of sources that do not lie in the one that stays.
+    pub(super) fn emptied(&self) -> impl Iterator<Item = &'a str> {
+        let parent = |path: &'a str| path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let mut dirs: Vec<&str> = self.sources.iter().map(|source| parent(source)).collect();
+        dirs.retain(|dir| *dir != self.dir && *dir != parent(self.target));
+        dirs.sort_unstable();
+        dirs.dedup();
+        dirs.into_iter()
+    }
+}
