@@ -126,6 +126,7 @@ impl Merger<'_> {
         for source in sources.iter().filter(|source| span.overlaps(source.footer.times)) {
             let mut rows = source.rows(self.sink, self.topic, span)?;
             while let Some(batch) = rows.try_next().await? {
+                let batch = tight(&batch)?;
                 bytes += batch.get_array_memory_size() as u64;
                 if bytes > self.memory {
                     return Ok(None);
@@ -161,6 +162,11 @@ fn schema(topic: Topic) -> SchemaRef {
         Topic::Rides => ride_schema(),
         Topic::Fares => fare_schema(),
     }
+}
+
+/// A copy without the room that the reader has left for rows of other spans.
+fn tight(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    take_record_batch(rows, &UInt32Array::from_iter_values(0..rows.num_rows() as u32))
 }
 
 fn sorted(schema: &SchemaRef, topic: Topic, batches: &[RecordBatch]) -> Result<RecordBatch, ArrowError> {
