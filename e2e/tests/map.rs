@@ -14,6 +14,7 @@ use anyhow::{Context, Result, ensure};
 use reqwest::StatusCode;
 use reqwest::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH};
 use serde_json::{Value, json};
+use tips_e2e::browser::Browser;
 use tips_e2e::served::{DEMO, Served, local};
 use tips_e2e::worker::Data;
 use tips_e2e::{Folder, cache, scenario};
@@ -27,7 +28,7 @@ const DATA: [&str; 6] = ["--seed", "51", "--rate", "2", "--span", "5h"];
 /// Several batches of records: enough to see windows while they are open.
 const LONG: [&str; 6] = ["--seed", "52", "--rate", "40", "--span", "2h"];
 /// Raw files are small and slow, and the reader waits for them.
-const SLOW: (&str, &str) = ("FAILPOINTS", "raw::after-file=sleep(300)");
+const SLOW: (&str, &str) = ("FAILPOINTS", "raw::after-file=sleep(1000)");
 
 fn ended(folder: &Folder) -> Result<Served> {
     let data = Data::generate(folder, &DATA)?;
@@ -108,7 +109,7 @@ fn the_page_shows_the_figures_and_asks_nobody_else() {
     scenario("map-page", |folder| {
         let served = ended(folder)?;
         let figures = figures(&served.output)?;
-        let page = Page::open(folder, &served)?;
+        let page = Page::open(Browser::start(folder)?, &served)?;
         let (last, cells) = figures.last_key_value().context("no window")?;
         page.shows(last, cells)?;
         page.tab_to("slider")?;
@@ -133,7 +134,7 @@ fn a_day_can_be_chosen() {
     scenario("map-day", |folder| {
         let served = ended(folder)?;
         let figures = figures(&served.output)?;
-        let page = Page::open(folder, &served)?;
+        let page = Page::open(Browser::start(folder)?, &served)?;
         let first_day = &figures.keys().next().context("no window")?[..10];
         page.browser.run_with(
             "const day = document.getElementById('day'); day.value = arguments[0]; day.dispatchEvent(new Event('change'))",
@@ -153,7 +154,7 @@ fn a_neighbourhood_is_chosen_by_mouse_and_by_keyboard() {
     scenario("map-choose", |folder| {
         let served = ended(folder)?;
         let figures = figures(&served.output)?;
-        let page = Page::open(folder, &served)?;
+        let page = Page::open(Browser::start(folder)?, &served)?;
         page.shows(figures.keys().last().context("no window")?, figures.values().last().context("none")?)?;
         let [x, y] = page.point_in("Chelsea")?;
         page.browser.click(x, y)?;
@@ -176,7 +177,7 @@ fn a_neighbourhood_is_chosen_by_mouse_and_by_keyboard() {
 fn the_page_is_accessible_in_the_light_and_in_the_dark() {
     scenario("map-accessible", |folder| {
         let served = ended(folder)?;
-        let page = Page::open(folder, &served)?;
+        let page = Page::open(Browser::start(folder)?, &served)?;
         page.browser.until("the line is drawn", "return document.querySelector('#line circle') !== null")?;
         page.browser.run("document.querySelector('details').open = true")?;
         let axe = std::fs::read_to_string(cache::axe()?)?;
@@ -216,8 +217,9 @@ fn a_running_job_is_shown_and_the_end_is_noticed() {
         let yaml = std::fs::read_to_string(DEMO).context("reading the demo's manifest")?;
         let manifest = folder.file("small.yaml", format!("{yaml}  raw: {{maxFileBytes: 1Mi}}\n"))?;
         let manifest = manifest.display().to_string();
+        let browser = Browser::start(folder)?;
         let mut served = Served::start(folder, "output", &manifest, &data, &[SLOW])?;
-        let page = Page::open(folder, &served)?;
+        let page = Page::open(browser, &served)?;
         page.browser.until(
             "an open window",
             "return document.getElementById('window').value.endsWith('still open')",

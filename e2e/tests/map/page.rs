@@ -7,7 +7,6 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tips_e2e::Folder;
 use tips_e2e::browser::Browser;
 use tips_e2e::served::Served;
 
@@ -33,8 +32,7 @@ pub(crate) struct Class {
 struct Row(String, String, String);
 
 impl Page {
-    pub(crate) fn open(folder: &Folder, served: &Served) -> Result<Self> {
-        let browser = Browser::start(folder)?;
+    pub(crate) fn open(browser: Browser, served: &Served) -> Result<Self> {
         browser.open(&served.url)?;
         browser.until("a window", "return !document.getElementById('slider').disabled")?;
         Ok(Page { browser })
