@@ -144,7 +144,10 @@ fn what_a_pipeline_of_the_same_name_has_left_is_waited_for_and_told_only_if_it_s
         ensure!(said.contains("ConfigMap nyc-worker of a TipsPipeline of this name that is gone"), "{said}");
         let let_go = r#"{"metadata": {"finalizers": null}}"#;
         cluster.kubectl(&["patch", "configmap/nyc-worker", "--type=merge", "--patch", let_go])?;
-        condition(cluster, "nyc", "Degraded", "False/AsExpected")?;
+        // The collector takes its time, and the operator tries again in half a minute at the latest.
+        cluster.kubectl(&["delete", "configmap/nyc-worker", "--ignore-not-found"])?;
+        let degraded = "--output=jsonpath={.status.conditions[?(@.type=='Degraded')].reason}";
+        cluster.until(&["get", "tips/nyc", degraded], 3 * SOON, |reason| reason == "AsExpected")?;
         let owner = field(cluster, "configmap/nyc-worker", "{.metadata.ownerReferences[0].uid}")?;
         ensure!(owner == field(cluster, "tips/nyc", "{.metadata.uid}")?);
         Ok(())
