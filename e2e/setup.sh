@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tests start: Redis, a JRE, Kafka, HDFS, an S3 gateway, Kubernetes, and the oracle's Python.
+# Installs what the end-to-end tests start: Redis, a JRE, Kafka, HDFS, an S3 gateway, Kubernetes, the oracle's Python, and
+# the clients of the query service.
 # Run it as often as you like: what is there at the pinned version is left alone, and then it takes well under a second.
 # Everything but the apt packages goes into one folder, ${TIPSTREAM_CACHE:-$HOME/.cache/tipstream}; delete it to start anew.
 set -uo pipefail
@@ -7,6 +8,7 @@ set -uo pipefail
 KAFKA=4.4.0
 HADOOP=3.5.0
 VERSITYGW=v1.8.0
+PGJDBC=42.7.14
 REDIS_MIN=7
 JAVA_MIN=17
 GO_MIN=1.21 # from here on go fetches the toolchain that a module asks for by itself
@@ -49,13 +51,14 @@ missing_packages() {
   command -v redis-sentinel >/dev/null || echo redis-sentinel
   command -v redis-cli >/dev/null || echo redis-tools
   command -v java >/dev/null || echo openjdk-17-jre-headless
-  stamped "kafka-$KAFKA" && stamped "hadoop-$HADOOP" || command -v mvn >/dev/null || echo maven
+  stamped "kafka-$KAFKA" && stamped "hadoop-$HADOOP" && stamped "pgjdbc-$PGJDBC" || command -v mvn >/dev/null || echo maven
   stamped "versitygw-$VERSITYGW" && stamped "$(kubernetes_stamp)" || command -v go >/dev/null || echo golang-go
   command -v python3 >/dev/null || echo python3
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
   command -v openssl >/dev/null || echo openssl
   command -v curl >/dev/null || echo curl
   command -v setpriv >/dev/null || echo util-linux
+  command -v psql >/dev/null || echo postgresql-client
   # A node with pods is for root to start; others are told so by the tests.
   [ "$(id -u)" = 0 ] || return
   command -v containerd >/dev/null || echo containerd
@@ -137,15 +140,16 @@ kubernetes() {
 }
 
 venv() {
-  local dir=$cache/venv want=$here/oracle/requirements.txt log=$logs/venv.log item
-  item=venv-$(sha256sum "$want" | cut -c1-12)
+  local dir=$cache/venv log=$logs/venv.log item
+  local want=("$here"/{oracle,clients}/requirements.txt)
+  item=venv-$(cat "${want[@]}" | sha256sum | cut -c1-12)
   stamped "$item" && [ -x "$dir/bin/python" ] && return
-  say "venv: $(grep -v '^#' "$want" | tr '\n' ' ')"
+  say "venv: $(grep -hv '^#' "${want[@]}" | tr '\n' ' ')"
   if { [ -x "$dir/bin/python" ] || python3 -m venv "$dir"; } >"$log" 2>&1 &&
-    "$dir/bin/python" -m pip install -q --disable-pip-version-check -r "$want" >>"$log" 2>&1; then
+    "$dir/bin/python" -m pip install -q --disable-pip-version-check "${want[@]/#/-r}" >>"$log" 2>&1; then
     stamp "$item"
   else
-    fail "the oracle's Python" "$log" "python3 -m venv $dir && $dir/bin/pip install -r $want && touch $cache/stamps/$item"
+    fail "Python of the oracle and the clients" "$log" "python3 -m venv $dir && $dir/bin/pip install ${want[*]/#/-r} && touch $cache/stamps/$item"
   fi
 }
 
@@ -153,6 +157,7 @@ packages
 versions
 jars kafka "$KAFKA" "$here/servers/kafka/pom.xml"
 jars hadoop "$HADOOP" "$here/servers/hdfs/pom.xml"
+jars pgjdbc "$PGJDBC" "$here/clients/pom.xml"
 versitygw
 kubernetes
 venv

@@ -18,6 +18,7 @@ pub mod operator;
 pub mod oracle;
 pub mod ports;
 pub mod process;
+pub mod query;
 pub mod redis;
 pub mod s3;
 pub mod sender;

@@ -2,5 +2,6 @@
 
 pub mod local;
 pub mod purge;
+pub mod query;
 pub mod stream;
 pub mod verify;

@@ -1,10 +1,12 @@
 //! `make bench`: the figures that the project promises, each against its limit.
 //!
 //! Exit status 1 if any is short. Work is counted in CPU seconds of the process, which a busy machine changes less
-//! than wall time. With names as arguments only those are measured: `local`, `backlog`, `apart`, `live`, `control`.
+//! than wall time. With names as arguments only those are measured: `local`, `backlog`, `apart`, `live`, `control`,
+//! `query`.
 
 mod control;
 mod figures;
+mod query;
 mod usage;
 
 use std::process::ExitCode;
@@ -15,18 +17,19 @@ use tips_e2e::figure::{Figure, exit_code, print};
 
 type Measure = fn(&Folder) -> Result<Vec<Figure>>;
 
-const ALL: [(&str, Measure); 5] = [
+const ALL: [(&str, Measure); 6] = [
     ("local", figures::local),
     ("backlog", figures::backlog),
     ("apart", figures::nothing_joins),
     ("live", figures::live),
     ("control", control::pipelines),
+    ("query", query::query),
 ];
 
 fn main() -> Result<ExitCode> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
     if let Some(unknown) = asked.iter().find(|name| ALL.iter().all(|(known, _)| known != name)) {
-        bail!("there is no {unknown}: measure local, backlog, apart, live, control, or all of them");
+        bail!("there is no {unknown}: measure local, backlog, apart, live, control, query, or all of them");
     }
     let mut kept = true;
     for (_, measure) in ALL.iter().filter(|(name, _)| asked.is_empty() || asked.iter().any(|a| a == name)) {
