@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use tips_e2e::process::run;
 use tips_e2e::query::Query;
 use tips_e2e::sender::send;
-use tips_e2e::worker::{Data, MIXED, binary, metric};
+use tips_e2e::worker::{Data, MIXED, metric, until_metric};
 use tips_e2e::{Folder, Servers, cache, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -30,12 +30,8 @@ fn parquet(output: &Path, table: &str) -> String {
 
 /// What `local` makes of the same data: all windows, since its input has an end.
 fn local(folder: &Folder, data: &Data) -> Result<Vec<Vec<String>>> {
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/demo.yaml");
     let output = folder.path().join("local");
-    let mut command = Command::new(binary()?);
-    command.args(["local", "--quiet", "-f", manifest, "--rides"]).args(&data.rides);
-    command.arg("--fares").args(&data.fares).arg("--output").arg(&output);
-    run(&mut command)?;
+    data.local(&output)?;
     let columns = "strftime(window_start, '%Y-%m-%d %H:%M:%S+00'), strftime(window_end, '%Y-%m-%d %H:%M:%S+00'), \
                    stop_nbhd, trips, tip_sum";
     duckdb(&format!("SELECT {columns} FROM {} ORDER BY 1, 3", parquet(&output, "tips")))
@@ -123,7 +119,7 @@ fn a_record_is_seen_a_second_after_it_arrived() {
         let mut worker = pipeline.start(&[])?;
         let query = Query::open(&pipeline, &folder.path().join("query.log"), &[])?;
         ensure!(query.value("SELECT count(*) FROM tips_live")? == "0", "there is nothing yet");
-        tips_e2e::worker::until_metric(&mut worker, "tipstream_assigned_partitions", 8.0, PATIENCE)?;
+        until_metric(&mut worker, "tipstream_assigned_partitions", 8.0, PATIENCE)?;
         send(&servers.kafka.client(), &topics, None)?;
         // Longer than the promise by what a loaded machine may take; the figure itself is measured by `make bench`.
         let deadline = Instant::now() + Duration::from_secs(10);

@@ -136,7 +136,7 @@ impl Snapshot {
 
     /// The state's windows that count by the state; `None` where one was published and forgotten since the files
     /// were listed.
-    async fn unpublished(&self, live: &Live, files: &[File], bounds: Bounds) -> Result<Option<Vec<Window>>> {
+    async fn unpublished(&self, live: &Live, listed: &Listed, bounds: Bounds) -> Result<Option<Vec<Window>>> {
         let wanted = |start: &EventTime| bounds.meet(&(*start..=*start));
         let mut windows: Vec<Window> =
             live.open.iter().filter(|(start, _)| wanted(start)).map(open_window).collect();
