@@ -80,7 +80,7 @@ impl TableProvider for Lines {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let bounds = self.time().map(|column| Bounds::of(session, column, filters)).unwrap_or_default();
         let listed = Snapshot::of(session)?.listed(self.table, bounds).await?;
-        let schema = TableSchema::from_file_schema(Arc::clone(&self.schema));
+        let schema = TableSchema::from(&self.schema);
         plan(session, &Scan { schema, files: &listed.files, values: &[], projection, limit })
     }
 

@@ -46,7 +46,7 @@ impl TableProvider for Tips {
         let tips = snapshot.tips(bounds).await?;
         let is_final = Arc::new(Field::new(FINAL, DataType::Boolean, false));
         let scan = Scan {
-            schema: TableSchema::new(window_file::schema(), vec![is_final]),
+            schema: TableSchema::from(window_file::schema()).with_table_partition_cols(vec![is_final]),
             files: &tips.files,
             values: &[ScalarValue::Boolean(Some(true))],
             projection,
