@@ -46,7 +46,9 @@ impl TableProvider for Tips {
         let tips = snapshot.tips(bounds).await?;
         let is_final = Arc::new(Field::new(FINAL, DataType::Boolean, false));
         let scan = Scan {
-            schema: TableSchema::from(window_file::schema()).with_table_partition_cols(vec![is_final]),
+            schema: TableSchema::builder(window_file::schema())
+                .with_table_partition_cols(vec![is_final])
+                .build(),
             files: &tips.files,
             values: &[ScalarValue::Boolean(Some(true))],
             projection,
