@@ -8,7 +8,7 @@ BUILD = cargo build --locked --workspace
 DEMO ?= demo
 FUZZ_SECONDS ?= 30
 
-.PHONY: help demo worker build check test setup crds docs bench fuzz clean
+.PHONY: help demo worker build check test setup crds docs pictures bench fuzz clean
 
 help: ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,12 @@ bench: setup ## Measure what the project promises: a line a figure, exit status 
 	cargo bench --locked -q --workspace --profile dist --bench locate || status=1; \
 	cargo run --locked -q -p tips-e2e --bin bench || status=1; \
 	exit $$status
+
+pictures: export TIPS_WORKER = $(WORKER)
+pictures: setup ## Draw the map and the dashboards for the docs, of a run of some minutes
+	$(BUILD) --bin tips-worker --bin tips-operator
+	cargo run --locked -q -p tips-e2e --bin draw-map
+	cargo run --locked -q -p tips-e2e --bin draw-dashboards
 
 crds: ## Write the CRD from the types, and its copy and the operator's rights in the chart
 	cargo run --locked -q -p tipstream-crds --bin crdgen > crds/tipspipelines.yaml.new

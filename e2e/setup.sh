@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tests start: Redis, a JRE, Kafka, HDFS, an S3 gateway, Kubernetes, the oracle's Python, and
-# the clients of the query service.
+# Installs what the end-to-end tests start: Redis, a JRE, Kafka, HDFS, an S3 gateway, Kubernetes, Prometheus, Chromium,
+# the oracle's Python, and the clients of the query service.
 # Run it as often as you like: what is there at the pinned version is left alone, and then it takes well under a second.
 # Everything but the apt packages goes into one folder, ${TIPSTREAM_CACHE:-$HOME/.cache/tipstream}; delete it to start anew.
 set -uo pipefail
@@ -9,6 +9,7 @@ KAFKA=4.4.0
 HADOOP=3.5.0
 VERSITYGW=v1.8.0
 PGJDBC=42.7.14
+AXE=4.11.1
 REDIS_MIN=7
 JAVA_MIN=17
 GO_MIN=1.21 # from here on go fetches the toolchain that a module asks for by itself
@@ -37,6 +38,7 @@ go_version() { go env GOVERSION 2>/dev/null | sed 's/^go//'; }
 has_java() { command -v java >/dev/null && at_least "$(java_major)" "$JAVA_MIN"; }
 has_redis() { command -v redis-server redis-sentinel redis-cli >/dev/null && at_least "$(redis_version)" "$REDIS_MIN"; }
 has_go() { command -v go >/dev/null && at_least "$(go_version)" "$GO_MIN"; }
+has_maven_items() { stamped "kafka-$KAFKA" && stamped "hadoop-$HADOOP" && stamped "axe-$AXE" && stamped "pgjdbc-$PGJDBC"; }
 has_cni() { [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ]; }
 
 stamped() { [ -e "$cache/stamps/$1" ]; }
@@ -51,7 +53,7 @@ missing_packages() {
   command -v redis-sentinel >/dev/null || echo redis-sentinel
   command -v redis-cli >/dev/null || echo redis-tools
   command -v java >/dev/null || echo openjdk-17-jre-headless
-  stamped "kafka-$KAFKA" && stamped "hadoop-$HADOOP" && stamped "pgjdbc-$PGJDBC" || command -v mvn >/dev/null || echo maven
+  has_maven_items || command -v mvn >/dev/null || echo maven
   stamped "versitygw-$VERSITYGW" && stamped "$(kubernetes_stamp)" || command -v go >/dev/null || echo golang-go
   command -v python3 >/dev/null || echo python3
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
@@ -59,6 +61,8 @@ missing_packages() {
   command -v curl >/dev/null || echo curl
   command -v setpriv >/dev/null || echo util-linux
   command -v psql >/dev/null || echo postgresql-client
+  command -v chromium >/dev/null || echo chromium
+  command -v chromedriver >/dev/null || echo chromium-driver
   # A node with pods is for root to start; others are told so by the tests.
   [ "$(id -u)" = 0 ] || return
   command -v containerd >/dev/null || echo containerd
@@ -108,6 +112,22 @@ jars() { # NAME VERSION POM
   fi
 }
 
+# Deque's own jar for Selenium is the one place in Maven's central where the script is kept up to date.
+axe() {
+  local dir=$cache/axe log=$logs/axe.log
+  stamped "axe-$AXE" && [ -e "$dir/axe.min.js" ] && return
+  say "axe-core $AXE: by Maven"
+  local unpack=(mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack
+    "-Dartifact=com.deque.html.axe-core:selenium:$AXE" '-Dmdep.unpack.includes=axe.min.js' "-DoutputDirectory=$dir")
+  mkdir -p "$dir"
+  # It leaves a mark where it runs.
+  if (cd "$dir" && "${unpack[@]}") >"$log" 2>&1; then
+    stamp "axe-$AXE"
+  else
+    fail "axe-core $AXE" "$log" "${unpack[*]} && touch $cache/stamps/axe-$AXE"
+  fi
+}
+
 versitygw() {
   local log=$logs/versitygw.log install="GOBIN=$cache/bin go install github.com/versity/versitygw/cmd/versitygw@$VERSITYGW"
   stamped "versitygw-$VERSITYGW" && [ -x "$cache/bin/versitygw" ] && return
@@ -121,6 +141,22 @@ versitygw() {
     fail "versitygw $VERSITYGW" "$log" "$install && touch $cache/stamps/versitygw-$VERSITYGW"
   fi
 }
+
+# Out of the package, without installing it: no service, no user, and no page of its own.
+prometheus() {
+  local log=$logs/prometheus.log unpacked
+  [ -x "$cache/bin/prometheus" ] && [ -x "$cache/bin/promtool" ] && return
+  say "Prometheus: the binaries of apt's package"
+  unpacked=$(mktemp -d)
+  (
+    cd "$unpacked" &&
+      { apt-get download -q prometheus || { as_root apt-get update -q && apt-get download -q prometheus; }; } &&
+      dpkg-deb -x prometheus_*.deb . &&
+      mv usr/bin/prometheus usr/bin/promtool "$cache/bin/"
+  ) >"$log" 2>&1 || fail "Prometheus" "$log" "put prometheus and promtool (https://prometheus.io/download) into $cache/bin"
+  rm -rf "$unpacked"
+}
+prometheus_version() { "$cache/bin/prometheus" --version 2>&1 | sed -n 's/^prometheus, version \([0-9.]*\).*/\1/p'; }
 
 kubernetes_version() { sed -n 's|^\tk8s.io/kubernetes v||p' "$here/servers/kubernetes/go.mod" | cut -d' ' -f1; }
 kubernetes_stamp() { printf 'kubernetes-%s' "$(cat "$here"/servers/kubernetes/{go.*,build.sh,*/*.go} | sha256sum | cut -c1-12)"; }
@@ -158,8 +194,10 @@ versions
 jars kafka "$KAFKA" "$here/servers/kafka/pom.xml"
 jars hadoop "$HADOOP" "$here/servers/hdfs/pom.xml"
 jars pgjdbc "$PGJDBC" "$here/clients/pom.xml"
+axe
 versitygw
 kubernetes
+prometheus
 venv
 
 if [ ${#failures[@]} != 0 ]; then
@@ -167,4 +205,4 @@ if [ ${#failures[@]} != 0 ]; then
   printf '  - %s\n' "${failures[@]}"
   exit 1
 fi
-say "ready: redis $(redis_version), java $(java_major), kafka $KAFKA, hadoop $HADOOP, versitygw $VERSITYGW, kubernetes $(kubernetes_version), venv in $cache"
+say "ready: redis $(redis_version), java $(java_major), kafka $KAFKA, hadoop $HADOOP, versitygw $VERSITYGW, kubernetes $(kubernetes_version), prometheus $(prometheus_version), venv in $cache"

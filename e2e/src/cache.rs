@@ -41,6 +41,11 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     item(&format!("bin/{name}"))
 }
 
+/// The script of axe-core, which finds what is not accessible in a page.
+pub fn axe() -> Result<PathBuf> {
+    item("axe/axe.min.js")
+}
+
 /// The Python that the oracle runs on.
 pub fn python() -> Result<PathBuf> {
     item("venv/bin/python")

@@ -5,6 +5,7 @@
 //! process itself is killed, so nothing outlives a test. A server's files and log are in the test's [`Folder`],
 //! which is kept when the test fails. What the servers need is installed by `e2e/setup.sh` (`make setup`).
 
+pub mod browser;
 mod built;
 pub mod cache;
 pub mod data;
@@ -14,14 +15,17 @@ pub mod hdfs;
 pub mod http;
 pub mod kafka;
 pub mod kubernetes;
+pub mod monitored;
 pub mod operator;
 pub mod oracle;
 pub mod ports;
 pub mod process;
+pub mod prometheus;
 pub mod query;
 pub mod redis;
 pub mod s3;
 pub mod sender;
+pub mod served;
 pub mod servers;
 pub mod tls;
 pub mod watcher;

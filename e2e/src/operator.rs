@@ -183,6 +183,11 @@ impl Operator {
         &mut self.process
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> String {
+        self.port.address()
+    }
+
     /// The value of a metric, such as `leader`; all of its labels added up.
     pub fn metric(&self, name: &str) -> Result<f64> {
         let text = String::from_utf8(http::get(&self.port.address(), "/metrics")?)?;

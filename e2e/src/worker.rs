@@ -311,11 +311,16 @@ pub fn polygons() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker/assets/manhattan.geojson")
 }
 
-/// What a worker answers to GET of `path`.
-pub fn page(worker: &Process, path: &str) -> Result<String> {
+/// Where a worker listens.
+pub fn address(worker: &Process) -> Result<String> {
     let log = worker.output()?;
     let address = log.split_once("\"address\":\"").and_then(|(_, rest)| rest.split('"').next());
-    let text = http::get(address.context("the worker does not listen yet")?, path)?;
+    Ok(address.context("the worker does not listen yet")?.to_owned())
+}
+
+/// What a worker answers to GET of `path`.
+pub fn page(worker: &Process, path: &str) -> Result<String> {
+    let text = http::get(&address(worker)?, path)?;
     String::from_utf8(text).context("a page that is no text")
 }
 

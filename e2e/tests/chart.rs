@@ -1,12 +1,14 @@
 //! The operator's Helm chart: what it renders is as recorded, the API server takes it, and Helm installs, upgrades,
 //! rolls back and uninstalls it without touching a pipeline.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
 use tips_e2e::kubernetes::{Cluster, ControlPlane};
 use tips_e2e::process::run;
 use tips_e2e::{cache, operator, scenario};
@@ -81,6 +83,41 @@ fn the_chart_has_the_crd_of_the_types() {
 }
 
 #[test]
+fn each_dashboard_is_a_config_map_as_it_is() {
+    scenario("chart-dashboards", |_| {
+        let values = ["dashboards.create=true", "dashboards.annotations.grafana_folder=taxi"].join(",");
+        let rendered = render(&["--set", &values, "--show-only", "templates/dashboards.yaml"])?;
+        for name in ["pipeline", "operator"] {
+            let file = path(&format!("charts/tipstream/dashboards/{name}.json"));
+            let dashboard =
+                fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+            let object = rendered
+                .split("---\n")
+                .find(|object| object.contains(&format!("name: tips-tipstream-{name}\n")))
+                .with_context(|| format!("no ConfigMap of {name}"))?;
+            let object: Dashboard = serde_saphyr::from_str(object).context("reading a ConfigMap")?;
+            ensure!(object.data.get(&format!("tipstream-{name}.json")) == Some(&dashboard), "{name} differs");
+            let labelled = object.metadata.labels.get("grafana_dashboard").is_some_and(|label| label == "1");
+            ensure!(labelled, "Grafana's sidecar does not find {name}");
+            ensure!(object.metadata.annotations["grafana_folder"] == "taxi", "{name} has no folder");
+        }
+        Ok(())
+    });
+}
+
+#[derive(Deserialize)]
+struct Dashboard {
+    metadata: Metadata,
+    data: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+}
+
+#[test]
 fn a_wrong_value_is_refused_by_name() {
     scenario("chart-values", |_| {
         for (setting, message) in [
@@ -91,6 +128,7 @@ fn a_wrong_value_is_refused_by_name() {
             ("image.digest=sha256:1", "'/image/digest'"),
             ("image.pullPolicy=Sometimes", "'/image/pullPolicy'"),
             ("podMonitor.interval=often", "'/podMonitor/interval'"),
+            ("dashboards.labels.grafana_dashboard=1", "'/dashboards/labels/grafana_dashboard'"),
         ] {
             let refused = render(&["--set", setting]).map_err(|error| error.to_string());
             ensure!(refused.as_ref().is_err_and(|error| error.contains(message)), "{setting}: {refused:?}");
@@ -115,10 +153,16 @@ fn the_api_server_takes_all_that_the_chart_renders_without_a_warning() {
         let control_plane = ControlPlane::start(folder)?;
         let cluster = control_plane.cluster();
         restricted(cluster)?;
-        let crd = "customresourcedefinition/podmonitors.monitoring.coreos.com";
-        cluster.apply(include_str!("../manifests/podmonitors.yaml"))?;
-        cluster.kubectl(&["wait", "--for=condition=Established", crd, "--timeout=30s"])?;
-        let with_crd = ["crd.install=true", "crd.install=false"].map(|value| ["--set", value]);
+        for (kind, manifest) in [
+            ("podmonitors", include_str!("../manifests/podmonitors.yaml")),
+            ("prometheusrules", include_str!("../manifests/prometheusrules.yaml")),
+        ] {
+            let crd = format!("customresourcedefinition/{kind}.monitoring.coreos.com");
+            cluster.apply(manifest)?;
+            cluster.kubectl(&["wait", "--for=condition=Established", &crd, "--timeout=30s"])?;
+        }
+        let with_crd = ["crd.install=true,dashboards.create=true", "crd.install=false"];
+        let with_crd = with_crd.map(|value| ["--set", value]);
         for case in GOLDEN {
             for more in with_crd {
                 let rendered = render(&[&["--values", &values(case)], &more[..]].concat())?;

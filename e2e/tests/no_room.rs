@@ -46,6 +46,8 @@ fn a_full_redis_is_waited_for() {
         worker.until_said("Redis is out of memory: raise `maxmemory`", PATIENCE)?;
         std::thread::sleep(2 * SESSION);
         ensure!(metric(&worker, "tipstream_rebalances_total")? == changes, "it has not kept its partitions");
+        until_metric(&mut worker, "tipstream_redis_memory_limit_bytes", 512_000.0, PATIENCE)?;
+        ensure!(metric(&worker, "tipstream_redis_memory_bytes")? > 512_000.0, "it is not seen to be full");
         set_maxmemory(&servers.redis, "0")?;
         pipeline.catch_up(1, PATIENCE)?;
         worker.end()?;

@@ -2,7 +2,7 @@
 //! has them, and whether a worker is ready.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use tips_e2e::s3::S3;
@@ -82,6 +82,10 @@ fn metrics_and_readiness_are_true() {
         ensure!(metric(&first, "tipstream_partition_lag_seconds")? == 0.0, "all is read, and it lags");
         until("told by partition", || Ok(metrics(&first, AHEAD)?.len() == 2 * PARTITIONS))?;
         until_ready(&first)?;
+        let answers = metrics(&first, "tipstream_server_answer_timestamp_seconds")?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
+        ensure!(answers.len() == 3 && answers.iter().all(|at| now - at < 60.0), "at {now}: {answers:?}");
+        ensure!(metrics(&first, "tipstream_records_unaccounted")? == [0.0, 0.0], "the books do not balance");
 
         let mut second = pipeline.start(&[])?;
         until_metric(&mut second, ASSIGNED, 1.0, PATIENCE)?;

@@ -1,5 +1,6 @@
 //! What the operator measures of itself, `/metrics`.
 
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Encoder as _, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
@@ -10,6 +11,8 @@ use crate::error::CATEGORIES;
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
+    /// Of the process: names without the prefix of ours.
+    process: Registry,
     /// Reconciles that ended, well or not.
     pub reconciles: IntCounter,
     /// Those that did not end well, by [`CATEGORIES`].
@@ -33,6 +36,8 @@ impl Metrics {
     /// Where two have the same name.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new_custom(Some("tipstream_operator".to_owned()), None)?;
+        let process = Registry::new();
+        process.register(Box::new(ProcessCollector::for_self()))?;
         let counter = |name: &str, help: &str| register(&registry, IntCounter::new(name, help)?);
         let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(name, help)?);
         let errors = Opts::new("reconcile_errors_total", "Reconciles that failed, by category.");
@@ -47,6 +52,7 @@ impl Metrics {
             leader: gauge("leader", "1 for the operator that reconciles, 0 for one that stands by.")?,
             status_writes: counter("status_writes_total", "Statuses that were written.")?,
             registry,
+            process,
         };
         for category in CATEGORIES {
             metrics.errors.with_label_values(&[category]);
@@ -60,7 +66,7 @@ impl Metrics {
     /// Where they cannot be written as text.
     pub fn render(&self) -> prometheus::Result<String> {
         let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        TextEncoder::new().encode(&[self.registry.gather(), self.process.gather()].concat(), &mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 }
@@ -82,7 +88,10 @@ mod tests {
         const DOC: &str = include_str!("../../docs/operator.md");
         let text = Metrics::new().and_then(|metrics| metrics.render()).expect("metrics");
         let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
-        let missing: Vec<_> = names.filter(|name| !DOC.contains(&format!("| `{name}` |"))).collect();
+        let (process, ours): (Vec<_>, Vec<_>) = names.partition(|name| name.starts_with("process_"));
+        assert!(process.contains(&"process_start_time_seconds"), "{process:?}");
+        let missing: Vec<_> =
+            ours.into_iter().filter(|name| !DOC.contains(&format!("| `{name}` |"))).collect();
         assert!(missing.is_empty(), "docs/operator.md lacks {missing:?}");
     }
 }

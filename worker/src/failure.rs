@@ -48,9 +48,6 @@ pub enum Failure {
     /// A Parquet file that cannot be read back.
     #[error(transparent)]
     Parquet(#[from] parquet::errors::ParquetError),
-    /// The same, in Arrow.
-    #[error(transparent)]
-    Arrow(#[from] arrow::error::ArrowError),
     /// Metrics that cannot be made.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),

@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use self::ready::Readiness;
@@ -118,8 +119,8 @@ impl Board {
             identity,
             state,
             sink,
+            readiness: Readiness::new(metrics.clone()),
             metrics,
-            readiness: Readiness::default(),
             started: Instant::now(),
             beat_millis: AtomicU64::new(0),
             lanes: Mutex::default(),
@@ -190,11 +191,23 @@ impl Board {
 /// Nothing can be served at an address.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot listen on {address}: {error}; name another address, as in --listen 127.0.0.1:0 for any free port"
+    "cannot listen on {address}: {error}; name another address, as in {flag}=127.0.0.1:0 for any free port"
 )]
 pub struct ListenError {
     address: SocketAddr,
+    flag: &'static str,
     error: std::io::Error,
+}
+
+/// Takes `address`, which `flag` has named, and says which port that is.
+///
+/// # Errors
+/// Where somebody else has it, or it is none of this machine's.
+pub async fn bind(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, SocketAddr), ListenError> {
+    let refused = |error| ListenError { address, flag, error };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let bound = listener.local_addr().map_err(refused)?;
+    Ok((listener, bound))
 }
 
 /// Serves until the task is aborted.
@@ -205,9 +218,7 @@ pub async fn serve(
     address: SocketAddr,
     board: Board,
 ) -> Result<JoinHandle<std::io::Result<()>>, ListenError> {
-    let refused = |error| ListenError { address, error };
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(refused)?;
-    let bound = listener.local_addr().map_err(refused)?;
+    let (listener, bound) = bind(address, "--listen").await?;
     tracing::info!(address = %bound, "serving /metrics, /healthz, /readyz and /status");
     let routes = Router::new()
         .route("/metrics", get(metrics))
@@ -264,10 +275,10 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_is_taken_is_named_with_the_flag_that_changes_it() {
         let dir = tempfile::tempdir().expect("a folder");
-        let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = taken.local_addr().expect("its address");
         let error = serve(address, board(dir.path()).await).await.expect_err("it is taken").to_string();
         assert!(error.starts_with(&format!("cannot listen on {address}: ")), "{error}");
-        assert!(error.contains("--listen 127.0.0.1:0"), "{error}");
+        assert!(error.contains("--listen=127.0.0.1:0"), "{error}");
     }
 }

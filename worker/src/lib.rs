@@ -10,6 +10,7 @@ pub mod failure;
 pub mod generate;
 pub mod http;
 pub mod manifest;
+pub mod map;
 pub mod metrics;
 pub mod pipeline;
 pub mod raw;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricType;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -14,6 +15,7 @@ use crate::core::books::{Books, Outcome};
 use crate::core::parse::Invalid;
 use crate::core::shard::{Partition, Topic};
 use crate::raw::lane::PlannedFile;
+use crate::state::Room;
 
 /// Upper bounds in seconds, for what takes from a millisecond to a minute.
 const SECONDS: [f64; 14] =
@@ -30,6 +32,7 @@ pub struct Inner {
     pub consumed: IntCounterVec,
     pub invalid: IntCounterVec,
     pub outcomes: IntGaugeVec,
+    pub unaccounted: IntGaugeVec,
     pub lag_records: IntGaugeVec,
     pub lag_seconds: IntGaugeVec,
     pub ahead_seconds: IntGaugeVec,
@@ -40,6 +43,9 @@ pub struct Inner {
     pub state_calls: IntCounter,
     pub state_refusals: IntCounter,
     pub state_errors: IntCounterVec,
+    pub redis_memory_bytes: IntGauge,
+    pub redis_memory_limit_bytes: IntGauge,
+    pub answer_seconds: IntGaugeVec,
     pub sink_errors: IntCounter,
     pub raw_files: IntCounterVec,
     pub raw_rows: IntCounterVec,
@@ -48,6 +54,7 @@ pub struct Inner {
     pub raw_budget_bytes: IntGauge,
     pub windows_published: IntCounter,
     pub windows_unpublished: IntGauge,
+    pub window_due_seconds: IntGauge,
     pub last_window_seconds: IntGauge,
     pub paused_partitions: IntGauge,
     pub assigned_partitions: IntGauge,
@@ -88,6 +95,7 @@ impl Metrics {
             consumed: make.counters("records_consumed_total", "Records read.", &["topic"])?,
             invalid: make.counters("records_invalid_total", "Lines in quarantine, by kind of reason.", &["topic", "reason"])?,
             outcomes: make.gauges("records_outcome", "Records of the pipeline by outcome, as its state has them.", &["topic", "outcome"])?,
+            unaccounted: make.gauges("records_unaccounted", "Records consumed less the sum of their outcomes, as the state has them.", &["topic"])?,
             lag_records: make.gauges("partition_lag_records", "Records of an assigned partition that are not read yet.", &["topic", "partition"])?,
             lag_seconds: make.gauges("partition_lag_seconds", "Age of the greatest event time read of an assigned partition; 0 where all is read.", &["topic", "partition"])?,
             ahead_seconds: make.gauges("partition_ahead_seconds", "Event time from the watermark to the greatest event time read of an assigned partition.", &["topic", "partition"])?,
@@ -98,6 +106,9 @@ impl Metrics {
             state_calls: make.counter("state_calls_total", "Calls that apply a delta to a shard.")?,
             state_refusals: make.counter("state_refusals_total", "Calls refused because the shard stood elsewhere.")?,
             state_errors: make.counters("state_errors_total", "Calls that failed, by kind of error.", &["category"])?,
+            redis_memory_bytes: make.gauge("redis_memory_bytes", "Memory that the fullest Redis server uses.")?,
+            redis_memory_limit_bytes: make.gauge("redis_memory_limit_bytes", "That server's maxmemory; 0 where it has none.")?,
+            answer_seconds: make.gauges("server_answer_timestamp_seconds", "When a server has answered last, in seconds since 1970.", &["server"])?,
             sink_errors: make.counter("sink_errors_total", "Publications and readings of the range log that failed.")?,
             raw_files: make.counters("raw_files_total", "Raw files that this worker published.", &["topic"])?,
             raw_rows: make.counters("raw_rows_total", "Rows in raw files that this worker published, quarantine included.", &["topic"])?,
@@ -106,6 +117,7 @@ impl Metrics {
             raw_budget_bytes: make.gauge("raw_budget_bytes", "The limit of raw_buffered_bytes.")?,
             windows_published: make.counter("windows_published_total", "Window files published by this worker.")?,
             windows_unpublished: make.gauge("windows_unpublished", "Closed windows that cannot be written where they belong, though the sink answers.")?,
+            window_due_seconds: make.gauge("window_due_timestamp_seconds", "Since when the window waits that has waited longest for its file, in seconds since 1970; 0: none does.")?,
             last_window_seconds: make.gauge("last_window_timestamp_seconds", "End of the latest window published, as event time since the epoch.")?,
             paused_partitions: make.gauge("paused_partitions", "Assigned partitions that run ahead of the watermark by more than maxDrift.")?,
             assigned_partitions: make.gauge("assigned_partitions", "Partitions assigned to this worker.")?,
@@ -113,6 +125,11 @@ impl Metrics {
             lost_records: make.counters("records_lost_total", "Offsets that Kafka had deleted before any worker read them.", &["topic"])?,
             registry: make.registry.clone(),
         };
+        // A counter that begins with its first value looks as if it had not risen.
+        for counters in [&inner.consumed, &inner.lost_records] {
+            Topic::ALL.iter().for_each(|topic| _ = counters.with_label_values(&[topic.name()]));
+        }
+        make.registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Metrics(Arc::new(inner)))
     }
 
@@ -177,7 +194,20 @@ impl Metrics {
                 let gauge = self.outcomes.with_label_values(&[topic.name(), outcome.name()]);
                 gauge.set(books.of(topic).get(outcome));
             }
+            self.unaccounted.with_label_values(&[topic.name()]).set(books.of(topic).unaccounted());
         }
+    }
+
+    /// Shows no books: another worker does, and what this one saw grows old.
+    pub fn forget_books(&self) {
+        self.outcomes.reset();
+        self.unaccounted.reset();
+    }
+
+    /// Shows how full Redis is.
+    pub fn set_room(&self, room: Room) {
+        self.redis_memory_bytes.set(room.used as i64);
+        self.redis_memory_limit_bytes.set(room.limit as i64);
     }
 }
 
@@ -242,6 +272,20 @@ mod tests {
     use super::*;
 
     const DOC: &str = include_str!("../../docs/metrics.md");
+
+    #[test]
+    fn records_without_an_outcome_are_shown_until_another_has_the_books() {
+        let metrics = Metrics::new().expect("metrics");
+        let mut books = Books::default();
+        books.fares.consumed = 3;
+        books.fares.add(Outcome::Joined, 1);
+        metrics.set_books(&books);
+        let shown = metrics.render().expect("text");
+        assert!(shown.contains("tipstream_records_unaccounted{topic=\"fares\"} 2\n"), "{shown}");
+        assert!(shown.contains("tipstream_records_unaccounted{topic=\"rides\"} 0\n"), "{shown}");
+        metrics.forget_books();
+        assert!(!metrics.render().expect("text").contains("tipstream_records_unaccounted"));
+    }
 
     /// A row of the table is name, type, labels and meaning. The query service has a table of its own.
     #[test]

@@ -53,6 +53,8 @@ pub struct Setup {
     pub job: Arc<Job>,
     /// Whose state it is.
     pub identity: Identity,
+    /// The GeoJSON that the neighbourhoods were read from.
+    pub polygons: String,
 }
 
 impl Setup {
@@ -90,7 +92,7 @@ impl Setup {
             epoch: manifest.epoch,
             fingerprint: fingerprint.id,
         };
-        Ok(Setup { job: Arc::new(job), identity })
+        Ok(Setup { job: Arc::new(job), identity, polygons: text })
     }
 
     /// What the results say of their making.

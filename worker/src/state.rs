@@ -70,6 +70,15 @@ pub struct Results {
     pub closed: BTreeSet<EventTime>,
 }
 
+/// How full the store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes in use.
+    pub used: u64,
+    /// Bytes that it may use; 0: no limit is set.
+    pub limit: u64,
+}
+
 /// Why the state could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -176,6 +185,17 @@ impl State {
     /// Where the state cannot be reached or is of other settings.
     pub async fn views(&self) -> Result<Vec<View>, StateError> {
         try_join_all((0..self.shards()).map(|shard| self.view(shard))).await
+    }
+
+    /// How full Redis is: of several servers the one that is nearest to its limit. `None` in memory.
+    ///
+    /// # Errors
+    /// Where it cannot be reached.
+    pub async fn room(&self) -> Result<Option<Room>, StateError> {
+        match self {
+            State::Memory(_) => Ok(None),
+            State::Redis(state) => state.room().await,
+        }
     }
 
     /// The starts of the windows that `shard` has closed and not forgotten.

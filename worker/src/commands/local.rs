@@ -3,9 +3,11 @@
 mod behind;
 mod guard;
 mod progress;
+mod serve;
 mod summary;
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -15,10 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::guard::OWNER;
 use self::progress::Progress;
+use self::serve::{LocalWindows, Served};
 use crate::core::books::Outcome;
 use crate::core::shard::Topic;
 use crate::core::time::Span;
 use crate::failure::Failure;
+use crate::http;
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
 use crate::pipeline::reader::{Ended, ReaderSettings};
@@ -59,6 +63,10 @@ pub struct LocalArgs {
     /// GeoJSON FeatureCollection of polygons with a property `name` [default: Manhattan, built in, approximate].
     #[arg(long, value_name = "FILE")]
     pub neighbourhoods: Option<PathBuf>,
+    /// Show the map of the neighbourhoods in a browser, while it runs and afterwards until Ctrl-C
+    /// [default address: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = serve::ADDRESS)]
+    pub serve: Option<SocketAddr>,
     /// Show no progress bar.
     #[arg(short, long)]
     pub quiet: bool,
@@ -78,14 +86,16 @@ pub async fn run(
     let manifest = Manifest::read(&args.file)?;
     let setup = Setup::new(&manifest, args.neighbourhoods.as_deref())?;
     let source = FileSource::open(&args.rides, &args.fares)?;
+    let listener = match args.serve {
+        Some(address) => Some(http::bind(address, "--serve").await?),
+        None => None,
+    };
     let sink = Sink::open(&SinkConfig::Fs { root: args.output.clone() }).await?;
     guard::check(&sink, &args, &setup.identity.fingerprint).await?;
     sink.sweep(Duration::ZERO).await?;
 
     let state = MemoryState::new(setup.job.rules, SHARDS);
     let metrics = Metrics::new()?;
-    let progress = Progress::start(terminal, source.progress(), metrics.clone(), args.quiet);
-    let begun = Instant::now();
     let pipeline = Pipeline {
         job: setup.job.clone(),
         state: State::Memory(state.clone()),
@@ -94,16 +104,25 @@ pub async fn run(
         reader: reader_settings(&manifest, &setup),
         limits: limits(&manifest),
         drain_timeout: None,
-        metrics,
+        metrics: metrics.clone(),
         board: None,
     };
-    let finished = pipeline.run(source, stop).await;
+    let delay = setup.job.rules.delay;
+    let windows = LocalWindows::new(setup.job.clone(), state.clone(), sink.clone(), metrics.clone());
+    let served = listener.map(|listener| Served::start(listener, windows, setup, out)).transpose()?;
+    let progress = Progress::start(terminal, source.progress(), metrics, args.quiet);
+    let begun = Instant::now();
+    let finished = pipeline.run(source, stop.clone()).await;
     progress.finish();
     if finished?.ended == Ended::Stopped {
         return Err(Failure::Interrupted);
     }
     summary::print(out, &sink, &state, begun.elapsed()).await?;
-    warn_of_lateness(args, &state, setup.job.rules.delay, out).await
+    warn_of_lateness(args, &state, delay, out).await?;
+    match served {
+        Some(served) => served.until(stop, out).await,
+        None => Ok(()),
+    }
 }
 
 /// Says which lines the late records are behind. One line with a wrong date can make all that follow it late, and a

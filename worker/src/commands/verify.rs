@@ -22,7 +22,7 @@ use crate::verify::applied::Behind;
 use crate::verify::collect::archive::{Archive, archive};
 use crate::verify::collect::{views, windows};
 use crate::verify::progress::Progress;
-use crate::verify::ranges::{Published, Source, by_lane};
+use crate::verify::ranges::{Log, Published, Source, by_lane};
 use crate::verify::report::{Check, Report, State as Outcome};
 use crate::verify::rows::Missed;
 use crate::verify::window_files::Form;
@@ -124,6 +124,7 @@ struct Subject<'a> {
 /// What the files came to.
 struct Files {
     checks: Vec<Check>,
+    logs: BTreeMap<Lane, Log>,
     published: BTreeMap<Lane, Published>,
     windows: Vec<(String, EventTime)>,
 }
@@ -183,7 +184,7 @@ impl Subject<'_> {
         let Settled { wrong, agree, still_behind } = self.settled(&state, &kept, &seen, behind).await?;
         let mut checks = files.checks;
         checks.extend([
-            self.group(&offsets, &names, &files.published, &seen),
+            self.group(&offsets, &names, &files.logs, &files.published, &seen),
             self.rows(&offsets, &names, &files.published, &seen),
             match self.manifest.raw {
                 Some(_) => applied::check(&names, &behind(&seen), &still_behind),
@@ -265,7 +266,7 @@ impl Subject<'_> {
         let Archive { data, aside, files, logs, windows } = archive(self.sink, progress).await?;
         let (ranges, published) = ranges::check(&by_lane(&files), &logs, source);
         let checks = vec![strays::check(&data, &aside), raw_files::check(&files, names), ranges];
-        Ok(Files { checks, published, windows })
+        Ok(Files { checks, logs, published, windows })
     }
 
     async fn compare(
@@ -273,7 +274,7 @@ impl Subject<'_> {
         state: &State,
         starts: impl IntoIterator<Item = EventTime>,
     ) -> Result<BTreeMap<EventTime, String>, Failure> {
-        let Setup { job, identity } = self.setup;
+        let Setup { job, identity, .. } = self.setup;
         match windows::compare(state, self.sink, job, identity.epoch, starts).await {
             Ok(wrong) => Ok(wrong),
             Err(windows::WindowsError::State(error)) => Err(error.into()),
@@ -285,6 +286,7 @@ impl Subject<'_> {
         &self,
         offsets: &Asked,
         names: &Names,
+        logs: &BTreeMap<Lane, Log>,
         published: &BTreeMap<Lane, Published>,
         views: &[View],
     ) -> Check {
@@ -295,7 +297,7 @@ impl Subject<'_> {
             Some(Ok(offsets)) => {
                 let known =
                     views.iter().fold(PartitionCounts::default(), |all, view| all.grown_to(view.known));
-                group::check(offsets, names, published, known)
+                group::check(offsets, names, logs, published, known)
             }
         }
     }

@@ -52,14 +52,6 @@ impl Cursor {
         self.max_event_time
     }
 
-    /// The partition is read up to `offset`, though nothing may have been there (a log may have holes).
-    pub fn advance_to(&mut self, offset: i64) {
-        if offset > self.position {
-            self.position = offset;
-            self.touched = true;
-        }
-    }
-
     /// Says that the partition has been at its end for the idle timeout. Its next record ends that.
     pub fn set_idle(&mut self) {
         if !self.idle {

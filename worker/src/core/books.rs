@@ -79,9 +79,14 @@ impl Account {
         self.outcomes[outcome as usize] += records;
     }
 
+    /// Consumed records that have no outcome, less those that have one too many; 0: the books balance (I5).
+    pub fn unaccounted(&self) -> i64 {
+        self.consumed - self.outcomes.iter().sum::<i64>()
+    }
+
     /// Whether every consumed record has one outcome.
     pub fn balances(&self) -> bool {
-        self.consumed == self.outcomes.iter().sum::<i64>()
+        self.unaccounted() == 0
     }
 }
 

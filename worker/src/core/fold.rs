@@ -7,7 +7,7 @@
 //! stood before it, then the watermark moves, then what has no open window left leaves. So a batch never makes
 //! its own records late, and how partitions interleave in it makes no difference.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -87,6 +87,22 @@ impl Shard {
     /// The sums of panes that have an open window, late additions to closed ones included.
     pub fn panes(&self) -> &BTreeMap<Pane, Sums> {
         &self.panes
+    }
+
+    /// The starts of the windows that hold a trip: the open ones, and the closed ones that are not forgotten.
+    pub fn windows(&self, rules: &Rules) -> BTreeSet<EventTime> {
+        let ends = self.panes.keys().flat_map(|pane| rules.window_ends_of_pane(*pane));
+        let open = ends.filter(|end| self.open(*end)).map(|end| end.minus(rules.window));
+        self.frozen.keys().copied().chain(open).collect()
+    }
+
+    /// Whether the window that starts at `start` has closed, and its sums: what it came to, or so far.
+    pub fn window(&self, rules: &Rules, start: EventTime) -> (bool, Sums) {
+        let end = start.plus(rules.window);
+        if self.open(end) {
+            return (false, self.sums_up_to(rules, end));
+        }
+        (true, self.frozen.get(&start).cloned().unwrap_or_default())
     }
 
     /// Deletes the frozen sums of the window that starts at `start`.
@@ -222,14 +238,19 @@ impl Shard {
         let ends: Vec<EventTime> =
             self.panes.keys().flat_map(|pane| rules.window_ends_of_pane(*pane)).filter(closing).collect();
         for end in ends {
-            let mut sums = Sums::new();
-            for pane in rules.panes_of_window_ending(end) {
-                for (place, sum) in self.panes.get(&pane).into_iter().flatten() {
-                    *sums.entry(*place).or_default() += *sum;
-                }
-            }
-            self.frozen.insert(end.minus(rules.window), sums);
+            self.frozen.insert(end.minus(rules.window), self.sums_up_to(rules, end));
         }
+    }
+
+    /// The sums of the panes of the window that ends at `end`.
+    fn sums_up_to(&self, rules: &Rules, end: EventTime) -> Sums {
+        let mut sums = Sums::new();
+        for pane in rules.panes_of_window_ending(end) {
+            for (place, sum) in self.panes.get(&pane).into_iter().flatten() {
+                *sums.entry(*place).or_default() += *sum;
+            }
+        }
+        sums
     }
 
     fn expire(&mut self, rules: &Rules, watermark: EventTime) {

@@ -11,28 +11,50 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use prometheus::IntGauge;
+
+use crate::clock::unix_millis;
+use crate::metrics::Metrics;
 use crate::sink::{Sink, owner};
-use crate::state::State;
+use crate::state::{State, StateError};
 
 const ASK_INTERVAL: Duration = Duration::from_secs(10);
 /// Longer than a failover takes, or the sink's own tries.
 const LATELY: Duration = Duration::from_secs(30);
 
-#[derive(Default)]
 pub(super) struct Readiness {
     draining: AtomicBool,
-    group: Answered,
-    redis: Answered,
-    sink: Answered,
+    group: Server,
+    redis: Server,
+    sink: Server,
+    metrics: Metrics,
 }
 
-/// When a server has answered last.
-#[derive(Default)]
-struct Answered(Mutex<Option<Instant>>);
+/// What a worker needs, and when it has answered last.
+struct Server {
+    name: &'static str,
+    answered: Mutex<Option<Instant>>,
+    shown: IntGauge,
+}
 
 impl Readiness {
+    pub(super) fn new(metrics: Metrics) -> Self {
+        let server = |name, label| Server {
+            name,
+            answered: Mutex::default(),
+            shown: metrics.answer_seconds.with_label_values(&[label]),
+        };
+        Readiness {
+            draining: AtomicBool::default(),
+            group: server("Kafka's group coordinator", "kafka"),
+            redis: server("Redis", "redis"),
+            sink: server("the sink", "sink"),
+            metrics,
+        }
+    }
+
     pub(super) fn reaches_group(&self) {
-        self.group.now();
+        self.group.answers();
     }
 
     pub(super) fn drains(&self) {
@@ -44,44 +66,53 @@ impl Readiness {
         if self.draining.load(Ordering::Relaxed) {
             return vec!["it is about to end".to_owned()];
         }
-        let servers =
-            [("Kafka's group coordinator", &self.group), ("Redis", &self.redis), ("the sink", &self.sink)];
-        let missing = servers.iter().filter_map(|(name, answered)| match answered.since() {
-            None => Some(format!("{name} has not answered yet")),
-            Some(since) if since.elapsed() > LATELY => {
-                Some(format!("{name} has not answered for {} s", since.elapsed().as_secs()))
-            }
-            Some(_) => None,
-        });
+        let missing = [&self.group, &self.redis, &self.sink].into_iter().filter_map(Server::silence);
         missing.collect()
     }
 
     /// Asks Redis and the sink now and then, for ever.
     pub(super) async fn watch(&self, state: &State, sink: &Sink) {
         tokio::join!(
-            self.redis.follow("Redis", || state.views()),
-            self.sink.follow("the sink", || sink.stat(owner::PATH)),
+            self.redis.follow(|| self.ask_redis(state)),
+            self.sink.follow(|| sink.stat(owner::PATH)),
         );
+    }
+
+    async fn ask_redis(&self, state: &State) -> Result<(), StateError> {
+        state.views().await?;
+        if let Some(room) = state.room().await? {
+            self.metrics.set_room(room);
+        }
+        Ok(())
     }
 }
 
-impl Answered {
-    fn since(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Server {
+    fn answers(&self) {
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.shown.set(unix_millis() / 1000);
     }
 
-    fn now(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    /// What to say of it where it has not answered lately.
+    fn silence(&self) -> Option<String> {
+        let name = self.name;
+        match *self.answered.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => Some(format!("{name} has not answered yet")),
+            Some(since) if since.elapsed() > LATELY => {
+                Some(format!("{name} has not answered for {} s", since.elapsed().as_secs()))
+            }
+            Some(_) => None,
+        }
     }
 
-    async fn follow<T, E: Display, F>(&self, name: &str, ask: impl Fn() -> F)
+    async fn follow<T, E: Display, F>(&self, ask: impl Fn() -> F)
     where
         F: Future<Output = Result<T, E>>,
     {
         loop {
             match ask().await {
-                Ok(_) => self.now(),
-                Err(error) => tracing::debug!(%error, "{name} does not answer"),
+                Ok(_) => self.answers(),
+                Err(error) => tracing::debug!(%error, "{} does not answer", self.name),
             }
             tokio::time::sleep(ASK_INTERVAL).await;
         }

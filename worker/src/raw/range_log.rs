@@ -126,12 +126,12 @@ impl RangeLog {
     ///
     /// # Errors
     /// Where the sink cannot be reached.
-    pub async fn ranges(&self) -> Result<Vec<Range>, LogError> {
-        let mut ranges = Vec::new();
+    pub async fn entries(&self) -> Result<Vec<Entry>, LogError> {
+        let mut entries = Vec::new();
         for start in self.starts().await? {
-            ranges.extend(self.entry(start).await?.map(|entry| entry.range));
+            entries.extend(self.entry(start).await?);
         }
-        Ok(ranges)
+        Ok(entries)
     }
 
     /// Fixes a range, unless it is fixed already.

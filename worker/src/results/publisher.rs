@@ -12,6 +12,7 @@ use futures::{StreamExt, stream};
 use parquet::errors::ParquetError;
 
 use super::window_file::{self, Provenance};
+use crate::clock::unix_millis;
 use crate::core::batch::Job;
 use crate::core::fold::Sums;
 use crate::core::time::{EventTime, Span};
@@ -83,6 +84,8 @@ pub struct Publisher {
     sink: Sink,
     provenance: Provenance,
     metrics: Metrics,
+    /// Windows that have closed and have no file, and since when they wait for it, in seconds since 1970.
+    due: BTreeMap<EventTime, i64>,
     /// Windows whose file is known to be there.
     published: BTreeSet<EventTime>,
     /// Windows that cannot be written where they belong, and since when they are left alone.
@@ -108,6 +111,7 @@ impl Publisher {
             sink,
             provenance,
             metrics,
+            due: BTreeMap::new(),
             published: BTreeSet::new(),
             blocked: BTreeMap::new(),
         }
@@ -143,9 +147,11 @@ impl Publisher {
     }
 
     /// Shows nothing of the pipeline any more: another worker does, and what this one saw grows old.
-    pub fn stand_by(&self) {
-        self.metrics.outcomes.reset();
+    pub fn stand_by(&mut self) {
+        self.metrics.forget_books();
         self.metrics.windows_unpublished.set(0);
+        self.due.clear();
+        self.show_due();
     }
 
     async fn publish_due(&mut self) -> Result<usize, PublishError> {
@@ -159,19 +165,28 @@ impl Publisher {
         };
         self.metrics.watermark_seconds.set(watermark.seconds());
         let starts: BTreeSet<EventTime> = closed.into_iter().flatten().collect();
-        let is_closed = |start: &EventTime| start.plus(self.job.rules.window) <= watermark;
+        let window = self.job.rules.window;
+        let is_closed = |start: &EventTime| start.plus(window) <= watermark;
+        self.expect(starts.iter().filter(|start| is_closed(start)));
         let waits =
             |start: &EventTime| self.blocked.get(start).is_some_and(|since| since.elapsed() < LOOK_AGAIN);
         // The newest first: whoever takes over finds the files of the others there.
-        let due: Vec<EventTime> = starts
-            .iter()
-            .rev()
-            .filter(|start| is_closed(start) && !self.published.contains(start) && !waits(start))
-            .copied()
-            .collect();
+        let due: Vec<EventTime> = self.due.keys().rev().filter(|start| !waits(start)).copied().collect();
         let published = self.publish_all(due).await;
         self.forget(watermark, &starts).await?;
         published
+    }
+
+    /// Notes which of the `closed` windows are due, and shows since when.
+    fn expect<'a>(&mut self, closed: impl Iterator<Item = &'a EventTime>) {
+        let now = unix_millis() / 1000;
+        let due = closed.filter(|start| !self.published.contains(start));
+        self.due = due.map(|start| (*start, self.due.get(start).copied().unwrap_or(now))).collect();
+        self.show_due();
+    }
+
+    fn show_due(&self) {
+        self.metrics.window_due_seconds.set(self.due.values().min().copied().unwrap_or(0));
     }
 
     /// Publishes these, several at once, up to the first that fails. One that is refused for itself keeps no other back.
@@ -195,6 +210,7 @@ impl Publisher {
                 Outcome::There(by_us) => {
                     written += usize::from(by_us);
                     self.published.insert(start);
+                    self.due.remove(&start);
                     self.blocked.remove(&start);
                 }
                 Outcome::Open => {}
@@ -205,6 +221,7 @@ impl Publisher {
             }
         }
         self.metrics.windows_unpublished.set(self.blocked.len() as i64);
+        self.show_due();
         failed.map_or(Ok(written), Err)
     }
 

@@ -1,16 +1,19 @@
 //! The file of a window: a pure function of its frozen sums, and so is its name (I3).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Decimal128Type, Field, Int64Type, Schema, SchemaRef};
 use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use crate::core::amount::SCALE;
+use crate::core::amount::{SCALE, TipSum};
 use crate::core::fold::Sums;
 use crate::core::locate::Neighbourhoods;
 use crate::core::time::{EventTime, hour_minute};
@@ -81,6 +84,29 @@ pub fn encode(
         (EPOCH, provenance.epoch.to_string()),
         ("tipstream.fingerprint", provenance.fingerprint.clone()),
     ])
+}
+
+/// The sums in the file of a window, by neighbourhood.
+///
+/// # Errors
+/// Where the bytes are no Parquet file, or not one of a window.
+pub fn decode(file: Bytes) -> Result<BTreeMap<String, TipSum>, ParquetError> {
+    let mut sums = BTreeMap::new();
+    for rows in ParquetRecordBatchReaderBuilder::try_new(file)?.build()? {
+        let rows = rows?;
+        let column = |name| rows.column_by_name(name);
+        let names = column("stop_nbhd").and_then(|column| column.as_string_opt::<i32>());
+        let trips = column("trips").and_then(|column| column.as_primitive_opt::<Int64Type>());
+        let micros = column("tip_sum").and_then(|column| column.as_primitive_opt::<Decimal128Type>());
+        let (Some(names), Some(trips), Some(micros)) = (names, trips, micros) else {
+            return Err(ParquetError::General("it has not the columns of a window".into()));
+        };
+        let rows = names.iter().flatten().zip(trips.values().iter()).zip(micros.values().iter());
+        sums.extend(rows.map(|((name, trips), micros)| {
+            (name.to_owned(), TipSum { micros: *micros, trips: *trips as u64 })
+        }));
+    }
+    Ok(sums)
 }
 
 /// The epoch in the footer of a window's file.

@@ -33,8 +33,8 @@ use rdkafka::{ClientConfig, Offset, Timestamp, TopicPartitionList};
 pub use self::config::client_config;
 use self::context::{Context, Rebalance};
 use self::gaps::Gaps;
-pub use self::group::{GroupOffsets, Offsets, group_offsets};
-use self::group::{Whole, published};
+use self::group::published;
+pub use self::group::{GroupOffsets, Offsets, Whole, group_offsets};
 use self::topics::{counts, known};
 use super::{Assigned, BURST_BYTES, Change, Done, Due, Read, Record, Source, SourceError};
 use crate::core::shard::{Partition, PartitionCounts, Topic};
@@ -52,9 +52,9 @@ const SEEK_TRIES: u32 = 20;
 const SEEK_PAUSE: Duration = Duration::from_millis(100);
 /// How long after a commit that failed the next is made.
 const COMMIT_PAUSE: Duration = Duration::from_secs(1);
-/// The controller, the broker and this client hear of a new partition one after the other.
-const NEW_PARTITION_TRIES: u32 = 20;
-const NEW_PARTITION_PAUSE: Duration = Duration::from_millis(250);
+/// The controller, the broker and this client hear of a new partition, or of a new leader, one after the other.
+const NEWS_TRIES: u32 = 20;
+const NEWS_PAUSE: Duration = Duration::from_millis(250);
 
 /// Why there is no consumer.
 #[derive(Debug, thiserror::Error)]
@@ -152,7 +152,7 @@ impl KafkaSource {
     }
 
     /// The first offset that is still there, and the one after the last. The group may give us a partition that
-    /// was just added before this client has heard of it.
+    /// was just added or has just moved before this client has heard of it.
     fn ends(&self, partition: Partition, timeout: Duration) -> Result<(i64, i64), SourceError> {
         let name = self.topic(partition.topic);
         let mut tries = 0;
@@ -162,12 +162,12 @@ impl KafkaSource {
                 Err(error) => error,
             };
             tries += 1;
-            if tries == NEW_PARTITION_TRIES || !is_unknown(&error) {
+            if tries == NEWS_TRIES || !is_news(&error) {
                 return Err(self.failed("look up the ends of a partition", &error));
             }
-            std::thread::sleep(NEW_PARTITION_PAUSE);
+            std::thread::sleep(NEWS_PAUSE);
             if let Err(error) = self.consumer.fetch_metadata(Some(name), REQUEST_TIMEOUT) {
-                tracing::warn!(%error, %partition, "cannot look up a partition that was added; trying again");
+                tracing::warn!(%error, %partition, "cannot look up a partition that was added or has moved; trying again");
             }
         }
     }
@@ -483,10 +483,21 @@ impl Source for KafkaSource {
     }
 }
 
-/// Whether the partition is not known here, or not known there, perhaps only not yet.
-fn is_unknown(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
-    matches!(error.rdkafka_error_code(), Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition))
+/// Whether the partition, or its leader, is not known here or there, perhaps only not yet.
+fn is_news(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        LeaderNotAvailable, NotLeaderForPartition, UnknownPartition, UnknownTopic, UnknownTopicOrPartition,
+    };
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            UnknownPartition
+                | UnknownTopic
+                | UnknownTopicOrPartition
+                | LeaderNotAvailable
+                | NotLeaderForPartition
+        )
+    )
 }
 
 fn unusable(error: &KafkaError) -> SourceError {

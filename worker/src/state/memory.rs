@@ -1,10 +1,11 @@
 //! State in this process: the fold itself.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Frozen, Reply, Results, View};
 use crate::core::delta::Delta;
-use crate::core::fold::Shard;
+use crate::core::fold::{Shard, Sums};
 use crate::core::time::EventTime;
 use crate::core::window::Rules;
 
@@ -26,6 +27,22 @@ impl MemoryState {
         for index in 0..self.shards() {
             self.shard(index).finish(&self.rules);
         }
+    }
+
+    /// The starts of the windows that hold a trip and are not forgotten, open or closed.
+    pub fn windows(&self) -> BTreeSet<EventTime> {
+        (0..self.shards()).flat_map(|index| self.shard(index).windows(&self.rules)).collect()
+    }
+
+    /// Whether the window that starts at `start` has closed on every shard, and its sums.
+    pub fn window(&self, start: EventTime) -> (bool, Sums) {
+        let (mut closed, mut sums) = (true, Sums::new());
+        for index in 0..self.shards() {
+            let (closed_here, part) = self.shard(index).window(&self.rules, start);
+            closed &= closed_here;
+            part.into_iter().for_each(|(place, sum)| *sums.entry(place).or_default() += sum);
+        }
+        (closed, sums)
     }
 
     pub(super) fn shards(&self) -> u16 {

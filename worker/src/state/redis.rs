@@ -21,6 +21,7 @@
 //! +append +strlen +getrange +del
 //! ```
 
+mod info;
 mod link;
 pub mod purge;
 mod wire;
@@ -32,7 +33,7 @@ use redis::{FromRedisValue, RedisError, Script, Value};
 
 use self::link::Link;
 pub use self::link::{ClientPem, Login, RedisConfig, RedisMode};
-use super::{Frozen, Reply, Results, StateError, View};
+use super::{Frozen, Reply, Results, Room, StateError, View};
 use crate::core::delta::Delta;
 use crate::core::fold::Refused;
 use crate::core::time::EventTime;
@@ -93,7 +94,9 @@ impl RedisState {
     ) -> Result<Self, StateError> {
         let link = Link::connect(config).await?;
         let servers = link::servers(config);
-        link.check_eviction(&servers).await?;
+        if let Some(policy) = info::evicting_policy(&link.memory(&servers).await?) {
+            return Err(StateError::Evicts(policy));
+        }
         let Identity { pipeline, epoch, fingerprint } = identity;
         let scripts = Scripts {
             apply: Script::new(include_str!("redis/apply.lua")),
@@ -187,6 +190,10 @@ impl RedisState {
             // One field is not an id: see the script.
             waiting: fields.saturating_sub(1),
         })
+    }
+
+    pub(super) async fn room(&self) -> Result<Option<Room>, StateError> {
+        Ok(info::fullest(&self.link.memory(&self.servers).await?))
     }
 
     pub(super) async fn closed(&self, shard: u16) -> Result<Vec<EventTime>, StateError> {

@@ -1,14 +1,18 @@
 //! The group's offsets: a hint to whoever takes a partition over, and a wrong hint loses rows (I4).
+//!
+//! What the group has committed names a range by its mark. Of a log that is not there any more, since the sink was
+//! emptied, it tells nothing, and nobody goes by it.
 
 use std::collections::BTreeMap;
 
 use indicatif::HumanCount;
 
-use super::ranges::Published;
+use super::ranges::{Log, Published};
 use super::report::Check;
 use super::{Lane, Names};
+use crate::core::mark::Mark;
 use crate::core::shard::{Partition, PartitionCounts, Topic};
-use crate::source::kafka::GroupOffsets;
+use crate::source::kafka::{GroupOffsets, Offsets, Whole};
 
 const NAME: &str = "group offsets";
 
@@ -24,10 +28,10 @@ pub fn unreachable(error: &str) -> Check {
     check
 }
 
-/// The group's offset of each partition that has one, by the name of its topic.
-pub fn committed(offsets: &GroupOffsets, names: &Names) -> BTreeMap<Lane, i64> {
-    let of = |(partition, offsets): (&Partition, &crate::source::kafka::Offsets)| {
-        Some((names.lane(*partition), offsets.committed?))
+/// The mark that the group has of each partition that has one, by the name of its topic.
+pub fn committed(offsets: &GroupOffsets, names: &Names) -> BTreeMap<Lane, Mark> {
+    let of = |(partition, offsets): (&Partition, &Offsets)| {
+        Some((names.lane(*partition), offsets.committed?.mark))
     };
     offsets.iter().filter_map(of).collect()
 }
@@ -45,6 +49,7 @@ pub fn around(before: &GroupOffsets, mut after: GroupOffsets) -> GroupOffsets {
 pub fn check(
     offsets: &GroupOffsets,
     names: &Names,
+    logs: &BTreeMap<Lane, Log>,
     published: &BTreeMap<Lane, Published>,
     known: PartitionCounts,
 ) -> Check {
@@ -55,11 +60,8 @@ pub fn check(
         let end = published.get(&lane).map(|is| is.end);
         let next = end.unwrap_or(at.low);
         unread += (at.high - next).max(0);
-        if let Some(committed) = at.committed {
-            let end = end.unwrap_or(0);
-            if committed > end {
-                check.find(format!("{lane}: committed {committed}, published up to {end}"));
-            }
+        if let Some(whole) = at.committed {
+            check_committed(&mut check, &lane, whole, logs.get(&lane));
         }
         if next > at.high {
             check.find(format!(
@@ -83,4 +85,21 @@ pub fn check(
         offsets.len(),
         HumanCount(unread as u64)
     ))
+}
+
+fn check_committed(check: &mut Check, lane: &Lane, whole: Whole, log: Option<&Log>) {
+    let Whole { end, mark } = whole;
+    let Some(log) = log else {
+        return check.find(format!("{lane}: committed {end}, and the sink has no range log: it was emptied"));
+    };
+    match log.entries.iter().find(|entry| entry.mark == mark) {
+        Some(entry) if entry.range.end != end => check.find(format!(
+            "{lane}: committed {end} for the range from {} to {}",
+            entry.range.start, entry.range.end
+        )),
+        Some(_) => {}
+        None => check.note(format!(
+            "{lane}: committed {end} for a range that the log does not have any more; nobody goes by it"
+        )),
+    }
 }

@@ -2,8 +2,8 @@
 //! gap and no overlap, and each has all its rows.
 //!
 //! A range is whole before the next is begun, so of the log only the newest can be unfinished. Whether it is, is
-//! told by the group's offset, which is committed after the files, or by its rows, if there are as many as
-//! offsets. What was begun after the log was read is nobody's fault and is left out.
+//! told by its mark, which is committed with the group's offset after the files, or by its rows, if there are as
+//! many as offsets. What was begun after the log was read is nobody's fault and is left out.
 //!
 //! Of a range that has several files, one a day, a missing one leaves no gap. It shows in the rows: a range of
 //! lines has as many rows as offsets. In Kafka a range may have fewer, since the markers of transactions take
@@ -17,7 +17,8 @@ use super::Lane;
 use super::path::Folder;
 use super::raw_files::RawFile;
 use super::report::Check;
-use crate::raw::range_log::Range;
+use crate::core::mark::Mark;
+use crate::raw::range_log::{Entry, Range};
 
 const NAME: &str = "raw ranges";
 
@@ -27,9 +28,9 @@ pub struct Log {
     /// Where the pipeline began to read.
     pub origin: Option<i64>,
     /// The newest entries as they stood before the files were listed, oldest first.
-    pub ranges: Vec<Range>,
+    pub entries: Vec<Entry>,
     /// The newest entry as it stood after.
-    pub begun: Option<Range>,
+    pub begun: Option<Entry>,
     /// An entry that cannot be read.
     pub corrupt: Option<String>,
 }
@@ -89,8 +90,8 @@ pub struct Published {
 pub enum Source {
     /// A run over files that has ended: nothing is unfinished, and every offset is a line.
     Files,
-    /// Kafka, with the group's offsets where they are known.
-    Kafka(BTreeMap<Lane, i64>),
+    /// Kafka, with the marks that the group has committed, where they are known.
+    Kafka(BTreeMap<Lane, Mark>),
 }
 
 /// Checks the ranges of every partition, and says how far each is published.
@@ -136,7 +137,7 @@ fn check_lane(
     let end = published_end(lane, origin, ranges, log, source);
     check_chain(check, lane, ranges, origin, end);
     let written = check_rows(check, lane, ranges, end, matches!(source, Source::Files));
-    if let Some(open) = log.ranges.last().filter(|newest| newest.end > end) {
+    if let Some(open) = log.entries.last().map(|newest| newest.range).filter(|newest| newest.end > end) {
         check.note(format!("{lane}: open from {} to {}", open.start, open.end));
     }
     Some(Published { origin, end, written })
@@ -144,34 +145,31 @@ fn check_lane(
 
 /// The log holds against itself and against the names of the files.
 fn check_log(check: &mut Check, lane: &Lane, ranges: &Ranges, log: &Log) {
-    for pair in log.ranges.windows(2) {
-        if pair[0].end != pair[1].start {
-            check.find(format!(
-                "{lane}: the log ends a range at {} and begins the next at {}",
-                pair[0].end, pair[1].start
-            ));
+    for pair in log.entries.windows(2) {
+        let (end, start) = (pair[0].range.end, pair[1].range.start);
+        if end != start {
+            check.find(format!("{lane}: the log ends a range at {end} and begins the next at {start}"));
         }
     }
-    for entry in log.ranges.iter().chain(&log.begun) {
-        let same_start = ranges.range((entry.start, i64::MIN)..=(entry.start, i64::MAX));
-        for ((start, end), _) in same_start.filter(|((_, end), _)| *end != entry.end) {
-            check.find(format!("{lane}: files from {start} to {end}, which the log ends at {}", entry.end));
+    for Entry { range: fixed, .. } in log.entries.iter().chain(&log.begun) {
+        let same_start = ranges.range((fixed.start, i64::MIN)..=(fixed.start, i64::MAX));
+        for ((start, end), _) in same_start.filter(|((_, end), _)| *end != fixed.end) {
+            check.find(format!("{lane}: files from {start} to {end}, which the log ends at {}", fixed.end));
         }
     }
-    let begun = log.begun.or(log.ranges.last().copied()).map_or(i64::MIN, |newest| newest.start);
+    let begun = log.begun.or(log.entries.last().copied()).map_or(i64::MIN, |newest| newest.range.start);
     for (start, end) in ranges.keys().filter(|(start, _)| *start > begun) {
         check.find(format!("{lane}: files from {start} to {end}, a range that was never begun in the log"));
     }
 }
 
 fn published_end(lane: &Lane, origin: i64, ranges: &Ranges, log: &Log, source: &Source) -> i64 {
-    let Some(newest) = log.ranges.last() else { return origin };
+    let Some(Entry { range: newest, mark }) = log.entries.last() else { return origin };
     let is_whole = match source {
         Source::Files => true,
         Source::Kafka(committed) => {
             let has_all = |written: &Written| written.rows() == newest.end - newest.start;
-            committed.get(lane).is_some_and(|offset| *offset >= newest.end)
-                || ranges.get(&(newest.start, newest.end)).is_some_and(has_all)
+            committed.get(lane) == Some(mark) || ranges.get(&(newest.start, newest.end)).is_some_and(has_all)
         }
     };
     if is_whole { newest.end } else { newest.start }

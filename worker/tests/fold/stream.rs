@@ -99,7 +99,6 @@ impl Stream {
                 records.push((end + i64::from(*hole), sent.record));
                 end += i64::from(*hole) + 1;
             }
-            end += i64::from(holes[0]);
             Log { partition, begin, records, end }
         };
         Stream { counts, logs: counts.partitions().map(log).collect(), may_grow: false }

@@ -39,17 +39,12 @@ impl Worker {
         let Some(cursor) = self.cursors.get_mut(&log.partition) else { return };
         let position = cursor.position();
         let unread = log.records.iter().skip_while(|(offset, _)| *offset < position);
-        let mut left = records;
         for (offset, record) in unread.take(records) {
             match record {
                 Record::Ride(ride) => self.batcher.ride(cursor, *offset, ride),
                 Record::Fare(fare) => self.batcher.fare(cursor, *offset, fare),
                 Record::Invalid(_) => self.batcher.invalid(cursor, *offset),
             }
-            left -= 1;
-        }
-        if left > 0 {
-            cursor.advance_to(log.end);
         }
     }
 

@@ -5,16 +5,14 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Decimal128Type, Int64Type};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{HumanBytes, HumanCount};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::behind::Ahead;
 use crate::core::amount::TipSum;
 use crate::core::books::{Books, Outcome};
 use crate::failure::Failure;
+use crate::results::window_file;
 use crate::sink::Sink;
 use crate::state::{MemoryState, State};
 
@@ -125,23 +123,10 @@ async fn tips_of(sink: &Sink) -> Result<(usize, HashMap<String, TipSum>), Failur
     let files = sink.list("tips").await?;
     let mut tips: HashMap<String, TipSum> = HashMap::new();
     for file in &files {
-        let bytes = sink.read(&file.path).await?.unwrap_or_default();
-        for rows in ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()? {
-            add(&mut tips, &rows?);
+        let Some(bytes) = sink.read(&file.path).await? else { continue };
+        for (name, sum) in window_file::decode(bytes)? {
+            *tips.entry(name).or_default() += sum;
         }
     }
     Ok((files.len(), tips))
-}
-
-fn add(tips: &mut HashMap<String, TipSum>, rows: &RecordBatch) {
-    let column = |name| rows.column_by_name(name);
-    let (Some(names), Some(trips), Some(sums)) = (column("stop_nbhd"), column("trips"), column("tip_sum"))
-    else {
-        return;
-    };
-    let (trips, sums) = (trips.as_primitive::<Int64Type>(), sums.as_primitive::<Decimal128Type>());
-    for (row, name) in names.as_string::<i32>().iter().flatten().enumerate() {
-        let sum = TipSum { micros: sums.value(row), trips: trips.value(row) as u64 };
-        *tips.entry(name.to_owned()).or_default() += sum;
-    }
 }

@@ -363,3 +363,21 @@ fn a_window_that_was_forgotten_does_not_come_back() {
     story.batch(100, &[], &[]);
     assert_eq!(story.frozen(), [(10, sums(10, 2)), (20, sums(10, 2))]);
 }
+
+#[test]
+fn an_open_window_shows_what_it_holds_so_far() {
+    let mut story = Story::at(0);
+    story.batch(5, &[ride(1, 25), ride(2, 35)], &[fare(1, 20, 500), fare(2, 20, 300)]);
+    let window = |story: &Story, start| story.shard.window(&RULES, at(start));
+    let starts: Vec<_> = story.shard.windows(&RULES).into_iter().collect();
+    assert_eq!(starts, [at(0), at(10), at(20), at(30)]);
+    assert_eq!(window(&story, 0), (false, sums(500, 1)));
+    assert_eq!(window(&story, 20), (false, sums(800, 2)));
+    assert_eq!(window(&story, 40), (false, Sums::new()));
+    story.batch(30, &[], &[]);
+    assert_eq!(window(&story, 0), (true, sums(500, 1)));
+    assert_eq!(window(&story, 10), (false, sums(800, 2)));
+    story.shard.forget(at(0));
+    assert_eq!(window(&story, 0), (true, Sums::new()));
+    assert!(!story.shard.windows(&RULES).contains(&at(0)));
+}

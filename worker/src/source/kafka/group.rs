@@ -23,8 +23,8 @@ pub struct Offsets {
     pub low: i64,
     /// The one after the last record.
     pub high: i64,
-    /// The group's, if it has one and it tells that raw rows are published.
-    pub committed: Option<i64>,
+    /// The range that the group has as published last, if it has one.
+    pub committed: Option<Whole>,
 }
 
 /// Offsets of all partitions of both topics.
@@ -57,17 +57,19 @@ pub fn group_offsets(manifest: &Manifest) -> Result<GroupOffsets, OpenError> {
         let watermarks = client.fetch_watermarks(name(partition), partition.index, REQUEST_TIMEOUT);
         let (low, high) = watermarks.map_err(failed)?;
         let committed = committed.find_partition(name(partition), partition.index);
-        let committed = committed.and_then(|element| published(&element)).map(|whole| whole.end);
+        let committed = committed.and_then(|element| published(&element));
         all.insert(partition, Offsets { low, high, committed });
     }
     Ok(all)
 }
 
 /// A range that was published, as the group has it: its end is the offset that is committed, its mark the metadata.
-#[derive(Clone, Copy)]
-pub(super) struct Whole {
-    pub(super) end: i64,
-    pub(super) mark: Mark,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// The offset after its last.
+    pub end: i64,
+    /// Tells it from every other, of another log too.
+    pub mark: Mark,
 }
 
 /// What was committed after a range was published. An offset without a mark tells nothing of raw rows: none were kept,

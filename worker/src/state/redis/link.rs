@@ -100,9 +100,8 @@ impl Link {
         link.map_err(|failed| error(&servers(config), failed))
     }
 
-    /// Refuses a server that evicts keys when it is full. `INFO` tells it too, and is allowed where `CONFIG` is
-    /// not.
-    pub(super) async fn check_eviction(&self, servers: &str) -> Result<(), StateError> {
+    /// What each server says to `INFO memory`, which is allowed where `CONFIG` is not.
+    pub(super) async fn memory(&self, servers: &str) -> Result<Vec<String>, StateError> {
         let mut info = redis::cmd("INFO");
         info.arg("memory");
         let reply = match self.clone() {
@@ -111,20 +110,12 @@ impl Link {
                 cluster.route_command(info, everywhere).await
             }
             mut link => link.req_packed_command(&info).await,
-        }
-        .and_then(Value::extract_error)
-        .map_err(|failed| error(servers, failed))?;
-        match texts(&reply).iter().find_map(|text| evicting_policy(text)) {
-            Some(policy) => Err(StateError::Evicts(policy)),
-            None => Ok(()),
-        }
+        };
+        reply
+            .and_then(Value::extract_error)
+            .map(|reply| texts(&reply))
+            .map_err(|failed| error(servers, failed))
     }
-}
-
-/// The policy in an answer to `INFO memory`, where it is one that evicts.
-fn evicting_policy(info: &str) -> Option<String> {
-    let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"))?.trim();
-    (policy != "noeviction").then(|| policy.to_owned())
 }
 
 fn texts(value: &Value) -> Vec<String> {
@@ -377,12 +368,5 @@ mod tests {
         assert_eq!(without_login("redis://user:p@ss@redis:6379/3"), "redis://redis:6379/3");
         assert_eq!(without_login("rediss://redis:6379"), "rediss://redis:6379");
         assert_eq!(without_login(":secret@redis"), "redis://redis");
-    }
-
-    #[test]
-    fn a_policy_that_evicts_is_seen() {
-        let info = |policy| format!("# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:{policy}\r\n");
-        assert_eq!(evicting_policy(&info("allkeys-lru")).as_deref(), Some("allkeys-lru"));
-        assert_eq!(evicting_policy(&info("noeviction")), None);
     }
 }

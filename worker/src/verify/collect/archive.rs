@@ -74,9 +74,9 @@ async fn logs(sink: &Sink, aside: &[Entry]) -> Result<BTreeMap<Lane, Log>, SinkE
 
 async fn read_log(sink: &Sink, lane: &Lane) -> Result<Log, LogError> {
     let log = RangeLog::new(sink.clone(), &lane.topic, lane.partition);
-    let (origin, mut ranges) = (log.origin_if_set().await?, log.ranges().await?);
-    ranges.drain(..ranges.len().saturating_sub(KEPT));
-    Ok(Log { origin, ranges, begun: None, corrupt: None })
+    let (origin, mut entries) = (log.origin_if_set().await?, log.entries().await?);
+    entries.drain(..entries.len().saturating_sub(KEPT));
+    Ok(Log { origin, entries, begun: None, corrupt: None })
 }
 
 /// An entry that makes no sense is a finding, not the end of the proof.
@@ -109,7 +109,7 @@ async fn see_what_was_begun(
     for (lane, after) in seen {
         let log = logs.entry(lane).or_default();
         log.origin = log.origin.or(after.origin);
-        log.begun = after.ranges.last().copied();
+        log.begun = after.entries.last().copied();
         log.corrupt = log.corrupt.take().or(after.corrupt);
     }
     Ok(())

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::{RIDES, found, holds, names, published, rides};
+use crate::core::mark::Mark;
 use crate::core::shard::{PartitionCounts, Topic};
 use crate::core::time::EventTime;
-use crate::raw::range_log::Range;
-use crate::sink::Entry;
-use crate::source::kafka::{GroupOffsets, Offsets};
+use crate::raw::range_log::{Entry, Range};
+use crate::sink;
+use crate::source::kafka::{GroupOffsets, Offsets, Whole};
 use crate::verify::footer::{Footer, FooterError};
 use crate::verify::path::{Folder, Kind, kind};
 use crate::verify::ranges::{Log, Published, Source, by_lane};
@@ -45,8 +46,17 @@ fn footer(file: &mut RawFile) -> &mut Footer {
 }
 
 fn log(entries: &[(i64, i64)]) -> Log {
-    let ranges: Vec<Range> = entries.iter().map(|(start, end)| Range { start: *start, end: *end }).collect();
-    Log { origin: Some(0), begun: ranges.last().copied(), ranges, corrupt: None }
+    let entries: Vec<Entry> = entries.iter().map(|(start, end)| entry(*start, *end)).collect();
+    Log { origin: Some(0), begun: entries.last().copied(), entries, corrupt: None }
+}
+
+fn entry(start: i64, end: i64) -> Entry {
+    Entry { range: Range { start, end }, mark: mark(end) }
+}
+
+/// Of the range that ends there.
+fn mark(end: i64) -> Mark {
+    Mark::new(end as u64)
 }
 
 fn check_ranges(files: &[RawFile], log: Log, source: &Source) -> (Check, Published) {
@@ -54,8 +64,9 @@ fn check_ranges(files: &[RawFile], log: Log, source: &Source) -> (Check, Publish
     (check, published.get(&rides()).copied().unwrap_or_default())
 }
 
-fn committed(offset: i64) -> Source {
-    Source::Kafka(BTreeMap::from([(rides(), offset)]))
+/// The group has the range that ends there.
+fn committed(end: i64) -> Source {
+    Source::Kafka(BTreeMap::from([(rides(), mark(end))]))
 }
 
 fn three() -> [RawFile; 3] {
@@ -148,7 +159,7 @@ fn a_whole_newest_range_is_published_though_nobody_says_so() {
 #[test]
 fn a_range_begun_while_we_looked_is_left_out() {
     let mut log = log(&THREE);
-    log.begun = Some(Range { start: 40, end: 60 });
+    log.begun = Some(entry(40, 60));
     let mut files = three().to_vec();
     files.push(part(40, 60, 5));
     let (check, is) = check_ranges(&files, log.clone(), &committed(40));
@@ -209,7 +220,7 @@ fn a_file_among_those_of_the_other_topic_is_found() {
 
 #[test]
 fn a_stray_file_is_found_and_a_temporary_one_told() {
-    let entry = |path: &str| Entry { path: path.into(), len: 1 };
+    let entry = |path: &str| sink::Entry { path: path.into(), len: 1 };
     let data = [entry(&file(0, 10).path), entry("tips/_SUCCESS")];
     let aside = [entry("_tips/raw/rides/0/origin"), entry("_tips/tmp/ab"), entry("_tips/else")];
     let check = strays::check(&data, &aside);
@@ -219,15 +230,23 @@ fn a_stray_file_is_found_and_a_temporary_one_told() {
 
 fn check_group(at: Offsets, end: i64, known: i32) -> Check {
     let known = PartitionCounts { rides: known, fares: 0 };
-    group::check(&GroupOffsets::from([(RIDES, at)]), &names(), &published(0, end, end, 0), known)
+    let logs = BTreeMap::from([(rides(), log(&THREE))]);
+    group::check(&GroupOffsets::from([(RIDES, at)]), &names(), &logs, &published(0, end, end, 0), known)
+}
+
+fn whole(end: i64) -> Whole {
+    Whole { end, mark: mark(end) }
 }
 
 #[test]
-fn an_offset_beyond_the_files_and_a_topic_made_anew_are_found() {
+fn an_offset_that_is_not_its_ranges_and_a_topic_made_anew_are_found() {
     let at = |low, high, committed| Offsets { low, high, committed };
-    holds(&check_group(at(0, 50, Some(40)), 40, 1));
+    holds(&check_group(at(0, 50, Some(whole(40))), 40, 1));
+    holds(&check_group(at(0, 50, Some(whole(30))), 40, 1));
     holds(&check_group(at(0, 50, None), 40, 1));
-    assert_eq!(found(&check_group(at(0, 50, Some(41)), 40, 1)), "rides/0: committed 41, published up to 40");
+    let beyond = Whole { end: 41, ..whole(40) };
+    let check = check_group(at(0, 50, Some(beyond)), 40, 1);
+    assert_eq!(found(&check), "rides/0: committed 41 for the range from 30 to 40");
     assert!(found(&check_group(at(0, 30, None), 40, 1)).contains("Kafka ends at 30"));
     assert!(found(&check_group(at(0, 50, None), 40, 2)).contains("rides has 1 partitions, and had 2"));
     let check = check_group(at(45, 50, None), 40, 1);
@@ -236,8 +255,30 @@ fn an_offset_beyond_the_files_and_a_topic_made_anew_are_found() {
 
 #[test]
 fn an_answer_of_kafka_that_is_older_than_the_files_is_no_fault() {
-    let before = GroupOffsets::from([(RIDES, Offsets { low: 0, high: 30, committed: Some(20) })]);
-    let after = GroupOffsets::from([(RIDES, Offsets { low: 5, high: 60, committed: Some(50) })]);
+    let before = GroupOffsets::from([(RIDES, Offsets { low: 0, high: 30, committed: Some(whole(20)) })]);
+    let after = GroupOffsets::from([(RIDES, Offsets { low: 5, high: 60, committed: Some(whole(50)) })]);
     let around = group::around(&before, after);
-    assert_eq!(around[&RIDES], Offsets { low: 5, high: 60, committed: Some(20) });
+    assert_eq!(around[&RIDES], Offsets { low: 5, high: 60, committed: Some(whole(20)) });
+}
+
+#[test]
+fn what_was_committed_of_a_log_that_has_gone_proves_nothing() {
+    let at = Offsets { low: 0, high: 900, committed: Some(whole(800)) };
+    let check = check_group(at, 40, 1);
+    holds(&check);
+    let said = "rides/0: committed 800 for a range that the log does not have any more; nobody goes by it";
+    assert_eq!(check.notes(), [said]);
+
+    let emptied = group::check(
+        &GroupOffsets::from([(RIDES, at)]),
+        &names(),
+        &BTreeMap::new(),
+        &BTreeMap::new(),
+        PartitionCounts { rides: 1, fares: 0 },
+    );
+    assert!(found(&emptied).contains("the sink has no range log"));
+
+    let (check, is) = check_ranges(&three()[..2], log(&THREE), &committed(800));
+    holds(&check);
+    assert_eq!(is.end, 30);
 }

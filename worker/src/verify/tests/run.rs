@@ -190,10 +190,14 @@ async fn a_file_in_the_way_of_one_window_keeps_no_other_back() {
     assert!(error.is_transient() && error.to_string().contains(&taken), "{error}");
     assert_eq!(sink.list("tips").await.expect("the sink").len(), closed.len());
     assert_eq!(metrics.windows_unpublished.get(), 1);
+    let since = metrics.window_due_seconds.get();
+    assert!(since > 0, "nothing is told of a window that waits");
     assert_eq!(publisher.publish_closed().await.expect("it is left alone for a while"), 0);
 
     assert!(publisher.publish_last().await.is_err());
+    assert_eq!(metrics.window_due_seconds.get(), since, "it has waited as long as before");
     sink.delete(&taken).await.expect("moved away");
     assert_eq!(publisher.publish_last().await.expect("published"), 1);
     assert_eq!(metrics.windows_unpublished.get(), 0);
+    assert_eq!(metrics.window_due_seconds.get(), 0, "none waits");
 }

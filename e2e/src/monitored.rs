@@ -1,0 +1,113 @@
+//! A pipeline and an operator at work, under a Prometheus: what alerts and dashboards are tried on.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::kafka::{Kafka, KafkaOptions};
+use crate::kubernetes::ControlPlane;
+use crate::operator::{self, Operator};
+use crate::prometheus::Prometheus;
+use crate::redis::{Redis, RedisOptions};
+use crate::worker::{self, PARTITIONS, metric, until_metric};
+use crate::{Folder, Process, Servers};
+
+/// What Prometheus calls the workers, as the PodMonitor of a pipeline would.
+pub const WORKERS: &str = "taxi/nyc-worker";
+/// And the operator.
+pub const OPERATOR: &str = "tips-system/tips-tipstream";
+
+const PATIENCE: Duration = Duration::from_secs(120);
+const NAME: &str = "nyc";
+const RESOURCE: &str = "
+apiVersion: tipstream.dev/v1alpha1
+kind: TipsPipeline
+metadata: {name: nyc, namespace: default}
+spec:
+  kafka: {bootstrapServers: 'kafka:9092', ridesTopic: rides, faresTopic: fares}
+  redis: {urls: ['redis://redis:6379']}
+  sink: {volume: {claimName: lake}}
+";
+
+/// Everything that runs; it ends when this is dropped.
+pub struct Monitored<'a> {
+    /// Scrapes the rest.
+    pub prometheus: Prometheus,
+    workers: Vec<Process>,
+    _feed: Process,
+    _operator: Operator,
+    _control_plane: ControlPlane,
+    servers: Servers<'a>,
+}
+
+impl<'a> Monitored<'a> {
+    /// Starts it all, and has rides come: `rate` of them in a second of event time, over the hours before now, sent
+    /// at `pace` lines a second.
+    pub fn start(folder: &'a Folder, rate: u32, hours: u32, pace: u32) -> Result<Self> {
+        let redis = RedisOptions { maxmemory: Some("64mb".to_owned()), ..RedisOptions::default() };
+        let redis = Redis::start(folder, redis)?;
+        let kafka = Kafka::start_with(folder, &KafkaOptions::default())?;
+        let servers = Servers { folder, kafka, redis };
+        for topic in ["rides", "fares"] {
+            servers.kafka.create_topic(&format!("{NAME}-{topic}"), PARTITIONS as i32)?;
+        }
+        let mut pipeline = servers.pipeline(NAME, &["raw: {flushInterval: 2s}"])?;
+        let mut workers = vec![pipeline.start(&[])?, pipeline.start(&[])?];
+        for worker in &mut workers {
+            until_metric(worker, "tipstream_assigned_partitions", 1.0, PATIENCE)?;
+        }
+        let feed = feed(folder, &servers.kafka, rate, hours, pace)?;
+
+        let control_plane = ControlPlane::start(folder)?;
+        let rights = operator::install(control_plane.cluster())?;
+        let operator = Operator::start(folder, &rights, "operator")?;
+        let addresses = workers.iter().map(worker::address).collect::<Result<_>>()?;
+        let jobs = [(WORKERS, addresses), (OPERATOR, vec![operator.address()])];
+        let prometheus = Prometheus::start(folder, &jobs)?;
+        // A counter rises only for who has seen it before.
+        until("scraped", || Ok(prometheus.query("up == 1")?.len() == 3))?;
+        control_plane.cluster().apply(RESOURCE)?;
+        Ok(Monitored {
+            prometheus,
+            workers,
+            _feed: feed,
+            _operator: operator,
+            _control_plane: control_plane,
+            servers,
+        })
+    }
+
+    /// Ends Redis, and starts it again when a worker has missed it.
+    pub fn interrupt_redis(&mut self) -> Result<()> {
+        let failed = |workers: &[Process]| -> Result<f64> {
+            workers.iter().map(|worker| metric(worker, "tipstream_state_errors_total")).sum()
+        };
+        let before = failed(&self.workers)?;
+        self.servers.redis.kill9()?;
+        until("missed by a worker", || Ok(failed(&self.workers)? > before))?;
+        self.servers.redis.up()
+    }
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds()? {
+        ensure!(Instant::now() < deadline, "not {what} within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
+}
+
+/// Sends the rides of the last hours, some of them wrong in each of the ways.
+fn feed(folder: &Folder, kafka: &Kafka, rate: u32, hours: u32, pace: u32) -> Result<Process> {
+    let span = jiff::SignedDuration::from_hours(i64::from(hours));
+    let start = (jiff::Timestamp::now() - span).strftime("%Y-%m-%dT%H:%M:%S").to_string();
+    let mut generate = Command::new(worker::binary()?);
+    generate.args(["generate", "--seed", "6", "--kafka", &kafka.bootstrap(), "--start", &start]);
+    generate.args([format!("--rate={rate}"), format!("--span={hours}h"), format!("--pace={pace}")]);
+    generate.args([format!("--partitions={PARTITIONS}"), format!("--rides-topic={NAME}-rides")]);
+    generate.args([format!("--fares-topic={NAME}-fares"), "--late-slack=30m".to_owned()]);
+    generate.args(["--invalid=0.01", "--unmatched=0.02", "--out-of-area=0.03", "--late=0.002"]);
+    Process::start("feed", generate, &folder.path().join("feed.log"))
+}
