@@ -15,7 +15,8 @@
 //!   nobody but who carries it out takes them away: no file is ever a source of two targets.
 //! - C2. **A target is a function of its sources**, name and bytes, since sources never change: raw files are functions
 //!   of their ranges (R4), and so are merged ones; window files change only in another epoch (C5). So two runs write the
-//!   same target, and the second gets `Exists`.
+//!   same target, and the second gets `Exists`. (The order within a second that has more rows than memory holds hangs on
+//!   that memory too; the rows do not.)
 //! - C3. **Each step may be repeated.** A merge whose target is there lacks only the removal of its sources; one whose
 //!   target is not there has all its sources, since they go after. So whoever finds a plan that is not done can finish
 //!   it, and two who do it at once do no harm.
