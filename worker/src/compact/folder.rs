@@ -57,8 +57,7 @@ pub struct Folder {
 impl Folder {
     /// Its path in the sink.
     pub fn path(self) -> String {
-        let date = self.day.date();
-        format!("{}/year={}/month={}/day={}", self.dataset.name(), date.year(), date.month(), date.day())
+        format!("{}/{}", self.dataset.name(), self.day.folders())
     }
 
     /// The folder of the file at `path`, and the file's path in it.

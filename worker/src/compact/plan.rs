@@ -9,11 +9,10 @@ use sha2::{Digest, Sha256};
 use super::footer::Footer;
 use super::journal::Id;
 use crate::core::time::EventTime;
+use crate::results::day_file;
 
 /// Sources of one merge at most: S3 deletes as many in one request.
 const MAX_SOURCES: usize = 1000;
-/// Where merged windows lie in the folder of their day.
-pub const ALL_WINDOWS: &str = "window=all";
 
 /// What is to be done in a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,7 +132,7 @@ pub fn tips(id: Id, epoch: u64, files: Vec<WindowsFile>) -> Plan {
     let stale = stale(windows.collect());
     let mut sources: Vec<Source> = files.into_iter().map(|file| file.source).collect();
     sources.retain(|source| !stale.contains(source));
-    let dir = format!("{}/{ALL_WINDOWS}", id.folder.path());
+    let dir = day_file::folder(id.folder.day);
     let merges = if sources.len() < 2 { vec![] } else { vec![Merge::new(id, &dir, "tips", sources)] };
     Plan { folder: id.folder.to_string(), epoch, merges, stale: stale.into_iter().collect() }
 }

@@ -1,8 +1,8 @@
 //! Which days are compacted: those that have closed, and of them those that are asked for. Pure.
 
 use super::folder::Folder;
-use super::plan::ALL_WINDOWS;
 use crate::core::time::{Day, EventTime, Span};
+use crate::results::day_file::ALL_WINDOWS;
 
 const DAY: Span = Span::from_seconds(86_400);
 

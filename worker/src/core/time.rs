@@ -106,6 +106,12 @@ impl Day {
     pub fn date(self) -> Date {
         self.start().civil().date()
     }
+
+    /// The folders of its rows, partitioned as Hive does it: `year=2013/month=1/day=31`.
+    pub fn folders(self) -> String {
+        let date = self.date();
+        format!("year={}/month={}/day={}", date.year(), date.month(), date.day())
+    }
 }
 
 /// `HH-MM` of a time, as in the paths of the results.

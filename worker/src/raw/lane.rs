@@ -177,10 +177,8 @@ impl Lane {
     }
 
     fn day_path(&self, day: Day, range: Range) -> String {
-        let date = day.date();
         let folder = self.origin.partition.topic.name();
-        let (year, month, day) = (date.year(), date.month(), date.day());
-        format!("{folder}/year={year}/month={month}/day={day}/{}", self.file_name(range))
+        format!("{folder}/{}/{}", day.folders(), self.file_name(range))
     }
 
     fn invalid_path(&self, range: Range) -> String {

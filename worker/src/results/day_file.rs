@@ -23,10 +23,12 @@ use crate::raw::encode::ParquetFile;
 /// The key of the windows of a file.
 const WINDOWS: &str = "tipstream.windows";
 
+/// Where merged windows lie in the folder of their day.
+pub const ALL_WINDOWS: &str = "window=all";
+
 /// Where the merged windows of a day lie.
 pub fn folder(day: Day) -> String {
-    let date = day.date();
-    format!("tips/year={}/month={}/day={}/window=all", date.year(), date.month(), date.day())
+    format!("tips/{}/{ALL_WINDOWS}", day.folders())
 }
 
 /// Windows with their rows.

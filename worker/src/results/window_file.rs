@@ -37,9 +37,7 @@ pub struct Provenance {
 
 /// Where the file of the window that starts at `start` is.
 pub fn path(start: EventTime) -> String {
-    let date = start.day().date();
-    let (year, month, day) = (date.year(), date.month(), date.day());
-    format!("tips/year={year}/month={month}/day={day}/window={}/tips.parquet", hour_minute(start))
+    format!("tips/{}/window={}/tips.parquet", start.day().folders(), hour_minute(start))
 }
 
 /// Columns of the results.
