@@ -29,6 +29,7 @@ pub mod served;
 pub mod servers;
 pub mod site;
 pub mod tls;
+pub mod wait;
 pub mod watcher;
 pub mod worker;
 

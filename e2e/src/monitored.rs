@@ -1,15 +1,16 @@
 //! A pipeline and an operator at work, under a Prometheus: what alerts and dashboards are tried on.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::kafka::{Kafka, KafkaOptions};
 use crate::kubernetes::ControlPlane;
 use crate::operator::{self, Operator};
 use crate::prometheus::Prometheus;
 use crate::redis::{Redis, RedisOptions};
+use crate::wait::until;
 use crate::worker::{self, PARTITIONS, metric, until_metric};
 use crate::{Folder, Process, Servers};
 
@@ -66,7 +67,7 @@ impl<'a> Monitored<'a> {
         let jobs = [(WORKERS, addresses), (OPERATOR, vec![operator.address()])];
         let prometheus = Prometheus::start(folder, &jobs)?;
         // A counter rises only for who has seen it before.
-        until("scraped", || Ok(prometheus.query("up == 1")?.len() == 3))?;
+        until("scraped", PATIENCE, || Ok(prometheus.query("up == 1")?.len() == 3))?;
         control_plane.cluster().apply(RESOURCE)?;
         Ok(Monitored {
             prometheus,
@@ -85,18 +86,9 @@ impl<'a> Monitored<'a> {
         };
         let before = failed(&self.workers)?;
         self.servers.redis.kill9()?;
-        until("missed by a worker", || Ok(failed(&self.workers)? > before))?;
+        until("missed by a worker", PATIENCE, || Ok(failed(&self.workers)? > before))?;
         self.servers.redis.up()
     }
-}
-
-fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds()? {
-        ensure!(Instant::now() < deadline, "not {what} within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    Ok(())
 }
 
 /// Sends the rides of the last hours, some of them wrong in each of the ways.

@@ -2,11 +2,12 @@
 //! has them, and whether a worker is ready.
 
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use tips_e2e::s3::S3;
 use tips_e2e::sender::send;
+use tips_e2e::wait::until;
 use tips_e2e::worker::{Bucket, Data, PARTITIONS, Pipeline, Target, metric, metrics, page, until_metric};
 use tips_e2e::{Process, Servers, scenario};
 
@@ -19,37 +20,28 @@ const BY_PARTITION: [&str; 2] = ["tipstream_partition_lag_records", "tipstream_p
 const AHEAD: &str = "tipstream_partition_ahead_seconds";
 const DATA: [&str; 8] = ["--seed", "31", "--rate", "3", "--span", "3h", "--invalid", "0.01"];
 
-fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds()? {
-        ensure!(Instant::now() < deadline, "not {what} within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    Ok(())
-}
-
 /// Waits until it is unready and says `why`.
 fn until_unready(worker: &Process, why: &str) -> Result<()> {
-    until(&format!("unready, since {why:?}"), || match page(worker, "/readyz") {
+    until(&format!("unready, since {why:?}"), PATIENCE, || match page(worker, "/readyz") {
         Ok(_) => Ok(false),
         Err(error) => Ok(error.to_string().contains("503") && error.to_string().contains(why)),
     })
 }
 
 fn until_ready(worker: &Process) -> Result<()> {
-    until("ready", || Ok(page(worker, "/readyz").is_ok()))
+    until("ready", PATIENCE, || Ok(page(worker, "/readyz").is_ok()))
 }
 
 /// One of them shows the books of all, the other nothing; each shows its own partitions.
 fn two_share(first: &Process, second: &Process, records: f64) -> Result<()> {
     let all = 2 * PARTITIONS;
-    until("shared", || {
+    until("shared", PATIENCE, || {
         let parts = |worker| Ok::<_, anyhow::Error>(metric(worker, ASSIGNED)? as usize);
         let (one, two) = (parts(first)?, parts(second)?);
         Ok(one > 0 && two > 0 && one + two == all)
     })?;
     for name in BY_PARTITION {
-        until(&format!("by partition: {name}"), || {
+        until(&format!("by partition: {name}"), PATIENCE, || {
             Ok(metrics(first, name)?.len() + metrics(second, name)?.len() == all)
         })?;
     }
@@ -57,7 +49,7 @@ fn two_share(first: &Process, second: &Process, records: f64) -> Result<()> {
         metrics(first, AHEAD)?.len() <= metrics(first, BY_PARTITION[0])?.len(),
         "of another's partitions"
     );
-    until("told by one", || {
+    until("told by one", PATIENCE, || {
         let mut books = [metrics(first, OUTCOME)?, metrics(second, OUTCOME)?];
         books.sort_by_key(Vec::len);
         Ok(books[0].is_empty() && books[1].iter().sum::<f64>() == records)
@@ -77,10 +69,10 @@ fn metrics_and_readiness_are_true() {
         let mut first = pipeline.start(&["--drain-timeout", "8s"])?;
         let records = data.records()? as f64;
         until_metric(&mut first, CONSUMED, records, PATIENCE)?;
-        until("told in the books", || Ok(metric(&first, OUTCOME)? == records))?;
-        until("published", || Ok(metric(&first, "tipstream_raw_rows_total")? == records))?;
+        until("told in the books", PATIENCE, || Ok(metric(&first, OUTCOME)? == records))?;
+        until("published", PATIENCE, || Ok(metric(&first, "tipstream_raw_rows_total")? == records))?;
         ensure!(metric(&first, "tipstream_partition_lag_seconds")? == 0.0, "all is read, and it lags");
-        until("told by partition", || Ok(metrics(&first, AHEAD)?.len() == 2 * PARTITIONS))?;
+        until("told by partition", PATIENCE, || Ok(metrics(&first, AHEAD)?.len() == 2 * PARTITIONS))?;
         until_ready(&first)?;
         let answers = metrics(&first, "tipstream_server_answer_timestamp_seconds")?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
@@ -92,7 +84,7 @@ fn metrics_and_readiness_are_true() {
         two_share(&first, &second, records)?;
         second.terminate()?;
         second.wait(PATIENCE)?.context("it does not end")?;
-        until("taken over", || Ok(metrics(&first, BY_PARTITION[0])?.len() == 2 * PARTITIONS))?;
+        until("taken over", PATIENCE, || Ok(metrics(&first, BY_PARTITION[0])?.len() == 2 * PARTITIONS))?;
 
         servers.redis.kill9()?;
         until_unready(&first, "Redis has not answered")?;
@@ -130,9 +122,9 @@ fn a_worker_that_stands_by_is_ready() {
         let mut pipeline = servers.pipeline("standby", &[])?;
         let workers = [pipeline.start(&[])?, pipeline.start(&[])?];
         for worker in &workers {
-            until("ready", || Ok(page(worker, "/readyz").is_ok()))?;
+            until("ready", PATIENCE, || Ok(page(worker, "/readyz").is_ok()))?;
         }
-        until("standing by", || {
+        until("standing by", PATIENCE, || {
             let assigned = [metric(&workers[0], ASSIGNED)?, metric(&workers[1], ASSIGNED)?];
             Ok(assigned.contains(&0.0) && assigned.contains(&2.0))
         })?;

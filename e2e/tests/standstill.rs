@@ -1,7 +1,7 @@
 //! What looks like nothing to do: partitions that wait for each other, a state that is lost while all is quiet, a log
 //! that ends with what is no record, an end that is one no more, records that are gone, a broker that does not answer.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tips_e2e::worker::{Data, PARTITIONS, metric, until_metric};
@@ -32,11 +32,8 @@ fn a_quiet_pipeline_notices_that_its_state_is_gone(servers: &Servers<'_>, data: 
     let (consumed, closed) = (metric(&worker, CONSUMED)?, servers.closed("quiet")?);
     servers.redis.flushall()?;
     until_metric(&mut worker, CONSUMED, consumed + records, PATIENCE)?;
-    let since = Instant::now();
-    while servers.closed("quiet").map_or(true, |now| now < closed) {
-        ensure!(since.elapsed() < PATIENCE, "the state does not come back to {closed}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let is_back = || servers.closed("quiet").is_ok_and(|now| now >= closed);
+    worker.until("built its state anew", PATIENCE, is_back)?;
     terminate(&mut worker)?;
     pipeline.catch_up(1, PATIENCE)?;
     servers.check(data, "quiet", &pipeline)
