@@ -10,6 +10,7 @@ use tips_e2e::kubernetes::Cluster;
 use tips_e2e::operator::NAMESPACE;
 use tips_e2e::sender::send;
 use tips_e2e::site::{PATIENCE, Site, await_none, workers};
+use tips_e2e::wait::until;
 use tips_e2e::watcher::{Merging, Watcher};
 use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Settings, Target, watermark};
 use tips_e2e::{Folder, Process, operator, scenario};
@@ -135,6 +136,7 @@ spec:
 fn drain(folder: &Folder, cluster: &Cluster) -> Result<()> {
     for replicas in [2, 1] {
         cluster.kubectl(&["scale", "tips/nyc", &format!("--replicas={replicas}")])?;
+        until("scaled", PATIENCE, || Ok(workers(cluster)?.len() == replicas))?;
         operator::await_ready(cluster, replicas, PATIENCE)?;
         let old = workers(cluster)?;
         let mut command = cluster.client("kubectl")?;

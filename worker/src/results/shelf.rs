@@ -9,6 +9,7 @@
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
+use tokio::sync::Mutex;
 
 use super::day_file::{self, DayFileError, Windows};
 use super::window_file;
@@ -66,12 +67,15 @@ pub struct Shelf {
     sink: Sink,
     journal: Journal,
     epoch: u64,
+    /// Held by whoever looks at, and perhaps replaces, the file of a day: many windows of a day come at once, and each
+    /// that is overtaken reads all of the file again.
+    of_day: Mutex<()>,
 }
 
 impl Shelf {
     /// Of windows of `epoch`, in `sink`.
     pub fn new(sink: Sink, epoch: u64) -> Self {
-        Shelf { journal: Journal::new(sink.clone()), sink, epoch }
+        Shelf { journal: Journal::new(sink.clone()), sink, epoch, of_day: Mutex::default() }
     }
 
     /// Sees to it that the window that starts at `start` is there, which `file` has; `true`: by this call.
@@ -135,6 +139,7 @@ impl Shelf {
                 path: path.clone(),
                 error: ParquetError::External(error.into()),
             };
+            let _alone = self.of_day.lock().await;
             while let Some((there, version)) = self.sink.read_version(&path).await? {
                 let there = Windows::read(there).map_err(taken)?;
                 let Some(made) = there.made().get(&start) else { break };

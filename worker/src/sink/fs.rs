@@ -8,7 +8,7 @@
 //!
 //! `replace` holds a lock on the file that it looks at until it has taken its place. Whoever else wants
 //! to replace it does the same, so none can come between; the lock of a dead process is free, that of a
-//! stopped one is not, and the others try again until it goes on.
+//! stopped one is not, and the others try again, as long as a sink is tried.
 //!
 //! Durability: the file is synced before it gets its name, and then every directory from its own up
 //! to the root, since one of them may be new, made by us or by a racing writer that has not synced it
@@ -32,7 +32,7 @@ use opendal::services;
 use super::error::{Category, Fault};
 use super::name::{self, TEMPORARY_DIR};
 use super::objects::Objects;
-use super::{Mode, Put, Swept, Version, crash_point};
+use super::{Mode, Put, Swept, Version, crash_point, retry};
 
 pub(super) struct Fs {
     pub(super) objects: Objects,
@@ -52,11 +52,13 @@ impl Fs {
         Ok(Fs { objects: Objects(op), root })
     }
 
-    /// One blocking task does all of it, so a caller that is cancelled leaves no half-done step.
+    /// One blocking task does all of a try, so a caller that is cancelled leaves no half-done step.
     pub(super) async fn put(&self, path: &str, bytes: Bytes, mode: Mode) -> Result<Put, Fault> {
-        let root = Arc::clone(&self.root);
-        let path = path.to_owned();
-        blocking(move || publish(&root, &path, &bytes, mode)).await
+        retry::transient(|| {
+            let (path, bytes, mode) = (path.to_owned(), bytes.clone(), mode.clone());
+            self.blocking(move |root| publish(root, &path, &bytes, mode))
+        })
+        .await
     }
 
     pub(super) async fn read_version(&self, path: &str) -> Result<Option<(Bytes, Version)>, Fault> {

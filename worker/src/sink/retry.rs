@@ -4,8 +4,8 @@
 //! about 15 s in all. A longer outage is the caller's: it pauses its partitions and calls again.
 //!
 //! S3 gets this through OpenDAL's layers, which can repeat a single part of an upload. HDFS gets it
-//! through [`transient`], around steps that are written to be repeated. A local file system is not
-//! retried: its failures are not of the passing kind.
+//! through [`transient`], around steps that are written to be repeated. Of a local file system only the
+//! lock of another worker is of the passing kind.
 
 use std::future::Future;
 use std::iter;

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tips_e2e::redis::{Redis, RedisCluster, RedisOptions, Sentinel, User};
 use tips_e2e::scenario;
+use tips_e2e::wait::until;
 use tips_worker::core::delta::Delta;
 use tips_worker::state::redis::{Login, RedisConfig, RedisMode};
 use tips_worker::state::{RedisState, Reply, State, StateError};
@@ -77,12 +78,15 @@ async fn back(shards: &[Twins]) -> Result<()> {
     Ok(())
 }
 
-/// Until the replicas of `master` have what was written.
+/// Until the replica of `master` has what was written. `WAIT` would ask for what its own connection has written.
 fn replicated(master: &Redis) -> Result<()> {
-    let replicas: i64 =
-        redis::cmd("WAIT").arg(1).arg(PATIENCE.as_millis() as u64).query(&mut master.connection()?)?;
-    ensure!(replicas > 0, "no replica");
-    Ok(())
+    until("replicated", PATIENCE, || {
+        let info = master.info("replication")?;
+        let written: String = info.get("master_repl_offset").context("no offset")?;
+        // `ip=…,port=…,state=online,offset=…,lag=…`
+        let replica: String = info.get("slave0").context("no replica")?;
+        Ok(replica.split(',').any(|part| part.strip_prefix("offset=") == Some(&written)))
+    })
 }
 
 #[test]
