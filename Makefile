@@ -8,17 +8,21 @@ BUILD = cargo build --locked --workspace
 DEMO ?= demo
 FUZZ_SECONDS ?= 30
 
-.PHONY: help demo build check test setup crds docs pictures bench fuzz clean
+.PHONY: help demo worker build check test setup crds docs pictures bench fuzz clean
 
 help: ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: build ## Run the whole job on generated data, on this machine, with nothing else installed
+demo: worker ## Run the whole job on generated data, on this machine, with nothing else installed
 	@e2e/demo.sh $(WORKER) $(DEMO)
 
-build: ## Build the worker
+worker: ## Build the worker
 	@e2e/build-tools.sh
 	$(BUILD) --bin tips-worker
+
+build: ## Build the worker and the query service
+	@e2e/build-tools.sh
+	$(BUILD) --bin tips-worker --bin tips-query
 
 setup: ## Install what the tests need: real Kafka, Redis, HDFS, S3, and readers of Parquet
 	@e2e/setup.sh
@@ -31,15 +35,16 @@ check: ## Formatting and lints
 FAILPOINTS = --features tips-worker/failpoints,tips-operator/failpoints
 test: export TIPS_WORKER = $(CARGO_TARGET_DIR)/tips-worker-failpoints
 test: setup check ## All tests
-	$(BUILD) --bin tips-worker --bin tips-operator $(FAILPOINTS)
+	$(BUILD) --bin tips-worker --bin tips-operator --bin tips-query $(FAILPOINTS)
 	cp $(WORKER) $(TIPS_WORKER)
 	cargo test --locked --workspace --no-fail-fast $(FAILPOINTS)
 
 # The profile of the images.
 bench: export TIPS_WORKER = $(CARGO_TARGET_DIR)/dist/tips-worker
 bench: export TIPS_OPERATOR = $(CARGO_TARGET_DIR)/dist/tips-operator
+bench: export TIPS_QUERY = $(CARGO_TARGET_DIR)/dist/tips-query
 bench: setup ## Measure what the project promises: a line a figure, exit status 1 if any is short
-	$(BUILD) --profile dist --bin tips-worker --bin tips-operator
+	$(BUILD) --profile dist --bin tips-worker --bin tips-operator --bin tips-query
 	@status=0; \
 	cargo bench --locked -q --workspace --profile dist --bench locate || status=1; \
 	cargo run --locked -q -p tips-e2e --bin bench || status=1; \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes an image without a container engine: image.sh NAME:TAG PROGRAM TAR
+# Makes an image without a container engine: image.sh NAME:TAG PROGRAM TAR [PROGRAM…]
 # The same root, user, entrypoint and labels as those of images/Dockerfile. To be had by `ctr images import TAR`.
 set -euo pipefail
 name=$1 program=$2 tar=$3
@@ -22,7 +22,7 @@ labels() { # As members of a JSON object.
 user=$(target | sed -n 's/^USER //p')
 entrypoint=$(target | sed -n 's/^ENTRYPOINT //p')
 
-"$images/rootfs.sh" "$program" "$work/root"
+"$images/rootfs.sh" "$program" "$work/root" "${@:4}"
 mkdir "$work/image"
 pack "$work/root" "$work/layer.tar"
 layer=$(digest "$work/layer.tar")

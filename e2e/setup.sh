@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests start: Redis, a JRE, Kafka, HDFS, an S3 gateway, Kubernetes, Prometheus, Chromium,
-# and the oracle's Python.
+# the oracle's Python, and the clients of the query service.
 # Run it as often as you like: what is there at the pinned version is left alone, and then it takes well under a second.
 # Everything but the apt packages goes into one folder, ${TIPSTREAM_CACHE:-$HOME/.cache/tipstream}; delete it to start anew.
 set -uo pipefail
@@ -8,6 +8,7 @@ set -uo pipefail
 KAFKA=4.4.0
 HADOOP=3.5.0
 VERSITYGW=v1.8.0
+PGJDBC=42.7.14
 AXE=4.11.1
 REDIS_MIN=7
 JAVA_MIN=17
@@ -37,7 +38,7 @@ go_version() { go env GOVERSION 2>/dev/null | sed 's/^go//'; }
 has_java() { command -v java >/dev/null && at_least "$(java_major)" "$JAVA_MIN"; }
 has_redis() { command -v redis-server redis-sentinel redis-cli >/dev/null && at_least "$(redis_version)" "$REDIS_MIN"; }
 has_go() { command -v go >/dev/null && at_least "$(go_version)" "$GO_MIN"; }
-has_maven_items() { stamped "kafka-$KAFKA" && stamped "hadoop-$HADOOP" && stamped "axe-$AXE"; }
+has_maven_items() { stamped "kafka-$KAFKA" && stamped "hadoop-$HADOOP" && stamped "axe-$AXE" && stamped "pgjdbc-$PGJDBC"; }
 has_cni() { [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ]; }
 
 stamped() { [ -e "$cache/stamps/$1" ]; }
@@ -59,6 +60,7 @@ missing_packages() {
   command -v openssl >/dev/null || echo openssl
   command -v curl >/dev/null || echo curl
   command -v setpriv >/dev/null || echo util-linux
+  command -v psql >/dev/null || echo postgresql-client
   command -v chromium >/dev/null || echo chromium
   command -v chromedriver >/dev/null || echo chromium-driver
   # A node with pods is for root to start; others are told so by the tests.
@@ -174,15 +176,16 @@ kubernetes() {
 }
 
 venv() {
-  local dir=$cache/venv want=$here/oracle/requirements.txt log=$logs/venv.log item
-  item=venv-$(sha256sum "$want" | cut -c1-12)
+  local dir=$cache/venv log=$logs/venv.log item
+  local want=("$here"/{oracle,clients}/requirements.txt)
+  item=venv-$(cat "${want[@]}" | sha256sum | cut -c1-12)
   stamped "$item" && [ -x "$dir/bin/python" ] && return
-  say "venv: $(grep -v '^#' "$want" | tr '\n' ' ')"
+  say "venv: $(grep -hv '^#' "${want[@]}" | tr '\n' ' ')"
   if { [ -x "$dir/bin/python" ] || python3 -m venv "$dir"; } >"$log" 2>&1 &&
-    "$dir/bin/python" -m pip install -q --disable-pip-version-check -r "$want" >>"$log" 2>&1; then
+    "$dir/bin/python" -m pip install -q --disable-pip-version-check "${want[@]/#/-r}" >>"$log" 2>&1; then
     stamp "$item"
   else
-    fail "the oracle's Python" "$log" "python3 -m venv $dir && $dir/bin/pip install -r $want && touch $cache/stamps/$item"
+    fail "Python of the oracle and the clients" "$log" "python3 -m venv $dir && $dir/bin/pip install ${want[*]/#/-r} && touch $cache/stamps/$item"
   fi
 }
 
@@ -190,6 +193,7 @@ packages
 versions
 jars kafka "$KAFKA" "$here/servers/kafka/pom.xml"
 jars hadoop "$HADOOP" "$here/servers/hdfs/pom.xml"
+jars pgjdbc "$PGJDBC" "$here/clients/pom.xml"
 axe
 versitygw
 kubernetes

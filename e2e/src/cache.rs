@@ -11,6 +11,8 @@ const MISSING: &str = "run `make setup` (or e2e/setup.sh) first";
 pub const KAFKA: &str = "kafka-4.4.0";
 /// Hadoop's jars.
 pub const HADOOP: &str = "hadoop-3.5.0";
+/// The PostgreSQL JDBC driver.
+pub const PGJDBC: &str = "pgjdbc-42.7.14";
 
 fn root() -> Result<PathBuf> {
     if let Some(root) = env::var_os("TIPSTREAM_CACHE") {

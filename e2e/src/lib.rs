@@ -22,6 +22,7 @@ pub mod oracle;
 pub mod ports;
 pub mod process;
 pub mod prometheus;
+pub mod query;
 pub mod redis;
 pub mod s3;
 pub mod sender;

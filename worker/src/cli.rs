@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use crate::commands::compact::{self, CompactArgs};
 use crate::commands::local::{self, LocalArgs};
 use crate::commands::purge::{self, PurgeArgs};
+use crate::commands::query::{self, QueryArgs};
 use crate::commands::stream::{self, StreamArgs};
 use crate::commands::verify::{self, VerifyArgs};
 use crate::failure::{Failure, INTERRUPTED};
@@ -40,6 +41,9 @@ enum Command {
     Compact(CompactArgs),
     /// Remove the state of a pipeline from Redis, of all its epochs. Its workers must have ended.
     Purge(PurgeArgs),
+    /// Answer SQL over the PostgreSQL protocol: live windows and the archive as one. `query --help` has the flags.
+    #[command(disable_help_flag = true)]
+    Query(QueryArgs),
     /// Make taxi data of a seed, to files or to Kafka, and the exact answer it must lead to.
     Generate(Box<GenerateArgs>),
 }
@@ -73,6 +77,7 @@ impl Cli {
                 init_log("warn");
                 purge::run(args, stop, &mut out).await
             }
+            Command::Query(args) => Err(query::run(args)),
             Command::Generate(args) => {
                 init_log("warn");
                 let report = tokio::task::spawn_blocking(move || generate::run(*args, &stop)).await??;

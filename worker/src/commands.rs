@@ -3,5 +3,6 @@
 pub mod compact;
 pub mod local;
 pub mod purge;
+pub mod query;
 pub mod stream;
 pub mod verify;

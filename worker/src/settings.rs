@@ -48,6 +48,7 @@ pub enum SettingsError {
 }
 
 /// A job with the names that its state and files go by.
+#[derive(Clone)]
 pub struct Setup {
     /// What decides results.
     pub job: Arc<Job>,

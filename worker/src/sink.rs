@@ -118,6 +118,13 @@ pub struct Swept {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version(String);
 
+/// What a sink is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Read,
+    Write,
+}
+
 /// How a file takes its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Mode {
@@ -145,8 +152,18 @@ impl Sink {
     /// Connects, and proves that the root can be written: what is wrong with the settings is said
     /// here, before the first record is read.
     pub async fn open(config: &SinkConfig) -> Result<Sink, SinkError> {
+        Self::open_for(config, Use::Write).await
+    }
+
+    /// Connects to read: nothing is written, so that no right to write is needed, and a store that is away is
+    /// no failure yet.
+    pub async fn open_to_read(config: &SinkConfig) -> Result<Sink, SinkError> {
+        Self::open_for(config, Use::Read).await
+    }
+
+    async fn open_for(config: &SinkConfig, intent: Use) -> Result<Sink, SinkError> {
         let location = config.location();
-        match Backend::open(config).await {
+        match Backend::open(config, intent).await {
             Ok(backend) => {
                 Ok(Sink(Arc::new(Inner { backend, location, permits: Semaphore::new(CONCURRENCY) })))
             }
@@ -296,15 +313,15 @@ impl Sink {
 }
 
 impl Backend {
-    async fn open(config: &SinkConfig) -> Result<Backend, Fault> {
+    async fn open(config: &SinkConfig, intent: Use) -> Result<Backend, Fault> {
         Ok(match config {
-            SinkConfig::Fs { root } => Backend::Fs(Fs::open(root).await?),
+            SinkConfig::Fs { root } => Backend::Fs(Fs::open(root, intent).await?),
             SinkConfig::S3 { bucket, prefix, endpoint, region } => {
                 let place = s3::Place { bucket, prefix, endpoint: endpoint.as_deref(), region };
-                Backend::S3(S3::open(place).await?)
+                Backend::S3(S3::open(place, intent).await?)
             }
             SinkConfig::Hdfs { name_node, path, principal } => {
-                Backend::Hdfs(Hdfs::open(name_node, path, principal.as_deref()).await?)
+                Backend::Hdfs(Hdfs::open(name_node, path, principal.as_deref(), intent).await?)
             }
         })
     }

@@ -6,7 +6,7 @@
 pub mod memory;
 pub mod redis;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
 
@@ -16,6 +16,7 @@ use crate::core::fold::{Refused, Sums};
 use crate::core::shard::{Partition, PartitionCounts};
 use crate::core::time::EventTime;
 use crate::core::watermark::Progress;
+use crate::core::window::Pane;
 
 pub use self::memory::MemoryState;
 pub use self::redis::RedisState;
@@ -56,6 +57,17 @@ pub struct Frozen {
     pub watermark: Option<EventTime>,
     /// The sums; none where the shard has none, has not closed the window, or has forgotten it.
     pub sums: Sums,
+}
+
+/// A shard's part of the results, all of one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Results {
+    /// The shard's watermark.
+    pub watermark: Option<EventTime>,
+    /// The sums of panes that have an open window.
+    pub panes: BTreeMap<Pane, Sums>,
+    /// The starts of the windows that it has closed and not forgotten.
+    pub closed: BTreeSet<EventTime>,
 }
 
 /// How full the store is.
@@ -194,6 +206,17 @@ impl State {
         match self {
             State::Memory(state) => Ok(state.closed(shard)),
             State::Redis(state) => state.closed(shard).await,
+        }
+    }
+
+    /// What `shard` has of windows that are open, and which it has closed.
+    ///
+    /// # Errors
+    /// Where the state cannot be reached.
+    pub async fn results(&self, shard: u16) -> Result<Results, StateError> {
+        match self {
+            State::Memory(state) => Ok(state.results(shard)),
+            State::Redis(state) => state.results(shard).await,
         }
     }
 

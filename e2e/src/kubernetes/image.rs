@@ -23,10 +23,15 @@ pub struct Image {
 impl Image {
     /// Makes the image `name` of a program, as images/Dockerfile would.
     pub fn make(folder: &Folder, name: &str, program: &Path) -> Result<Self> {
+        Self::make_with(folder, name, program, &[])
+    }
+
+    /// The same with more programs beside it, as the worker has the query service.
+    pub fn make_with(folder: &Folder, name: &str, program: &Path, more: &[&Path]) -> Result<Self> {
         let file = program.file_name().context("a program without a name")?.to_string_lossy();
         let tar = folder.path().join(format!("{file}.tar"));
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("image.sh");
-        run(Command::new(script).arg(name).arg(program).arg(&tar))?;
+        run(Command::new(script).arg(name).arg(program).arg(&tar).args(more))?;
         Ok(Self { name: name.to_owned(), tar })
     }
 

@@ -3,7 +3,7 @@
 //! The rows are theirs, in the order of window and neighbourhood. `tipstream.windows` in the footer says of which windows
 //! they are, a line each: start in seconds since 1970, epoch and fingerprint of the settings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch, UInt32Array};
@@ -16,7 +16,8 @@ use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 
-use super::window_file::{EPOCH, FINGERPRINT, Provenance, schema};
+use super::window_file::{EPOCH, FINGERPRINT, Provenance, cells, schema};
+use crate::core::amount::TipSum;
 use crate::core::time::{Day, EventTime};
 use crate::raw::encode::ParquetFile;
 
@@ -81,6 +82,32 @@ impl Windows {
     /// Which windows there are, and how each was made.
     pub fn made(&self) -> &BTreeMap<EventTime, Provenance> {
         &self.made
+    }
+
+    /// The windows that do not start at any of `starts`.
+    ///
+    /// # Errors
+    /// Only where Arrow refuses its own types.
+    pub fn without(mut self, starts: &BTreeSet<EventTime>) -> Result<Windows, DayFileError> {
+        self.retain(|start| !starts.contains(&start))?;
+        Ok(self)
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> &RecordBatch {
+        &self.rows
+    }
+
+    /// The sums of each window by neighbourhood.
+    ///
+    /// # Errors
+    /// Where the rows are not those of windows.
+    pub fn sums(&self) -> Result<BTreeMap<EventTime, BTreeMap<String, TipSum>>, DayFileError> {
+        let mut sums: BTreeMap<EventTime, BTreeMap<String, TipSum>> = BTreeMap::new();
+        for (start, (name, sum)) in starts(&self.rows)?.iter().zip(cells(&self.rows)?) {
+            sums.entry(at(*start)).or_default().insert(name, sum);
+        }
+        Ok(sums)
     }
 
     /// All windows of `files`. Of a window that is in several the one of the newest epoch counts; within an epoch all say
@@ -160,7 +187,6 @@ fn at(micros: i64) -> EventTime {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::core::amount::TipSum;
     use crate::core::fold::Sums;
     use crate::core::locate::Neighbourhoods;
     use crate::core::record::Point;
@@ -198,6 +224,16 @@ pub(super) mod tests {
         let read = Windows::read(forth).expect("read");
         assert_eq!(trips(&read), [(0, 2), (600, 1)]);
         assert_eq!(read.made().len(), 2);
+    }
+
+    #[test]
+    fn windows_are_left_out_by_their_starts() {
+        let both = Windows::merged([window(0, 0, 2), window(600, 0, 1)]).expect("merged");
+        let one = both.without(&[EventTime::from_seconds(600)].into()).expect("rows");
+        assert_eq!(trips(&one), [(0, 2)]);
+        let sums = one.sums().expect("sums");
+        assert_eq!(sums.keys().copied().collect::<Vec<_>>(), [EventTime::from_seconds(0)]);
+        assert!(sums.values().flat_map(|sums| sums.values()).all(|sum| sum.trips == 2));
     }
 
     #[test]

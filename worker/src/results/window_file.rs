@@ -89,20 +89,25 @@ pub fn encode(
 pub fn decode(file: Bytes) -> Result<BTreeMap<String, TipSum>, ParquetError> {
     let mut sums = BTreeMap::new();
     for rows in ParquetRecordBatchReaderBuilder::try_new(file)?.build()? {
-        let rows = rows?;
-        let column = |name| rows.column_by_name(name);
-        let names = column("stop_nbhd").and_then(|column| column.as_string_opt::<i32>());
-        let trips = column("trips").and_then(|column| column.as_primitive_opt::<Int64Type>());
-        let micros = column("tip_sum").and_then(|column| column.as_primitive_opt::<Decimal128Type>());
-        let (Some(names), Some(trips), Some(micros)) = (names, trips, micros) else {
-            return Err(ParquetError::General("it has not the columns of a window".into()));
-        };
-        let rows = names.iter().flatten().zip(trips.values().iter()).zip(micros.values().iter());
-        sums.extend(rows.map(|((name, trips), micros)| {
-            (name.to_owned(), TipSum { micros: *micros, trips: *trips as u64 })
-        }));
+        sums.extend(cells(&rows?)?);
     }
     Ok(sums)
+}
+
+/// The neighbourhood and the sum of each row of windows.
+pub(super) fn cells(rows: &RecordBatch) -> Result<Vec<(String, TipSum)>, ParquetError> {
+    let column = |name| rows.column_by_name(name);
+    let names = column("stop_nbhd").and_then(|column| column.as_string_opt::<i32>());
+    let trips = column("trips").and_then(|column| column.as_primitive_opt::<Int64Type>());
+    let micros = column("tip_sum").and_then(|column| column.as_primitive_opt::<Decimal128Type>());
+    let (Some(names), Some(trips), Some(micros)) = (names, trips, micros) else {
+        return Err(ParquetError::General("it has not the columns of a window".into()));
+    };
+    let rows = names.iter().flatten().zip(trips.values().iter()).zip(micros.values().iter());
+    let cell = |((name, trips), micros): ((&str, &i64), &i128)| {
+        (name.to_owned(), TipSum { micros: *micros, trips: *trips as u64 })
+    };
+    Ok(rows.map(cell).collect())
 }
 
 /// The epoch in the footer of a window's file.

@@ -32,7 +32,7 @@ use opendal::services;
 use super::error::{Category, Fault};
 use super::name::{self, TEMPORARY_DIR};
 use super::objects::Objects;
-use super::{Mode, Put, Swept, Version, crash_point, retry};
+use super::{Mode, Put, Swept, Use, Version, crash_point, retry};
 
 pub(super) struct Fs {
     pub(super) objects: Objects,
@@ -40,11 +40,13 @@ pub(super) struct Fs {
 }
 
 impl Fs {
-    /// Makes the root if need be, and proves with a probe that files can be made and linked there.
-    pub(super) async fn open(root: &Path) -> Result<Fs, Fault> {
+    /// To write, makes the root if need be, and proves with a probe that files can be made and linked there.
+    pub(super) async fn open(root: &Path, intent: Use) -> Result<Fs, Fault> {
         let root: Arc<Path> = Arc::from(root);
-        let probed = Arc::clone(&root);
-        blocking(move || probe(&probed)).await?;
+        if intent == Use::Write {
+            let probed = Arc::clone(&root);
+            blocking(move || probe(&probed)).await?;
+        }
         let path = root.to_str().ok_or_else(|| {
             Fault::new(Category::Other, "the path is not UTF-8").advise("choose another root")
         })?;

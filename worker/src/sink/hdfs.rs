@@ -41,7 +41,7 @@ use hdfs_native::{Client, ClientBuilder, HdfsError, WriteOptions};
 use super::error::{Category, Fault};
 use super::name::{self, TEMPORARY_DIR};
 use super::objects::is_older;
-use super::{Entry, Mode, Put, Swept, Version, crash_point, retry};
+use super::{Entry, Mode, Put, Swept, Use, Version, crash_point, retry};
 
 const DIRECTORY_PERMISSION: u32 = 0o755;
 
@@ -51,13 +51,20 @@ pub(super) struct Hdfs {
 }
 
 impl Hdfs {
-    pub(super) async fn open(name_node: &str, path: &str, principal: Option<&str>) -> Result<Hdfs, Fault> {
+    pub(super) async fn open(
+        name_node: &str,
+        path: &str,
+        principal: Option<&str>,
+        intent: Use,
+    ) -> Result<Hdfs, Fault> {
         let mut builder = ClientBuilder::new().with_url(name_node).with_config(PATIENCE);
         if let Some(principal) = principal {
             builder = builder.with_kerberos_principal(principal);
         }
         let hdfs = Hdfs { client: builder.build()?, root: format!("/{}", path.trim_matches('/')) };
-        hdfs.probe().await?;
+        if intent == Use::Write {
+            hdfs.probe().await?;
+        }
         Ok(hdfs)
     }
 

@@ -35,7 +35,7 @@ use opendal::{ErrorKind, Operator, Writer, services};
 use super::error::{Category, Fault};
 use super::objects::Objects;
 use super::uploads::Uploads;
-use super::{Mode, Put, Swept, Version, crash_point, name, retry};
+use super::{Mode, Put, Swept, Use, Version, crash_point, name, retry};
 
 /// Up to here one PUT, which costs one round trip instead of three and more.
 const SINGLE_PUT: usize = 16 * 1024 * 1024;
@@ -61,7 +61,7 @@ pub(super) struct Place<'a> {
 }
 
 impl S3 {
-    pub(super) async fn open(place: Place<'_>) -> Result<S3, Fault> {
+    pub(super) async fn open(place: Place<'_>, intent: Use) -> Result<S3, Fault> {
         // The crate is built without its automatic registration: the transport is named by hand.
         opendal::install_default();
         let endpoint = match place.endpoint {
@@ -74,7 +74,9 @@ impl S3 {
             .endpoint(&endpoint)
             .region(place.region);
         let once = retry::with_timeouts(Operator::new(service)?);
-        probe(&once).await?;
+        if intent == Use::Write {
+            probe(&once).await?;
+        }
         Ok(S3 { objects: Objects(retry::with_retries(once)), uploads: Uploads::new(&endpoint, &place) })
     }
 

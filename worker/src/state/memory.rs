@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Frozen, Reply, View};
+use super::{Frozen, Reply, Results, View};
 use crate::core::delta::Delta;
 use crate::core::fold::{Shard, Sums};
 use crate::core::time::EventTime;
@@ -70,6 +70,15 @@ impl MemoryState {
 
     pub(super) fn closed(&self, shard: u16) -> Vec<EventTime> {
         self.shard(shard).frozen().keys().copied().collect()
+    }
+
+    pub(super) fn results(&self, shard: u16) -> Results {
+        let shard = self.shard(shard);
+        Results {
+            watermark: shard.watermark(),
+            panes: shard.panes().clone(),
+            closed: shard.frozen().keys().copied().collect(),
+        }
     }
 
     pub(super) fn frozen(&self, shard: u16, start: EventTime) -> Frozen {

@@ -26,13 +26,14 @@ mod link;
 pub mod purge;
 mod wire;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use redis::{FromRedisValue, RedisError, Script, Value};
 
 use self::link::Link;
 pub use self::link::{ClientPem, Login, RedisConfig, RedisMode};
-use super::{Frozen, Reply, Room, StateError, View};
+use super::{Frozen, Reply, Results, Room, StateError, View};
 use crate::core::delta::Delta;
 use crate::core::fold::Refused;
 use crate::core::time::EventTime;
@@ -44,6 +45,8 @@ const VIEW: &str = "local meta, progress, books, pending = unpack(KEYS) \
     return {all(meta), all(progress), all(books), redis.call('HLEN', pending)}";
 const FROZEN: &str =
     "return {redis.call('HGET', KEYS[1], 'watermark'), redis.call('HGET', KEYS[2], ARGV[1])}";
+const RESULTS: &str = "local meta, panes, frozen = unpack(KEYS) \
+    return {redis.call('HGET', meta, 'watermark'), redis.call('HGETALL', panes), redis.call('HKEYS', frozen)}";
 
 /// Raised with every change of what the keys hold or of the shard of an id.
 const FORMAT: u32 = 1;
@@ -64,6 +67,7 @@ struct Scripts {
     apply: Script,
     view: Script,
     frozen: Script,
+    results: Script,
 }
 
 /// Whose state it is.
@@ -98,6 +102,7 @@ impl RedisState {
             apply: Script::new(include_str!("redis/apply.lua")),
             view: Script::new(VIEW),
             frozen: Script::new(FROZEN),
+            results: Script::new(RESULTS),
         };
         let state = RedisState {
             link,
@@ -194,6 +199,21 @@ impl RedisState {
     pub(super) async fn closed(&self, shard: u16) -> Result<Vec<EventTime>, StateError> {
         let starts: Vec<i64> = self.query(redis::cmd("HKEYS").arg(self.key(shard, "frozen"))).await?;
         Ok(starts.into_iter().map(EventTime::from_seconds).collect())
+    }
+
+    pub(super) async fn results(&self, shard: u16) -> Result<Results, StateError> {
+        let mut call = self.scripts.results.prepare_invoke();
+        for part in ["meta", "panes", "frozen"] {
+            call.key(self.key(shard, part));
+        }
+        let (watermark, panes, closed): (Option<i64>, HashMap<i64, Vec<u8>>, Vec<i64>) =
+            call.invoke_async(&mut self.link.clone()).await.map_err(|error| self.failed(error))?;
+        let sums = |(pane, bytes): (i64, Vec<u8>)| Ok((EventTime::from_seconds(pane), wire::sums(&bytes)?));
+        Ok(Results {
+            watermark: watermark.map(EventTime::from_seconds),
+            panes: panes.into_iter().map(sums).collect::<Result<_, StateError>>()?,
+            closed: closed.into_iter().map(EventTime::from_seconds).collect(),
+        })
     }
 
     pub(super) async fn frozen(&self, shard: u16, start: EventTime) -> Result<Frozen, StateError> {

@@ -2,11 +2,12 @@
 //!
 //! Exit status 1 if any is short. Work is counted in CPU seconds of the process, which a busy machine changes less
 //! than wall time. With names as arguments only those are measured: `machine`, `local`, `backlog`, `apart`, `live`,
-//! `control`.
+//! `control`, `query`.
 
 mod control;
 mod figures;
 mod machine;
+mod query;
 mod usage;
 
 use std::process::ExitCode;
@@ -17,19 +18,22 @@ use tips_e2e::figure::{Figure, exit_code, print};
 
 type Measure = fn(&Folder) -> Result<Vec<Figure>>;
 
-const ALL: [(&str, Measure); 6] = [
+const ALL: [(&str, Measure); 7] = [
     ("machine", machine::speed),
     ("local", figures::local),
     ("backlog", figures::backlog),
     ("apart", figures::nothing_joins),
     ("live", figures::live),
     ("control", control::pipelines),
+    ("query", query::query),
 ];
 
 fn main() -> Result<ExitCode> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
     if let Some(unknown) = asked.iter().find(|name| ALL.iter().all(|(known, _)| known != name)) {
-        bail!("there is no {unknown}: measure machine, local, backlog, apart, live, control, or all of them");
+        bail!(
+            "there is no {unknown}: measure machine, local, backlog, apart, live, control, query, or all of them"
+        );
     }
     let mut kept = true;
     for (_, measure) in ALL.iter().filter(|(name, _)| asked.is_empty() || asked.iter().any(|a| a == name)) {

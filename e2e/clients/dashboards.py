@@ -1,0 +1,109 @@
+"""The statements of Grafana's PostgreSQL data source and of Metabase's introspection: dashboards.py CONNECTION."""
+
+import sys
+
+import psycopg
+
+SEARCH_PATH = """
+    SELECT CASE WHEN trim(s[i]) = '"$user"' THEN user ELSE trim(s[i]) END
+    FROM generate_series(
+           array_lower(string_to_array(current_setting('search_path'),','),1),
+           array_upper(string_to_array(current_setting('search_path'),','),1)) as i,
+         string_to_array(current_setting('search_path'),',') s"""
+
+# Grafana: the test of the connection, the version, the query builder's tables and columns.
+GRAFANA = {
+    "SELECT 1": lambda rows: rows == [(1,)],
+    "SELECT current_setting('server_version_num')::int/100": lambda rows: rows[0][0] >= 900,
+    f"""SELECT CASE WHEN quote_ident(table_schema) IN ({SEARCH_PATH})
+          THEN quote_ident(table_name) ELSE quote_ident(table_schema) || '.' || quote_ident(table_name) END AS "table"
+        FROM information_schema.tables
+        WHERE quote_ident(table_schema) NOT IN ('information_schema', 'pg_catalog', '_timescaledb_cache',
+          '_timescaledb_catalog', '_timescaledb_internal', '_timescaledb_config', 'timescaledb_information',
+          'timescaledb_experimental')
+        ORDER BY CASE WHEN quote_ident(table_schema) IN ({SEARCH_PATH}) THEN 0 ELSE 1 END, 1""":
+        lambda rows: ("tips",) in rows and ("tips_live",) in rows,
+    f"""SELECT quote_ident(column_name) AS "column", data_type AS "type" FROM information_schema.columns
+        WHERE CASE WHEN array_length(parse_ident('tips'),1) = 2
+          THEN quote_ident(table_schema) = (parse_ident('tips'))[1] AND quote_ident(table_name) = (parse_ident('tips'))[2]
+          ELSE quote_ident(table_name) = 'tips' AND quote_ident(table_schema) IN ({SEARCH_PATH}) END""":
+        lambda rows: "window_start" in [row[0] for row in rows],
+    # A panel: $__timeGroupAlias, $__timeFilter and a metric.
+    """SELECT floor(extract(epoch from window_start)/600)*600 AS "time", stop_nbhd AS metric, avg(avg_tip) AS "value"
+       FROM tips WHERE window_start BETWEEN '2013-01-01T00:00:00Z' AND '2013-01-01T02:00:00Z'
+       GROUP BY 1, 2 ORDER BY 1, 2""": lambda rows: len(rows) > 10,
+    """SELECT window_start AS "time", sum(trips) AS trips FROM tips
+       WHERE window_start >= '2013-01-01T00:00:00Z' AND window_start <= '2013-01-01T02:00:00Z'
+       GROUP BY window_start ORDER BY window_start""": lambda rows: len(rows) > 5,
+}
+
+# Metabase: the session's settings, then schemas, tables, columns, keys and what the user may do.
+METABASE = {
+    "SET extra_float_digits = 2": None,
+    "SET application_name = 'Metabase v0.55.1'": None,
+    "SHOW TRANSACTION ISOLATION LEVEL": lambda rows: len(rows) == 1,
+    "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ UNCOMMITTED": None,
+    """SELECT nspname AS "TABLE_SCHEM", current_database() AS "TABLE_CATALOG" FROM pg_catalog.pg_namespace
+       WHERE nspname <> 'pg_toast' AND (nspname !~ '^pg_temp_' OR nspname = (pg_catalog.current_schemas(true))[1])
+       ORDER BY "TABLE_SCHEM" """: lambda rows: "public" in [row[0] for row in rows],
+    """SELECT "n"."nspname" AS "schema", "c"."relname" AS "name",
+         CASE "c"."relkind" WHEN 'r' THEN 'TABLE' WHEN 'v' THEN 'VIEW' ELSE NULL END AS "type",
+         "d"."description" AS "description"
+       FROM "pg_catalog"."pg_class" AS "c"
+       INNER JOIN "pg_catalog"."pg_namespace" AS "n" ON "c"."relnamespace" = "n"."oid"
+       LEFT JOIN "pg_catalog"."pg_description" AS "d" ON ("c"."oid" = "d"."objoid") AND ("d"."objsubid" = '0')
+       WHERE ("n"."nspname" !~ '^pg_') AND ("n"."nspname" <> 'information_schema') AND c.relkind in ('r', 'v')
+       ORDER BY "type" ASC, "schema" ASC, "name" ASC""": lambda rows: "tips" in [row[1] for row in rows],
+    """SELECT c.column_name, c.data_type, c.is_nullable, c.ordinal_position FROM information_schema.columns c
+       WHERE c.table_schema = 'public' AND c.table_name = 'fares' ORDER BY c.ordinal_position""":
+        lambda rows: rows[0][0] == "ride_id" and len(rows) == 11,
+    # The fields of a schema with their keys.
+    """SELECT c.column_name AS name,
+         CASE WHEN c.udt_schema IN ('public', 'pg_catalog') THEN format('%s', c.udt_name)
+           ELSE format('"%s"."%s"', c.udt_schema, c.udt_name) END AS "database-type",
+         c.ordinal_position - 1 AS "database-position", c.table_schema AS "table-schema", c.table_name AS "table-name",
+         pk.column_name IS NOT NULL AS "pk?",
+         col_description(CAST(CAST(format('%I.%I', CAST(c.table_schema AS text), CAST(c.table_name AS text)) AS regclass)
+           AS oid), c.ordinal_position) AS "field-comment",
+         (column_default IS NULL OR lower(column_default) = 'null') AND is_nullable = 'NO'
+           AND NOT ((column_default IS NOT NULL AND column_default LIKE '%nextval(%') OR is_identity <> 'NO')
+           AS "database-required"
+       FROM information_schema.columns AS c
+       LEFT JOIN (SELECT tc.table_schema, tc.table_name, kc.column_name FROM information_schema.table_constraints AS tc
+         INNER JOIN information_schema.key_column_usage AS kc ON tc.constraint_name = kc.constraint_name
+           AND tc.table_schema = kc.table_schema AND tc.table_name = kc.table_name
+         WHERE tc.constraint_type = 'PRIMARY KEY') AS pk
+       ON c.table_schema = pk.table_schema AND c.table_name = pk.table_name AND c.column_name = pk.column_name
+       WHERE c.table_schema !~ '^information_schema|catalog_history|pg_' AND c.table_schema IN ('public')""":
+        lambda rows: ("window_start", "timestamptz", 0, "public", "tips", False) in [row[:6] for row in rows],
+    # Its tables.
+    """SELECT n.nspname AS schema, c.relname AS name, CASE c.relkind WHEN 'r' THEN 'TABLE' WHEN 'v' THEN 'VIEW' END AS type,
+         d.description AS description, stat.n_live_tup AS estimated_row_count
+       FROM pg_catalog.pg_class AS c
+       INNER JOIN pg_catalog.pg_namespace AS n ON c.relnamespace = n.oid
+       LEFT JOIN pg_catalog.pg_description AS d ON c.oid = d.objoid AND d.objsubid = 0 AND d.classoid = 'pg_class'::regclass
+       LEFT JOIN pg_stat_user_tables AS stat ON n.nspname = stat.schemaname AND c.relname = stat.relname
+       WHERE c.relnamespace = n.oid AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+         AND c.relkind IN ('r', 'p', 'v', 'f', 'm') AND n.nspname IN ('public') ORDER BY type, schema, name""":
+        lambda rows: "tips" in [row[1] for row in rows],
+    "show timezone": lambda rows: rows == [("UTC",)],
+    # The sample of a table, and a question with a bucket of time.
+    'SELECT "public"."tips"."stop_nbhd" AS "stop_nbhd" FROM "public"."tips" LIMIT 1048575': lambda rows: len(rows) > 10,
+    """SELECT DATE_TRUNC('hour', "public"."tips"."window_start") AS "window_start", SUM("public"."tips"."trips") AS "sum"
+       FROM "public"."tips" GROUP BY DATE_TRUNC('hour', "public"."tips"."window_start") ORDER BY 1 ASC""":
+        lambda rows: len(rows) > 1,
+}
+
+failed = 0
+with psycopg.connect(sys.argv[1], autocommit=True) as connection:
+    for sql, expect in [*GRAFANA.items(), *METABASE.items()]:
+        try:
+            cursor = connection.execute(sql)
+            rows = cursor.fetchall() if cursor.description else []
+            if expect and not expect(rows):
+                failed += 1
+                print(f"{sql}\n  gives {rows[:10]}")
+        except psycopg.Error as error:
+            failed += 1
+            print(f"{sql}\n  fails: {error}")
+sys.exit(1 if failed else 0)

@@ -1,0 +1,100 @@
+"""The PostgreSQL JDBC driver in a Java machine, with what tools ask of DatabaseMetaData: jdbc.py CONNECTION."""
+
+import os
+import sys
+
+import jpype
+
+FIELDS = dict(field.split("=", 1) for field in sys.argv[1].split())
+TABLES = {"tips", "tips_live", "rides", "fares", "invalid", "pipeline_status"}
+
+jpype.startJVM(classpath=[os.environ["CLASSPATH"]])
+java = jpype.java
+sql = jpype.JPackage("java").sql
+jpype.JClass("org.postgresql.Driver")
+
+properties = java.util.Properties()
+properties.setProperty("user", FIELDS["user"])
+properties.setProperty("sslmode", FIELDS.get("sslmode", "prefer"))
+if "PGPASSWORD" in os.environ:
+    properties.setProperty("password", os.environ["PGPASSWORD"])
+if "sslrootcert" in FIELDS:
+    properties.setProperty("sslrootcert", FIELDS["sslrootcert"])
+URL = f"jdbc:postgresql://{FIELDS['host']}:{FIELDS['port']}/tipstream"
+connection = sql.DriverManager.getConnection(URL, properties)
+
+
+def all_of(result, *columns):
+    rows = []
+    while result.next():
+        rows.append(tuple(None if value is None else str(value) for value in (result.getObject(c) for c in columns)))
+    result.close()
+    return rows
+
+
+meta = connection.getMetaData()
+print(meta.getDatabaseProductName(), meta.getDatabaseProductVersion(), meta.getUserName())
+assert "public" in [row[0] for row in all_of(meta.getSchemas(), "TABLE_SCHEM")]
+assert ("tipstream",) in all_of(meta.getCatalogs(), "TABLE_CAT")
+assert "TABLE" in [row[0] for row in all_of(meta.getTableTypes(), "TABLE_TYPE")]
+tables = all_of(meta.getTables(None, "public", "%", None), "TABLE_NAME", "TABLE_TYPE")
+assert TABLES == {name for name, kind in tables if kind == "TABLE"}, tables
+columns = all_of(meta.getColumns(None, "public", "tips", "%"), "COLUMN_NAME", "TYPE_NAME", "NULLABLE")
+assert [name for name, _, _ in columns] == [
+    "window_start", "window_end", "stop_nbhd", "avg_tip", "trips", "tip_sum", "final",
+], columns
+types = [kind for _, kind, _ in columns]
+assert types == ["timestamptz", "timestamptz", "text", "float8", "int8", "numeric", "bool"], types
+for empty in (
+    meta.getPrimaryKeys(None, "public", "tips"),
+    meta.getImportedKeys(None, "public", "tips"),
+    meta.getExportedKeys(None, "public", "tips"),
+    meta.getIndexInfo(None, "public", "tips", False, True),
+    meta.getProcedures(None, "public", "%"),
+):
+    assert all_of(empty, 1) == []
+all_of(meta.getFunctions(None, "public", "%"), "FUNCTION_NAME")
+assert "int8" in [row[0] for row in all_of(meta.getTypeInfo(), "TYPE_NAME")]
+
+# A prepared statement, often enough for the driver to keep it on the server and to change to binary.
+prepared = connection.prepareStatement(
+    "SELECT stop_nbhd, trips, avg_tip, tip_sum, final, window_start FROM tips WHERE window_start = ? AND trips >= ?"
+)
+start = sql.Timestamp.from_(java.time.Instant.parse("2013-01-01T01:00:00Z"))
+for _ in range(8):
+    prepared.setTimestamp(1, start)
+    prepared.setLong(2, 1)
+    rows = prepared.executeQuery()
+    count = 0
+    while rows.next():
+        count += 1
+        tip_sum = rows.getBigDecimal("tip_sum").doubleValue()
+        assert abs(tip_sum / rows.getLong("trips") - rows.getDouble("avg_tip")) < 1e-6
+        assert rows.getTimestamp("window_start").equals(start)
+        rows.getBoolean("final")
+    assert count > 0
+prepared.close()
+
+# Rows by portions, as tools read large answers.
+connection.setAutoCommit(False)
+statement = connection.createStatement()
+statement.setFetchSize(100)
+rows = statement.executeQuery("SELECT ride_id FROM rides")
+fetched = 0
+while rows.next():
+    fetched += 1
+rows.close()
+counted = statement.executeQuery("SELECT count(*) FROM rides")
+assert counted.next() and counted.getLong(1) == fetched
+connection.rollback()
+connection.setAutoCommit(True)
+
+statement = connection.createStatement()
+statement.setQueryTimeout(1)
+try:
+    statement.executeQuery("SELECT count(*) FROM generate_series(1, 3000000000) WHERE value % 7 = 3")
+    raise AssertionError("a query that takes long")
+except sql.SQLException as error:
+    assert error.getSQLState() == "57014", error
+connection.close()
+print("ok")

@@ -1,0 +1,115 @@
+//! The clients that people have, the real ones.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tips_e2e::query::{Query, USER};
+use tips_e2e::tls::Certificates;
+use tips_e2e::worker::{Data, MIXED, Pipeline};
+use tips_e2e::{Folder, Servers, scenario};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn filled<'a>(folder: &'a Folder, servers: &Servers<'a>) -> Result<Pipeline<'a>> {
+    let arguments = [&["--seed", "71", "--rate", "3", "--span", "3h"], &MIXED[..]].concat();
+    let data = Data::generate(folder, &arguments)?;
+    data.produce(&servers.kafka, "clients")?;
+    let mut pipeline = servers.pipeline("clients", &["raw: {flushInterval: 1s}"])?;
+    pipeline.catch_up(1, PATIENCE)?;
+    Ok(pipeline)
+}
+
+fn with_service(name: &str, ask: impl FnOnce(&Query) -> Result<()>) {
+    scenario(name, |folder| {
+        let servers = Servers::start(folder)?;
+        let pipeline = filled(folder, &servers)?;
+        ask(&Query::open(&pipeline, &folder.path().join("query.log"), &[])?)
+    });
+}
+
+#[test]
+fn psql_lists_describes_and_completes() {
+    with_service("query-psql", |query| {
+        let tables = query.rows("\\dt")?;
+        let names: Vec<&str> = tables.iter().map(|row| row[1].as_str()).collect();
+        ensure!(names == ["fares", "invalid", "pipeline_status", "rides", "tips", "tips_live"], "{tables:?}");
+        let relations = query.rows("\\d")?;
+        ensure!(relations.len() == names.len(), "{relations:?}");
+        let columns = query.rows("\\d tips")?;
+        let expected = [
+            ["window_start", "timestamp with time zone"],
+            ["window_end", "timestamp with time zone"],
+            ["stop_nbhd", "text"],
+            ["avg_tip", "double precision"],
+            ["trips", "bigint"],
+            ["tip_sum", "numeric"],
+            ["final", "boolean"],
+        ];
+        for (column, expected) in columns.iter().zip(expected) {
+            ensure!(column[..2] == expected, "{column:?} in place of {expected:?}");
+        }
+        ensure!(
+            query.psql("\\d nonsense")?.contains("Did not find any relation"),
+            "a table that is not there"
+        );
+        for command in ["\\l", "\\dn", "\\df", "\\dv", "\\di", "\\dT"] {
+            let said = query.psql(command)?;
+            ensure!(!said.contains("ERROR"), "{command}: {said}");
+        }
+        query.client("complete.py", &[])?;
+        Ok(())
+    });
+}
+
+#[test]
+fn psycopg_sqlalchemy_and_pandas_read_the_tables() {
+    with_service("query-python", |query| query.client("python_clients.py", &[]).map(drop));
+}
+
+#[test]
+fn the_statements_of_dashboards_are_answered() {
+    with_service("query-dashboards", |query| query.client("dashboards.py", &[]).map(drop));
+}
+
+#[test]
+fn the_jdbc_driver_reads_with_a_password_over_tls() {
+    scenario("query-jdbc", |folder| {
+        let servers = Servers::start(folder)?;
+        let pipeline = filled(folder, &servers)?;
+        let users = folder.dir("users")?;
+        std::fs::write(users.join(USER), "s3cret")?;
+        let made = Certificates::create(folder, "query-tls")?;
+        let paths = [users, made.certificate(), made.key(), made.ca()];
+        let [users, chain, key, ca] = paths.map(|path| path.display().to_string());
+        let flags = ["--users", &users, "--tls-cert", &chain, "--tls-key", &key];
+        let options = format!("sslmode=verify-full sslrootcert={ca}");
+        let query =
+            Query::start(&pipeline, &folder.path().join("query.log"), &flags, &options, Some("s3cret"))?;
+        query.client("jdbc.py", &[]).map(drop)
+    });
+}
+
+/// What the README tells to type: the statements of its section on SQL.
+fn readme() -> Result<Vec<String>> {
+    let text = include_str!("../../README.md");
+    let section = text.split("\n## ").find(|section| section.starts_with("SQL for people"));
+    let lines = section.context("README.md has no section on SQL")?.lines();
+    let code: String =
+        lines.filter_map(|line| line.strip_prefix("    ")).map(|line| format!("{line}\n")).collect();
+    let (_, statements) = code.split_once("-- ").context("no statement")?;
+    Ok(format!("-- {statements}").split_inclusive(";\n").map(str::to_owned).collect())
+}
+
+#[test]
+fn the_statements_of_the_readme_give_rows() {
+    with_service("query-readme", |query| {
+        let statements = readme()?;
+        ensure!(statements.len() == 3, "{statements:?}");
+        for sql in &statements {
+            // The tests have fewer trips than a city.
+            let rows = query.rows(&sql.replace("trips >= 100", "trips >= 1"))?;
+            ensure!(!rows.is_empty(), "{sql} gives nothing");
+        }
+        Ok(())
+    });
+}

@@ -1,0 +1,180 @@
+//! Who may ask, how much, and that nobody changes anything.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tips_e2e::query::{Query, USER, binary};
+use tips_e2e::tls::Certificates;
+use tips_e2e::worker::{Data, Pipeline, metric};
+use tips_e2e::{Folder, Servers, cache, scenario};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Takes long and needs nothing of the pipeline.
+const LONG: &str = "SELECT count(*) FROM generate_series(1, 100000000000) WHERE value % 7 = 3";
+
+fn filled<'a>(folder: &'a Folder, servers: &Servers<'a>) -> Result<Pipeline<'a>> {
+    let data = Data::generate(folder, &["--seed", "51", "--rate", "6", "--span", "3h"])?;
+    data.produce(&servers.kafka, "limits")?;
+    let mut pipeline = servers.pipeline("limits", &["raw: {flushInterval: 1s}"])?;
+    pipeline.catch_up(1, PATIENCE)?;
+    Ok(pipeline)
+}
+
+fn says(query: &Query, sql: &str, text: &str) -> Result<()> {
+    let said = query.psql(sql)?;
+    ensure!(said.contains(text), "{sql}: {said:?} does not say {text:?}");
+    Ok(())
+}
+
+#[test]
+fn it_takes_a_password_and_encryption_or_says_what_to_give() {
+    scenario("query-login", |folder| {
+        let servers = Servers::start(folder)?;
+        let pipeline = servers.pipeline("login", &[])?;
+        let refuses = |more: &[&str], text: &str| -> Result<()> {
+            let mut command = Command::new(binary()?);
+            command.arg("-f").arg(pipeline.manifest()).args(["--postgres", "127.0.0.1:0"]);
+            command.args(["--listen", "127.0.0.1:0"]).args(more).envs(pipeline.environment());
+            let output = command.output()?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(!output.status.success() && said.contains(text), "{more:?}: {said}");
+            Ok(())
+        };
+        refuses(&[], "set TIPS_QUERY_USERS to a folder with a file a user")?;
+        refuses(&["--no-auth"], "set TIPS_QUERY_TLS_CERT and TIPS_QUERY_TLS_KEY")?;
+        let users = folder.dir("users")?;
+        let users_flag = ["--no-tls", "--users", users.to_str().context("a path")?];
+        refuses(&users_flag, "it has no user: write a file with the user's name")?;
+        std::fs::write(users.join(USER), "s3cret\n")?;
+
+        let made = Certificates::create(folder, "query-tls")?;
+        let [users, chain, key, ca] =
+            [users.clone(), made.certificate(), made.key(), made.ca()].map(|path| path.display().to_string());
+        let flags = ["--users", &users, "--tls-cert", &chain, "--tls-key", &key];
+        let verified = format!("sslmode=verify-full sslrootcert={ca}");
+        let log = folder.path().join("query.log");
+        let query = Query::start(&pipeline, &log, &flags, &verified, Some("s3cret"))?;
+        ensure!(query.value("SELECT 1")? == "1", "a known user");
+        let psql = |options: &str, password: &str| -> Result<String> {
+            let to = format!("host=127.0.0.1 port={} dbname=tipstream {options}", query.port());
+            let mut command = Command::new(cache::program("psql")?);
+            command.args(["--no-psqlrc", "--no-password", "-Atc", "SELECT 1"]).arg(to);
+            let output = command.env("PGPASSWORD", password).output()?;
+            Ok(String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned())
+        };
+        let refused = |options: &str, password: &str, text: &str| -> Result<()> {
+            let said = psql(options, password)?;
+            ensure!(said.contains(text) && !said.starts_with('1'), "{options}: {said}");
+            Ok(())
+        };
+        refused(&format!("user={USER} {verified}"), "wrong", "authentication failed")?;
+        refused(&format!("user=bob {verified}"), "s3cret", "authentication failed")?;
+        refused(&format!("user={USER} sslmode=disable"), "s3cret", "encrypted connections only")?;
+        ensure!(metric(&query.process, "tipstream_query_logins_refused_total")? == 2.0, "two logins failed");
+        std::fs::write(format!("{users}/{USER}"), "changed")?;
+        let said = psql(&format!("user={USER} {verified}"), "changed")?;
+        ensure!(said.trim() == "1", "the new password: {said}");
+        Ok(())
+    });
+}
+
+#[test]
+fn nothing_can_be_changed() {
+    scenario("query-readonly", |folder| {
+        let servers = Servers::start(folder)?;
+        let pipeline = servers.pipeline("readonly", &[])?;
+        let query = Query::open(&pipeline, &folder.path().join("query.log"), &[])?;
+        for sql in [
+            "INSERT INTO tips SELECT * FROM tips",
+            "DELETE FROM rides",
+            "UPDATE tips SET trips = 0",
+            "CREATE TABLE mine (n INT)",
+            "CREATE TABLE mine AS SELECT 1",
+            "CREATE VIEW mine AS SELECT 1",
+            "SELECT 1 AS n INTO mine",
+            "DROP TABLE tips",
+            "COPY (SELECT 1) TO '/tmp/tips-query.csv'",
+            "CREATE EXTERNAL TABLE passwd STORED AS CSV LOCATION '/etc/passwd'",
+            "SET datafusion.runtime.memory_limit = '100G'",
+            "EXPLAIN ANALYZE INSERT INTO tips SELECT * FROM tips",
+        ] {
+            let said = query.psql(sql)?;
+            ensure!(said.contains("ERROR"), "{sql}: {said}");
+        }
+        ensure!(
+            query.value("SELECT count(*) FROM pg_class WHERE relname = 'mine'")? == "0",
+            "a table was made"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn past_a_limit_a_query_ends_with_an_error_that_says_so_and_the_service_goes_on() {
+    scenario("query-limits", |folder| {
+        let servers = Servers::start(folder)?;
+        let pipeline = filled(folder, &servers)?;
+        let flags = [
+            "--max-rows",
+            "1000",
+            "--query-timeout",
+            "2s",
+            "--memory",
+            "16",
+            "--spill",
+            "1",
+            "--max-connections",
+            "2",
+        ];
+        let query = Query::open(&pipeline, &folder.path().join("query.log"), &flags)?;
+        says(&query, "SELECT ride_id FROM rides", "more than 1000 rows")?;
+        says(&query, LONG, "took longer than 2s")?;
+        let wide = "SELECT count(*) FROM (SELECT DISTINCT a.ride_id, b.ride_id AS other, a.event_time FROM rides a, (SELECT ride_id FROM rides LIMIT 400) b)";
+        says(&query, wide, "--memory")?;
+        ensure!(query.value("SELECT count(*) > 0 FROM rides")? == "t", "it goes on");
+        let sleepers: Vec<_> =
+            (0..2).map(|_| query.psql_command(LONG)?.spawn().context("psql")).collect::<Result<_>>()?;
+        std::thread::sleep(Duration::from_millis(700));
+        says(&query, "SELECT 1", "too many connections: 2 are open")?;
+        for mut sleeper in sleepers {
+            sleeper.wait()?;
+        }
+        let outcome = |name: &str| {
+            metric(&query.process, &format!("tipstream_query_queries_total{{outcome=\"{name}\"}}"))
+        };
+        ensure!(outcome("rows")? == 1.0 && outcome("timeout")? == 3.0, "outcomes are counted");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_query_is_cancelled_and_one_that_runs_at_the_end_may_finish() {
+    scenario("query-cancel", |folder| {
+        let servers = Servers::start(folder)?;
+        let pipeline = filled(folder, &servers)?;
+        let mut query = Query::open(
+            &pipeline,
+            &folder.path().join("query.log"),
+            &["--drain-timeout", "30s", "--max-rows", "100000000"],
+        )?;
+        let said = query.client("cancel.py", &[LONG])?;
+        ensure!(said.contains("canceling statement due to user request"), "{said}");
+        let cancelled = metric(&query.process, "tipstream_query_queries_total{outcome=\"cancelled\"}")?;
+        ensure!(cancelled == 2.0, "{cancelled} were cancelled");
+        ensure!(metric(&query.process, "tipstream_query_running")? == 0.0, "it still runs");
+
+        let last = "SELECT count(*) FROM generate_series(1, 300000000) WHERE value % 7 = 3";
+        let running = query.psql_command(last)?.stdout(std::process::Stdio::piped()).spawn()?;
+        let deadline = Instant::now() + PATIENCE;
+        while metric(&query.process, "tipstream_query_running")? == 0.0 {
+            ensure!(Instant::now() < deadline, "it does not run");
+        }
+        query.process.terminate()?;
+        let output = running.wait_with_output()?;
+        ensure!(String::from_utf8_lossy(&output.stdout).trim() == "42857143", "{output:?}");
+        let status = query.process.wait(PATIENCE)?.context("it does not end")?;
+        ensure!(status.success(), "{status}");
+        Ok(())
+    });
+}

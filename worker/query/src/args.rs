@@ -1,0 +1,64 @@
+//! The command line of the query service.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+use tipstream_crds::Duration;
+
+/// Answers SQL over the PostgreSQL protocol: live windows from Redis, the archive from the sink, as one.
+#[derive(Parser, Debug)]
+#[command(version, name = "tips-query", bin_name = "tips-worker query")]
+pub struct Args {
+    /// Manifest: the YAML of a TipsPipeline, `-` for standard input.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// GeoJSON of the neighbourhoods [default: the file that TIPS_NEIGHBOURHOODS names, or Manhattan, built in].
+    #[arg(long, value_name = "FILE")]
+    pub neighbourhoods: Option<PathBuf>,
+    /// Address of the PostgreSQL protocol.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:5432")]
+    pub postgres: SocketAddr,
+    /// Address of /metrics, /healthz and /readyz.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Address of the map, for whoever reaches it: it has neither login nor encryption [default: none].
+    #[arg(long, value_name = "ADDRESS")]
+    pub map: Option<SocketAddr>,
+    /// Folder of the users: a file for each, its name the user's, its content the password.
+    #[arg(long, value_name = "FOLDER", env = "TIPS_QUERY_USERS")]
+    pub users: Option<PathBuf>,
+    /// Let everybody in who can reach the address.
+    #[arg(long)]
+    pub no_auth: bool,
+    /// Certificate of the server with its chain, PEM.
+    #[arg(long, value_name = "FILE", env = "TIPS_QUERY_TLS_CERT", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of the certificate, PEM.
+    #[arg(long, value_name = "FILE", env = "TIPS_QUERY_TLS_KEY", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Let queries and answers travel in the clear.
+    #[arg(long)]
+    pub no_tls: bool,
+    /// Connections at once.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    pub max_connections: usize,
+    /// How long a query may take, reading its rows included.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub query_timeout: Duration,
+    /// Rows that an answer may have.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000)]
+    pub max_rows: u64,
+    /// Memory of all queries together, in MiB. Sorts, joins and aggregates beyond a query's part go to disk.
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    pub memory: usize,
+    /// Disk for what does not fit into memory, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    pub spill: u64,
+    /// Folder for it [default: the system's folder for temporary files].
+    #[arg(long, value_name = "FOLDER")]
+    pub spill_dir: Option<PathBuf>,
+    /// How long queries that run may take to end after SIGTERM.
+    #[arg(long, value_name = "DURATION", default_value = "25s")]
+    pub drain_timeout: Duration,
+}

@@ -1,0 +1,126 @@
+//! Errors as a client sees them: a SQLSTATE, which drivers act on, and a text, which people act on.
+
+use std::error::Error;
+
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError};
+
+/// A query that is refused or cut off on purpose.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// SQLSTATE, five characters.
+    pub code: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// An error of the engine that carries a refusal.
+pub fn refuse(code: &'static str, message: impl Into<String>) -> DataFusionError {
+    DataFusionError::External(Box::new(Refusal { code, message: message.into() }))
+}
+
+/// An error of the protocol with such a code and text.
+pub fn told(severity: &str, code: &str, message: impl Into<String>) -> PgWireError {
+    PgWireError::UserError(Box::new(ErrorInfo::new(severity.to_owned(), code.to_owned(), message.into())))
+}
+
+/// What the client is told of an error of the engine: the code that PostgreSQL has for it, without the layers that
+/// it came through.
+pub fn for_client(error: &(dyn Error + 'static)) -> ErrorInfo {
+    let (code, message) = match root(error) {
+        Root::Refusal(refusal) => (refusal.code, refusal.message.clone()),
+        Root::Engine(engine) => (code_of(engine), text_of(engine)),
+        Root::Syntax(error) => ("42601", error.to_string()),
+        Root::Other(other) => ("XX000", other.to_string()),
+    };
+    ErrorInfo::new("ERROR".to_owned(), code.to_owned(), message)
+}
+
+enum Root<'a> {
+    Refusal(&'a Refusal),
+    Engine(&'a DataFusionError),
+    Syntax(&'a (dyn Error + 'static)),
+    Other(&'a (dyn Error + 'static)),
+}
+
+/// A refusal may be wrapped in errors of the engine, of Arrow and of Parquet.
+fn root<'a>(error: &'a (dyn Error + 'static)) -> Root<'a> {
+    let mut next = Some(error);
+    let mut engine = None;
+    while let Some(cause) = next {
+        if let Some(refusal) = cause.downcast_ref::<Refusal>() {
+            return Root::Refusal(refusal);
+        }
+        if cause.is::<ParserError>() {
+            return Root::Syntax(cause);
+        }
+        if let Some(found) = cause.downcast_ref::<DataFusionError>() {
+            engine = Some(found.find_root());
+        }
+        next = cause.source();
+    }
+    engine.map_or(Root::Other(error), Root::Engine)
+}
+
+fn code_of(error: &DataFusionError) -> &'static str {
+    match error {
+        error if is_out_of_spill(error) => "53200",
+        DataFusionError::SQL(..) => "42601",
+        DataFusionError::SchemaError(schema, _) => match **schema {
+            SchemaError::FieldNotFound { .. } => "42703",
+            SchemaError::AmbiguousReference { .. } => "42702",
+            _ => "42P16",
+        },
+        DataFusionError::Plan(text) if text.contains("table '") && text.contains("not found") => "42P01",
+        DataFusionError::Plan(text) if text.contains("Invalid function") => "42883",
+        DataFusionError::Plan(_) => "42000",
+        DataFusionError::NotImplemented(_) => "0A000",
+        DataFusionError::ResourcesExhausted(_) => "53200",
+        DataFusionError::Execution(_) | DataFusionError::ArrowError(..) => "22000",
+        _ => "XX000",
+    }
+}
+
+/// The engine says by words only that there is no more room to spill to.
+fn is_out_of_spill(error: &DataFusionError) -> bool {
+    error.to_string().contains("used disk space during the spilling")
+}
+
+fn text_of(error: &DataFusionError) -> String {
+    match error {
+        DataFusionError::ResourcesExhausted(text) => format!(
+            "the query needs more memory than it may use: ask for less (bound the time, select fewer columns, \
+             aggregate), or raise --memory of the query service ({})",
+            text.lines().next().unwrap_or_default()
+        ),
+        error if is_out_of_spill(error) => {
+            "the query needs more memory and disk than it may use: ask for less (bound \
+             the time, select fewer columns, aggregate), or raise --memory or --spill of the query service"
+                .to_owned()
+        }
+        error => error.strip_backtrace(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_found_below_the_layers_it_came_through() {
+        let error = refuse("57014", "took too long").context("while reading");
+        let wrapped = DataFusionError::External(Box::new(error));
+        let info = for_client(&wrapped);
+        assert_eq!((info.code.as_str(), info.message.as_str()), ("57014", "took too long"));
+    }
+
+    #[test]
+    fn memory_that_is_used_up_has_its_code_and_says_what_to_do() {
+        let info = for_client(&DataFusionError::ResourcesExhausted("Failed to allocate\n more".to_owned()));
+        assert_eq!(info.code, "53200");
+        assert!(info.message.contains("--memory"), "{}", info.message);
+    }
+}

@@ -1,0 +1,141 @@
+//! The windows as the map shows them: each once, as a query would see them.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use datafusion::error::DataFusionError;
+use futures::{StreamExt, TryStreamExt, stream};
+use tips_worker::core::amount::TipSum;
+use tips_worker::core::fold::Sums;
+use tips_worker::core::time::EventTime;
+use tips_worker::map::{Cells, Unavailable, Window, Windows};
+use tokio::sync::Mutex;
+
+use crate::archive::{self, Table};
+use crate::bounds::Bounds;
+use crate::error::for_client;
+use crate::snapshot::{Snapshot, Tips};
+use crate::source::Sources;
+
+/// How long the ends of the archive are believed: to find them all of it is listed, and they move with the day.
+const EXTENT_KEPT: Duration = Duration::from_secs(60);
+/// Files that are read at once.
+const AT_ONCE: usize = 8;
+
+type Extent = Option<RangeInclusive<EventTime>>;
+
+/// The windows of a pipeline.
+pub struct Shown {
+    sources: Arc<Sources>,
+    archive: Mutex<Option<(Instant, Extent)>>,
+}
+
+impl Shown {
+    /// Those of `sources`.
+    pub fn new(sources: Arc<Sources>) -> Self {
+        Shown { sources, archive: Mutex::default() }
+    }
+
+    async fn archive(&self) -> Result<Extent, Unavailable> {
+        let mut known = self.archive.lock().await;
+        if let Some((_, extent)) = known.as_ref().filter(|(when, _)| when.elapsed() < EXTENT_KEPT) {
+            return Ok(extent.clone());
+        }
+        let list = async { archive::list(self.sources.sink().await?, Table::Tips, Bounds::default()).await };
+        let listed = list.await.map_err(|error| Unavailable(error.to_string()))?;
+        let times = || listed.files.iter().filter_map(|file| file.times.clone());
+        let first = times().map(|times| *times.start()).min();
+        let last = times().map(|times| *times.end()).max();
+        let extent = first.zip(last).map(|(first, last)| first..=last);
+        *known = Some((Instant::now(), extent.clone()));
+        Ok(extent)
+    }
+
+    async fn tips(&self, starts: &RangeInclusive<EventTime>) -> Result<(Snapshot, Tips), Unavailable> {
+        let snapshot = Snapshot::new(Arc::clone(&self.sources), Arc::default());
+        let bounds = Bounds { from: Some(*starts.start()), to: Some(*starts.end()) };
+        let tips = snapshot.tips(bounds).await.map_err(unavailable)?;
+        Ok((snapshot, tips))
+    }
+
+    /// All figures of the windows that start within `starts`.
+    async fn all(
+        &self,
+        starts: &RangeInclusive<EventTime>,
+    ) -> Result<BTreeMap<EventTime, Cells>, Unavailable> {
+        let (snapshot, tips) = self.tips(starts).await?;
+        let snapshot = &snapshot;
+        let read = stream::iter(tips.files).map(|file| async move { snapshot.windows_in(&file).await });
+        let read: Vec<_> = read.buffer_unordered(AT_ONCE).try_collect().await.map_err(unavailable)?;
+        let mut all = BTreeMap::new();
+        // Merged away since it was listed: the page asks again.
+        for windows in read.into_iter().flatten().chain(tips.others) {
+            let sums = windows.sums().map_err(|error| Unavailable(error.to_string()))?;
+            all.extend(sums.into_iter().map(|(start, sums)| (start, Cells { closed: true, sums })));
+        }
+        all.extend(
+            tips.windows.into_iter().map(|window| {
+                (window.start, Cells { closed: window.is_final, sums: self.named(window.sums) })
+            }),
+        );
+        all.retain(|start, cells| starts.contains(start) && !cells.sums.is_empty());
+        Ok(all)
+    }
+
+    fn named(&self, sums: Sums) -> BTreeMap<String, TipSum> {
+        let neighbourhoods = &self.sources.setup.job.neighbourhoods;
+        sums.into_iter().map(|(place, sum)| (neighbourhoods.name(place).to_owned(), sum)).collect()
+    }
+}
+
+impl Windows for Shown {
+    async fn extent(&self) -> Result<Extent, Unavailable> {
+        let live = self.sources.live().await.ok();
+        let starts = || live.iter().flat_map(|live| live.open.iter().map(|(start, _)| *start));
+        let archive = self.archive().await?;
+        let first = starts().chain(archive.as_ref().map(|extent| *extent.start())).min();
+        let last = starts().max().or(archive.map(|extent| *extent.end()));
+        Ok(first.zip(last).map(|(first, last)| first..=last))
+    }
+
+    async fn list(&self, starts: RangeInclusive<EventTime>) -> Result<Vec<Window>, Unavailable> {
+        let (snapshot, tips) = self.tips(&starts).await?;
+        let mut windows: BTreeMap<EventTime, bool> =
+            tips.windows.iter().map(|window| (window.start, window.is_final)).collect();
+        windows.extend(tips.files.iter().filter_map(|file| file.window()).map(|start| (start, true)));
+        let mut merged = tips.others;
+        for file in tips.files.iter().filter(|file| file.windows_of().is_some()) {
+            merged.extend(snapshot.windows_in(file).await.map_err(unavailable)?);
+        }
+        windows.extend(merged.iter().flat_map(|day| day.made().keys()).map(|start| (*start, true)));
+        let wanted = windows.into_iter().filter(|(start, _)| starts.contains(start));
+        Ok(wanted.map(|(start, closed)| Window { start, closed }).collect())
+    }
+
+    async fn cells(&self, start: EventTime) -> Result<Option<Cells>, Unavailable> {
+        Ok(self.all(&(start..=start)).await?.remove(&start))
+    }
+
+    async fn notice(&self) -> Option<String> {
+        let error = self.sources.live().await.err()?;
+        Some(format!("Open windows are missing: {error}"))
+    }
+
+    async fn history(
+        &self,
+        neighbourhood: &str,
+        starts: RangeInclusive<EventTime>,
+    ) -> Result<Vec<(Window, TipSum)>, Unavailable> {
+        let all = self.all(&starts).await?;
+        let point = |(start, Cells { closed, sums }): (EventTime, Cells)| {
+            (Window { start, closed }, sums.get(neighbourhood).copied().unwrap_or_default())
+        };
+        Ok(all.into_iter().map(point).collect())
+    }
+}
+
+fn unavailable(error: DataFusionError) -> Unavailable {
+    Unavailable(for_client(&error).message)
+}

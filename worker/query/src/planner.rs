@@ -1,0 +1,79 @@
+//! Every query becomes a plan here, whichever way it came (simple or extended protocol, a cursor): so this is where
+//! it gets its snapshot and its limits, and where what is no query is refused.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::SessionState;
+use datafusion::execution::context::{QueryPlanner, SQLOptions};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+
+use crate::bounded::{Bounded, Limit};
+use crate::connection::{Client, Outcome};
+use crate::engine::Limits;
+use crate::snapshot::Snapshot;
+use crate::source::Sources;
+
+/// Plans queries over the results of one pipeline.
+pub struct Planner {
+    /// Where they are.
+    pub sources: Arc<Sources>,
+    /// What a query may take.
+    pub limits: Limits,
+}
+
+#[async_trait]
+impl QueryPlanner for Planner {
+    async fn create_physical_plan(
+        &self,
+        logical_plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false)
+            .verify_plan(logical_plan)
+            .map_err(|error| crate::error::refuse("25006", format!("only queries are answered: {error}")))?;
+        let client = session.config().get_extension::<Client>().unwrap_or_default();
+        let query = client.begin(&self.sources.metrics);
+        let deadline = Instant::now() + self.limits.time;
+        let limit = Limit { deadline, time: self.limits.time, rows: self.limits.rows, query };
+        let session = self.with_snapshot(session, &client)?;
+        let planner = DefaultPhysicalPlanner::default();
+        let planning = planner.create_physical_plan(logical_plan, &session);
+        let plan = match tokio::time::timeout_at(deadline.into(), planning).await {
+            Ok(plan) => plan.inspect_err(|_| limit.query.ended(Outcome::Failed))?,
+            Err(_) => return Err(limit.too_long()),
+        };
+        let plan: Arc<dyn ExecutionPlan> = match plan.output_partitioning().partition_count() {
+            0 | 1 => plan,
+            _ => Arc::new(CoalescePartitionsExec::new(plan)),
+        };
+        Ok(Arc::new(Bounded::new(plan, limit)))
+    }
+}
+
+impl Planner {
+    fn with_snapshot(&self, session: &dyn Session, client: &Client) -> Result<SessionState> {
+        let state = session.as_any().downcast_ref::<SessionState>();
+        let internal = || DataFusionError::Internal("the session is of another kind".to_owned());
+        let mut state = state.ok_or_else(internal)?.clone();
+        let snapshot = Snapshot::new(Arc::clone(&self.sources), client.warnings());
+        state.config_mut().set_extension(Arc::new(snapshot));
+        Ok(state)
+    }
+}
+
+impl fmt::Debug for Planner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Planner")
+    }
+}

@@ -1,0 +1,228 @@
+//! What one query sees: the results as of one moment, however often its plan reads them.
+//!
+//! # Each window once
+//!
+//! A window wanders: it is open in the state, then closed there, then a file as well, and long after that only a
+//! file. A query reads the **state first, the files second**, and then, for windows of which both know, decides by
+//! the window's start:
+//!
+//! 1. A window that the state had open counts as the state had it, whatever files there are by now. So all scans of
+//!    a query agree on it, and a window that was published in between is not seen twice.
+//! 2. Any other window with a file counts by its file.
+//! 3. A window that the state had closed and that has no file counts by its frozen sums.
+//!
+//! None is missing: a window leaves the state only long after its file is there, and files do not go. So what the
+//! state did not have when it was read had a file before, and the listing, which came later, has it too. The other
+//! order would lose a window that was published and forgotten between the listing and the reading. Frozen sums are
+//! read after the listing; where they have gone by then, the file is there by then too, and the listing is made
+//! again.
+//!
+//! A file of a day, which compaction has made, is looked into where the state has a window of that day: which windows it
+//! has decides as above, and its rows are taken from it there and then if some of them count by the state.
+//!
+//! After `spec.epoch` was raised, files of the former epoch are read until the new one has the window: from the
+//! state while it is open, as the new file once it has closed.
+//!
+//! # A missing half
+//!
+//! Without Redis the archive still answers, and the client is told that live windows are missing. Without the sink
+//! `tips_live` still answers, since it never asks for files; a query of files fails, since nearly all would be
+//! missing.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::catalog::Session;
+use datafusion::error::{DataFusionError, Result};
+use tips_worker::core::fold::Sums;
+use tips_worker::core::time::EventTime;
+use tips_worker::results::day_file::Windows;
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+
+use crate::archive::{self, File, Listed, Table};
+use crate::bounds::Bounds;
+use crate::error::refuse;
+use crate::source::{Live, Sources};
+
+/// How often a listing is made again before a query gives up: each time, a window was published between two looks.
+const TRIES: usize = 5;
+
+/// One query's view of the results. Lives in the configuration of the query's session.
+pub struct Snapshot {
+    sources: Arc<Sources>,
+    /// What the client is to be told beside the answer.
+    warnings: Arc<Mutex<Vec<String>>>,
+    live: OnceCell<Option<Arc<Live>>>,
+    listed: AsyncMutex<HashMap<(Table, Bounds), Arc<Listed>>>,
+}
+
+/// A window with its sums, and whether they are final.
+pub struct Window {
+    /// Its start.
+    pub start: EventTime,
+    /// Its sums.
+    pub sums: Sums,
+    /// Whether no trip can be added any more.
+    pub is_final: bool,
+}
+
+/// The windows that a query of `tips` reads.
+pub struct Tips {
+    /// From the state.
+    pub windows: Vec<Window>,
+    /// From the sink.
+    pub files: Vec<File>,
+    /// Of files in which there are others too.
+    pub others: Vec<Windows>,
+}
+
+impl Snapshot {
+    /// A view that has seen nothing yet.
+    pub fn new(sources: Arc<Sources>, warnings: Arc<Mutex<Vec<String>>>) -> Self {
+        Snapshot { sources, warnings, live: OnceCell::new(), listed: AsyncMutex::default() }
+    }
+
+    /// The view of the query that is planned in `session`.
+    ///
+    /// # Errors
+    /// Where the session was not made for a query.
+    pub fn of(session: &dyn Session) -> Result<Arc<Self>> {
+        let missing = || DataFusionError::Internal("the session has no snapshot".to_owned());
+        session.config().get_extension::<Snapshot>().ok_or_else(missing)
+    }
+
+    /// Where the results are.
+    pub fn sources(&self) -> &Arc<Sources> {
+        &self.sources
+    }
+
+    /// The open windows. Without Redis there are none, and the client is told why.
+    pub async fn open_windows(&self) -> Vec<Window> {
+        let live = self.live().await;
+        live.iter().flat_map(|live| live.open.iter()).map(open_window).collect()
+    }
+
+    /// The windows within `bounds` of their starts, each once.
+    ///
+    /// # Errors
+    /// Where the sink does not answer.
+    pub async fn tips(&self, bounds: Bounds) -> Result<Tips> {
+        let live = self.live().await;
+        for _ in 0..TRIES {
+            let listed = self.listed(Table::Tips, bounds).await?;
+            let Some(live) = &live else {
+                return Ok(Tips { windows: Vec::new(), files: listed.files.clone(), others: Vec::new() });
+            };
+            if let Some(tips) = self.together(live, &listed, bounds).await? {
+                return Ok(tips);
+            }
+            self.listed.lock().await.remove(&(Table::Tips, bounds));
+        }
+        Err(refuse("40001", "windows are published faster than they can be listed; run the query again"))
+    }
+
+    /// What `table` has in the sink within `bounds`.
+    ///
+    /// # Errors
+    /// Where the sink does not answer.
+    pub async fn listed(&self, table: Table, bounds: Bounds) -> Result<Arc<Listed>> {
+        // Held while listing: scans of one query that want the same wait for one listing.
+        let mut known = self.listed.lock().await;
+        if let Some(listed) = known.get(&(table, bounds)) {
+            return Ok(Arc::clone(listed));
+        }
+        let list = async { archive::list(self.sources.sink().await?, table, bounds).await };
+        let listed = list.await.map_err(|error| self.unreadable(&error))?;
+        Ok(Arc::clone(known.entry((table, bounds)).or_insert(Arc::new(listed))))
+    }
+
+    /// What the state and the files have, each window once; `None` where a file or a window has moved since the files
+    /// were listed.
+    async fn together(&self, live: &Live, listed: &Listed, bounds: Bounds) -> Result<Option<Tips>> {
+        let open = live.windows.open_starts();
+        let mut published = listed.windows.clone();
+        let (mut files, mut others) = (Vec::new(), Vec::new());
+        for file in &listed.files {
+            match (file.window(), file.windows_of()) {
+                (Some(start), _) if open.contains(&start) => continue,
+                (_, Some(day)) if live.windows.has_of(day) => {
+                    let Some(windows) = self.windows_in(file).await? else { return Ok(None) };
+                    published.extend(windows.made().keys());
+                    if windows.made().keys().any(|start| open.contains(start)) {
+                        let rest = windows.without(&open);
+                        others.push(rest.map_err(|error| DataFusionError::External(error.into()))?);
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            files.push(file.clone());
+        }
+        let windows = self.unpublished(live, &published, bounds).await?;
+        Ok(windows.map(|windows| Tips { windows, files, others }))
+    }
+
+    /// Reads a file of windows; `None` where it has gone since it was listed.
+    ///
+    /// # Errors
+    /// Where the sink does not answer, or the file is of something else.
+    pub async fn windows_in(&self, file: &File) -> Result<Option<Windows>> {
+        let path = &file.entry.path;
+        let read = async { self.sources.sink().await?.read(path).await };
+        let Some(bytes) = read.await.map_err(|error| self.unreadable(&error))? else { return Ok(None) };
+        let metrics = &self.sources.metrics;
+        metrics.sink_reads.inc();
+        metrics.sink_bytes.inc_by(bytes.len() as u64);
+        let windows = Windows::read(bytes);
+        windows
+            .map(Some)
+            .map_err(|error| refuse("58030", format!("{path} {error}: it was not written by compact")))
+    }
+
+    fn unreadable(&self, error: &dyn std::error::Error) -> DataFusionError {
+        self.sources.metrics.sink_errors.inc();
+        let advice = "tips_live does not need the archive and still answers";
+        refuse("58030", format!("the archive cannot be read: {error}; {advice}"))
+    }
+
+    /// The state's windows that count by the state; `None` where one was published and forgotten since the files
+    /// were listed.
+    async fn unpublished(
+        &self,
+        live: &Live,
+        published: &BTreeSet<EventTime>,
+        bounds: Bounds,
+    ) -> Result<Option<Vec<Window>>> {
+        let wanted = |start: &EventTime| bounds.meet(&(*start..=*start));
+        let mut windows: Vec<Window> =
+            live.open.iter().filter(|(start, _)| wanted(start)).map(open_window).collect();
+        let closed = live.windows.closed.iter().filter(|(start, _)| wanted(start));
+        for (start, holders) in closed.filter(|(start, _)| !published.contains(start)) {
+            match self.sources.frozen(*start, holders).await {
+                Ok(Some(sums)) => windows.push(Window { start: *start, sums, is_final: true }),
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    self.warn(format!("windows that are not published yet are missing: {error}"));
+                    break;
+                }
+            }
+        }
+        Ok(Some(windows))
+    }
+
+    async fn live(&self) -> Option<Arc<Live>> {
+        let read = async {
+            let live = self.sources.live().await;
+            live.inspect_err(|error| self.warn(format!("live windows are missing: {error}"))).ok()
+        };
+        self.live.get_or_init(|| read).await.clone()
+    }
+
+    fn warn(&self, warning: String) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+    }
+}
+
+fn open_window((start, sums): &(EventTime, Sums)) -> Window {
+    Window { start: *start, sums: sums.clone(), is_final: false }
+}
