@@ -31,6 +31,9 @@ pub struct Query {
     /// Whether auth and tls may be left out: without auth nobody has to log in, without tls passwords
     /// and answers go in plain text, and the NetworkPolicy is the only fence. Default false.
     pub insecure: bool,
+    /// Whether the map of the tips is served too, at port 8081. It has neither login nor encryption: the NetworkPolicy is
+    /// its only fence. Default false.
+    pub map: bool,
     /// CPU and memory of a query pod. Default: requests of 250m and 512Mi, a limit of 1Gi.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
@@ -38,7 +41,15 @@ pub struct Query {
 
 impl Default for Query {
     fn default() -> Self {
-        Self { enabled: false, replicas: 1, auth: None, tls: None, insecure: false, resources: None }
+        Self {
+            enabled: false,
+            replicas: 1,
+            auth: None,
+            tls: None,
+            insecure: false,
+            map: false,
+            resources: None,
+        }
     }
 }
 

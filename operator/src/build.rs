@@ -166,7 +166,8 @@ fn workers(plan: &Plan<'_>) -> Vec<Object> {
 }
 
 fn query(plan: &Plan<'_>, references_digest: &str) -> Vec<Object> {
-    let mut objects = around(plan, Component::Query, &query::PORTS.map(|(_, port)| port));
+    let mut objects =
+        around(plan, Component::Query, &query::ports(plan).iter().map(|(_, port)| *port).collect::<Vec<_>>());
     objects.push(Object::Service(Box::new(service::of_query(plan))));
     if plan.pipeline.spec.query.replicas > 1 {
         objects.push(Object::PodDisruptionBudget(disruption_budget::build(plan, Component::Query)));

@@ -13,10 +13,15 @@ use super::{PORT, PORT_NAME, Plan, files, pod};
 
 const QUERY: Component = Component::Query;
 const POSTGRES_PORT: i32 = 5432;
-/// SQL by the protocol of PostgreSQL; metrics, probes and the map by HTTP.
-pub(super) const PORTS: [(&str, i32); 2] = [("postgres", POSTGRES_PORT), (PORT_NAME, PORT)];
+const MAP_PORT: i32 = 8081;
 /// What queries may spill into /tmp before the kubelet evicts the pod.
 const SPILL: &str = "4Gi";
+
+/// SQL by the protocol of PostgreSQL; metrics and probes, and the map where it is asked for, by HTTP.
+pub(super) fn ports(plan: &Plan<'_>) -> Vec<(&'static str, i32)> {
+    let map = plan.pipeline.spec.query.map.then_some(("map", MAP_PORT));
+    [("postgres", POSTGRES_PORT), (PORT_NAME, PORT)].into_iter().chain(map).collect()
+}
 
 /// `references_digest` stands for what the query service reads when it starts.
 pub(super) fn deployment(plan: &Plan<'_>, references_digest: &str) -> Deployment {
@@ -47,7 +52,7 @@ fn template(plan: &Plan<'_>, references_digest: &str) -> PodTemplateSpec {
     let query = &plan.pipeline.spec.query;
     let container = Container {
         resources: Some(pod::resources("250m", "512Mi", "1Gi")),
-        ..pod::probed(pod::container(plan, QUERY, "query", &flags(plan), &PORTS))
+        ..pod::probed(pod::container(plan, QUERY, "query", &flags(plan), &ports(plan)))
     };
     let mut spec = PodSpec {
         topology_spread_constraints: pod::spread(plan, QUERY),
@@ -67,6 +72,9 @@ fn template(plan: &Plan<'_>, references_digest: &str) -> PodTemplateSpec {
 fn flags(plan: &Plan<'_>) -> Vec<String> {
     let query = &plan.pipeline.spec.query;
     let mut flags = vec![format!("--postgres=0.0.0.0:{POSTGRES_PORT}"), format!("--listen=0.0.0.0:{PORT}")];
+    if query.map {
+        flags.push(format!("--map=0.0.0.0:{MAP_PORT}"));
+    }
     if query.insecure && query.auth.is_none() {
         flags.push("--no-auth".to_owned());
     }

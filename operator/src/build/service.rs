@@ -15,7 +15,7 @@ pub(super) fn of_workers(plan: &Plan<'_>) -> Service {
 
 /// Any query pod answers as well as another.
 pub(super) fn of_query(plan: &Plan<'_>) -> Service {
-    build(plan, Component::Query, &query::PORTS)
+    build(plan, Component::Query, &query::ports(plan))
 }
 
 fn build(plan: &Plan<'_>, component: Component, ports: &[(&str, i32)]) -> Service {

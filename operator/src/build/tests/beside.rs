@@ -121,3 +121,27 @@ fn a_suspended_pipeline_answers_and_compacts_nothing() {
     assert_eq!(compaction(spec(true, false)), true);
     assert_eq!(compaction(spec(false, true)), true);
 }
+
+#[test]
+fn the_map_has_a_port_where_it_is_asked_for() {
+    let ports = |query: Value| {
+        let pipeline = pipeline(json!({"query": query}));
+        let plan = plan(&pipeline);
+        let service = object(&plan, Kind::Service, Component::Query).expect("a Service");
+        let policy = object(&plan, Kind::NetworkPolicy, Component::Query).expect("a NetworkPolicy");
+        let container = query_deployment(&plan)["spec"]["template"]["spec"]["containers"][0].clone();
+        let has_flag = container["args"].to_string().contains("--map=0.0.0.0:8081");
+        let numbers = |list: &Value, key: &str| -> Vec<Value> {
+            list.as_array().into_iter().flatten().map(|port| port[key].clone()).collect()
+        };
+        let served = numbers(&service["spec"]["ports"], "port");
+        assert_eq!(served, numbers(&policy["spec"]["ingress"][0]["ports"], "port"));
+        assert_eq!(served, numbers(&container["ports"], "containerPort"));
+        assert_eq!(served.contains(&json!(8081)), has_flag);
+        has_flag
+    };
+    assert!(!ports(guarded()));
+    let mut query = guarded();
+    query["map"] = json!(true);
+    assert!(ports(query));
+}
