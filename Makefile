@@ -31,6 +31,8 @@ check: ## Formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
+# Tests wait for servers more than they compute.
+test: export RUST_TEST_THREADS ?= 3
 # The worker and the operator of the end-to-end tests can be ended at their crash points.
 FAILPOINTS = --features tips-worker/failpoints,tips-operator/failpoints
 test: export TIPS_WORKER = $(CARGO_TARGET_DIR)/tips-worker-failpoints

@@ -1,7 +1,7 @@
 //! A node that has the project's images, and servers on the host that its pods reach.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::kafka::{Kafka, KafkaOptions};
@@ -31,12 +31,16 @@ pub struct Site {
 impl Site {
     /// Starts it all, where a node can be started. Its namespaces take only pods of the level `restricted`.
     pub fn start(folder: &Folder) -> Result<Option<Self>> {
+        Self::start_with(folder, &[])
+    }
+
+    /// The same with more programs in the worker's image.
+    pub fn start_with(folder: &Folder, more: &[&Path]) -> Result<Option<Self>> {
         let Some(node) = Node::start(folder)? else {
             return Ok(None);
         };
-        for (name, binary) in [("tips-operator", operator::binary()?), ("tips-worker", worker::binary()?)] {
-            node.load(&image(folder, name, binary)?)?;
-        }
+        node.load(&image(folder, "tips-operator", operator::binary()?, &[])?)?;
+        node.load(&image(folder, "tips-worker", worker::binary()?, more)?)?;
         node.cluster().kubectl(&["create", "namespace", operator::NAMESPACE])?;
         for namespace in ["default", operator::NAMESPACE] {
             let level = "pod-security.kubernetes.io/enforce=restricted";
@@ -58,11 +62,11 @@ impl Site {
 }
 
 /// Under the name by which the chart and the operator ask for it.
-fn image(folder: &Folder, name: &str, binary: PathBuf) -> Result<Image> {
+fn image(folder: &Folder, name: &str, binary: PathBuf, more: &[&Path]) -> Result<Image> {
     let program = folder.path().join(name);
     fs::copy(&binary, &program).with_context(|| format!("copying {}", binary.display()))?;
     let reference = format!("ghcr.io/tipstream/{name}:{}", env!("CARGO_PKG_VERSION"));
-    Image::make(folder, &reference, &program)
+    Image::make_with(folder, &reference, &program, more)
 }
 
 /// The names of the worker pods that are there and not about to end.

@@ -3,6 +3,8 @@
 
 #[path = "cluster/faults.rs"]
 mod faults;
+#[path = "cluster/query.rs"]
+mod query;
 #[path = "cluster/readme.rs"]
 mod readme;
 #[path = "cluster/transcript.rs"]
