@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use tips_e2e::operator::{self, NAMESPACE};
 use tips_e2e::process::run;
 use tips_e2e::site::{PATIENCE, Site};
