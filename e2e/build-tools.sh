@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# What the build needs beside the Rust toolchain: a C compiler, make and perl, for librdkafka and OpenSSL.
+# What the build needs beside the Rust toolchain: compilers of C and C++, make and perl, for librdkafka and OpenSSL.
 set -euo pipefail
 missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
+command -v c++ >/dev/null || missing+=(g++)
 command -v make >/dev/null || missing+=(make)
 command -v perl >/dev/null || missing+=(perl)
 command -v pkg-config >/dev/null || missing+=(pkg-config)

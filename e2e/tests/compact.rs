@@ -226,6 +226,7 @@ fn files_that_come_after_a_day_was_compacted_are_merged_by_the_next_run() {
             let sender = scope.spawn(|| send(&servers.kafka.client(), &named(&topics, second), Some(8000)));
             while !sender.is_finished() {
                 pipeline.compact(DAY, &[])?;
+                pipeline.verify().context("while a worker writes")?;
             }
             sender.join().map_err(|_| anyhow::anyhow!("the sender panicked"))?
         });

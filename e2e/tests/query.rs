@@ -61,6 +61,18 @@ fn live_and_archive_are_one_table_with_every_window_once() {
         ensure!(query.value(&open)? == "0", "a closed window is live");
         let average = "SELECT count(*) FROM tips WHERE abs(avg_tip - tip_sum / trips) > 1e-6";
         ensure!(query.value(average)? == "0", "an average is not that of its sums");
+        for (cast, range) in [
+            (
+                "window_start::date = '2013-01-01'",
+                "window_start >= '2013-01-01' AND window_start < '2013-01-02'",
+            ),
+            ("window_end::date = '2013-01-01'", "window_end >= '2013-01-01' AND window_end < '2013-01-02'"),
+            ("NOT window_start < '2013-01-01'", "window_start >= '2013-01-01'"),
+        ] {
+            let count = |filter: &str| query.value(&format!("SELECT count(*) FROM tips WHERE {filter}"));
+            let (cast, range) = (count(cast)?, count(range)?);
+            ensure!(cast == range && cast != "0", "{cast} in place of {range}");
+        }
         let output = pipeline.output()?;
         for table in ["rides", "fares", "invalid"] {
             let files = duckdb(&format!("SELECT count(*) FROM {}", parquet(&output, table)))?;

@@ -1,5 +1,7 @@
 //! Who may ask, how much, and that nobody changes anything.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -32,20 +34,24 @@ fn it_takes_a_password_and_encryption_or_says_what_to_give() {
     scenario("query-login", |folder| {
         let servers = Servers::start(folder)?;
         let pipeline = servers.pipeline("login", &[])?;
-        let refuses = |more: &[&str], text: &str| -> Result<()> {
+        let refuses = |more: &[&str], code: i32, text: &str| -> Result<()> {
             let mut command = Command::new(binary()?);
             command.arg("-f").arg(pipeline.manifest()).args(["--postgres", "127.0.0.1:0"]);
             command.args(["--listen", "127.0.0.1:0"]).args(more).envs(pipeline.environment());
             let output = command.output()?;
             let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(!output.status.success() && said.contains(text), "{more:?}: {said}");
+            ensure!(
+                output.status.code() == Some(code) && said.contains(text),
+                "{more:?}: {}, {said}",
+                output.status
+            );
             Ok(())
         };
-        refuses(&[], "set TIPS_QUERY_USERS to a folder with a file a user")?;
-        refuses(&["--no-auth"], "set TIPS_QUERY_TLS_CERT and TIPS_QUERY_TLS_KEY")?;
+        refuses(&[], 2, "set TIPS_QUERY_USERS to a folder with a file a user")?;
+        refuses(&["--no-auth"], 2, "set TIPS_QUERY_TLS_CERT and TIPS_QUERY_TLS_KEY")?;
         let users = folder.dir("users")?;
         let users_flag = ["--no-tls", "--users", users.to_str().context("a path")?];
-        refuses(&users_flag, "it has no user: write a file with the user's name")?;
+        refuses(&users_flag, 1, "it has no user: write a file with the user's name")?;
         std::fs::write(users.join(USER), "s3cret\n")?;
 
         let made = Certificates::create(folder, "query-tls")?;
@@ -72,11 +78,33 @@ fn it_takes_a_password_and_encryption_or_says_what_to_give() {
         refused(&format!("user=bob {verified}"), "s3cret", "authentication failed")?;
         refused(&format!("user={USER} sslmode=disable"), "s3cret", "encrypted connections only")?;
         ensure!(metric(&query.process, "tipstream_query_logins_refused_total")? == 2.0, "two logins failed");
+        ensure!(asks_in_the_clear(query.port())?.contains("encrypted connections only"), "not told why");
         std::fs::write(format!("{users}/{USER}"), "changed")?;
         let said = psql(&format!("user={USER} {verified}"), "changed")?;
         ensure!(said.trim() == "1", "the new password: {said}");
         Ok(())
     });
+}
+
+/// Somebody who does not mind being turned away, and asks: what is answered until the connection is closed.
+fn asks_in_the_clear(port: u16) -> Result<String> {
+    let mut socket = TcpStream::connect(("127.0.0.1", port))?;
+    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let startup = [&196_608_u32.to_be_bytes()[..], b"user\0ana\0database\0tipstream\0\0"].concat();
+    socket.write_all(&[&(startup.len() as u32 + 4).to_be_bytes()[..], &startup].concat())?;
+    let sql = b"SELECT 'an answer'\0";
+    let query = [&b"Q"[..], &(sql.len() as u32 + 4).to_be_bytes(), sql].concat();
+    socket.write_all(&query)?;
+    let mut said = Vec::new();
+    match socket.read_to_end(&mut said) {
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => {
+            return Err(error).context("it stays open");
+        }
+        _ => {}
+    }
+    let said = String::from_utf8_lossy(&said).into_owned();
+    ensure!(!said.contains("an answer"), "{said}");
+    Ok(said)
 }
 
 #[test]
@@ -97,11 +125,19 @@ fn nothing_can_be_changed() {
             "COPY (SELECT 1) TO '/tmp/tips-query.csv'",
             "CREATE EXTERNAL TABLE passwd STORED AS CSV LOCATION '/etc/passwd'",
             "SET datafusion.runtime.memory_limit = '100G'",
+            "SET \"datafusion\".\"runtime\".\"memory_limit\" = '100G'",
+            "SET TIME ZONE 'America/New_York'",
+            "SELECT repeat('x', 2000000000)",
             "EXPLAIN ANALYZE INSERT INTO tips SELECT * FROM tips",
         ] {
             let said = query.psql(sql)?;
             ensure!(said.contains("ERROR"), "{sql}: {said}");
         }
+        let fetched = query.psql("DECLARE c CURSOR FOR SELECT 1; FETCH 10000000000000 FROM c")?;
+        ensure!(fetched.contains("at most 100000 rows"), "{fetched}");
+        let sum = |terms: usize| format!("SELECT 1{}", "+1".repeat(terms));
+        ensure!(query.value(&sum(1000))? == "1001", "a long sum");
+        says(&query, &sum(50_000), "at most 1000 operators")?;
         ensure!(
             query.value("SELECT count(*) FROM pg_class WHERE relname = 'mine'")? == "0",
             "a table was made"
@@ -115,23 +151,17 @@ fn past_a_limit_a_query_ends_with_an_error_that_says_so_and_the_service_goes_on(
     scenario("query-limits", |folder| {
         let servers = Servers::start(folder)?;
         let pipeline = filled(folder, &servers)?;
-        let flags = [
-            "--max-rows",
-            "1000",
-            "--query-timeout",
-            "2s",
-            "--memory",
-            "16",
-            "--spill",
-            "1",
-            "--max-connections",
-            "2",
-        ];
+        let small = ["--memory", "16", "--spill", "1"];
+        let query = Query::open(&pipeline, &folder.path().join("small.log"), &small)?;
+        let wide = "SELECT count(*) FROM (SELECT DISTINCT a.ride_id, b.ride_id AS other, a.event_time FROM rides a, (SELECT ride_id FROM rides LIMIT 400) b)";
+        says(&query, wide, "--memory")?;
+        ensure!(query.value("SELECT count(*) > 0 FROM rides")? == "t", "it goes on");
+        drop(query);
+
+        let flags = ["--max-rows", "1000", "--query-timeout", "2s", "--max-connections", "2"];
         let query = Query::open(&pipeline, &folder.path().join("query.log"), &flags)?;
         says(&query, "SELECT ride_id FROM rides", "more than 1000 rows")?;
         says(&query, LONG, "took longer than 2s")?;
-        let wide = "SELECT count(*) FROM (SELECT DISTINCT a.ride_id, b.ride_id AS other, a.event_time FROM rides a, (SELECT ride_id FROM rides LIMIT 400) b)";
-        says(&query, wide, "--memory")?;
         ensure!(query.value("SELECT count(*) > 0 FROM rides")? == "t", "it goes on");
         let sleepers: Vec<_> =
             (0..2).map(|_| query.psql_command(LONG)?.spawn().context("psql")).collect::<Result<_>>()?;

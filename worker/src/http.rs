@@ -90,6 +90,8 @@ struct Status {
     books: Option<BooksStatus>,
     /// Why there are no books, where there are none.
     state_error: Option<String>,
+    /// Which of `kafka`, `redis` and `sink` have not answered for half a minute.
+    silent_servers: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -179,6 +181,7 @@ impl Board {
                 balance: books.balance(),
             }),
             state_error,
+            silent_servers: self.0.readiness.silent(),
         }
     }
 

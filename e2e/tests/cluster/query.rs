@@ -1,8 +1,10 @@
-//! The query service in pods of the worker's image: with a login, TLS and the map, over the data of a pipeline.
+//! The query service in pods of the worker's image: with a login, TLS and the map, over the data of a pipeline; and what
+//! is said where the sink is away.
 
 use std::process::Command;
 
-use anyhow::ensure;
+use anyhow::{Result, ensure};
+use tips_e2e::kubernetes::Cluster;
 use tips_e2e::operator::{self, NAMESPACE};
 use tips_e2e::process::run;
 use tips_e2e::site::{PATIENCE, Site};
@@ -17,10 +19,10 @@ const QUERY: &str = "query: {enabled: true, auth: {secretRef: {name: users}}, tl
 #[test]
 fn sql_and_the_map_are_answered_by_pods() {
     scenario("cluster-query", |folder| {
-        let Some(site) = Site::start_with(folder, &[&query::binary()?])? else {
+        let Some(mut site) = Site::start_with(folder, &[&query::binary()?])? else {
             return Ok(());
         };
-        let cluster = site.cluster();
+        let cluster = site.cluster().clone();
         let chart = operator::chart().display().to_string();
         cluster.helm(&["install", "tips", &chart, "--namespace", NAMESPACE, "--wait", "--timeout=2m"])?;
         let data = Data::generate(folder, &["--seed", "61", "--rate", "2", "--span", "4h"])?;
@@ -60,6 +62,22 @@ fn sql_and_the_map_are_answered_by_pods() {
         ensure!(page.status().is_success(), "{}", page.status());
         let windows = reqwest::blocking::get(format!("http://{address}:8081/api/windows"))?.text()?;
         ensure!(windows.contains("\"final\":true"), "{windows}");
+
+        site.s3.down()?;
+        degraded(&cluster, "SinkUnreachable")?;
+        let events = cluster.kubectl(&["get", "events", "--field-selector=reason=SinkUnreachable"])?;
+        ensure!(events.contains("tipspipeline/nyc"), "{events}");
+        ensure!(
+            psql("SELECT count(*) > 0 FROM tips_live")?.trim() == "t",
+            "no live windows without the sink"
+        );
+        site.s3.up()?;
+        degraded(&cluster, "AsExpected")?;
         Ok(())
     });
+}
+
+fn degraded(cluster: &Cluster, reason: &str) -> Result<()> {
+    let query = "--output=jsonpath={.status.conditions[?(@.type=='Degraded')].reason}";
+    cluster.until(&["get", "tips", "nyc", query], PATIENCE, |now| now == reason).map(drop)
 }

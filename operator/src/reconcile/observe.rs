@@ -3,6 +3,7 @@
 //! Bounded in every way: so many workers of a pipeline, so long, so many bytes, so many requests at once for the
 //! whole operator.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -42,6 +43,20 @@ pub struct Figures {
     pub balance: Option<bool>,
     /// Why a worker cannot read the state, where it cannot.
     pub state_error: Option<String>,
+    /// Who does not answer a worker.
+    pub silent: BTreeSet<Server>,
+}
+
+/// What workers need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Server {
+    /// The coordinator of the group.
+    Kafka,
+    /// Redis.
+    Redis,
+    /// The sink.
+    Sink,
 }
 
 /// Asks workers.
@@ -118,6 +133,9 @@ struct Report {
     partitions: Vec<Partition>,
     books: Option<ReportedBooks>,
     state_error: Option<String>,
+    // A worker of an older image does not say.
+    #[serde(default)]
+    silent_servers: BTreeSet<Server>,
 }
 
 impl Report {
@@ -196,6 +214,7 @@ fn together(reports: &[Report], epoch: i64, complete: bool) -> Option<Figures> {
         books: books.map(|books| Books { rides: books.rides.into(), fares: books.fares.into() }),
         balance: books.map(|books| books.balance),
         state_error: reports.iter().find_map(|report| report.state_error.clone()),
+        silent: reports.iter().flat_map(|report| report.silent_servers.iter().copied()).collect(),
     })
 }
 

@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use tipstream_crds::{ConditionType, Lag, TipsPipeline, TipsPipelineStatus, WindowSpan};
 
 pub(super) use self::beside::Beside;
-use super::observe::Figures;
+use super::observe::{Figures, Server};
 use crate::build::names::Component;
 use crate::build::wanted_replicas;
 use crate::cluster::views::{DeploymentView, PodView, Trouble};
@@ -211,6 +211,9 @@ fn degraded(seen: &Seen<'_>) -> Verdict {
     if let Some(error) = seen.figures.and_then(|figures| figures.state_error.as_ref()) {
         return verdict("True", "StateUnreadable", error.as_str());
     }
+    if let Some(verdict) = seen.figures.and_then(unreachable) {
+        return verdict;
+    }
     if seen.figures.and_then(|figures| figures.balance) == Some(false) {
         let message = "records consumed and the sum of their outcomes differ; run tips-worker verify";
         return verdict("True", "BooksDoNotBalance", message);
@@ -219,6 +222,26 @@ fn degraded(seen: &Seen<'_>) -> Verdict {
         return verdict;
     }
     verdict("False", "AsExpected", "nothing needs a person")
+}
+
+/// Workers wait for whom they cannot reach, and go on by themselves.
+fn unreachable(figures: &Figures) -> Option<Verdict> {
+    let names = figures.silent.iter().map(|server| match server {
+        Server::Kafka => ("KafkaUnreachable", "the coordinator of Kafka's group"),
+        Server::Redis => ("RedisUnreachable", "Redis"),
+        Server::Sink => ("SinkUnreachable", "the sink"),
+    });
+    let (reasons, names): (Vec<_>, Vec<_>) = names.unzip();
+    let reason = match reasons[..] {
+        [] => return None,
+        [one] => one,
+        _ => "ServersUnreachable",
+    };
+    let message = format!(
+        "workers have had no answer for 30 s or longer from {}; they wait and go on when there is one; their logs say why",
+        names.join(", ")
+    );
+    Some(verdict("True", reason, message))
 }
 
 fn state_compatible(seen: &Seen<'_>, status: &TipsPipelineStatus) -> Verdict {

@@ -12,7 +12,9 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, EmptyRecordBatchStream, ExecutionPlan, PlanProperties,
+};
 use futures::{Stream, StreamExt};
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -173,6 +175,11 @@ impl Stream for Rows {
         }
         let next = self.poll_limited(context);
         self.done = matches!(next, Poll::Ready(None | Some(Err(_))));
+        if self.done {
+            // Whoever keeps the stream, as a cursor that is not closed, keeps none of its memory.
+            let schema = self.input.schema();
+            self.input = Box::pin(EmptyRecordBatchStream::new(schema));
+        }
         next
     }
 }

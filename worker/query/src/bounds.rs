@@ -2,14 +2,9 @@
 //! folders are listed and which files are opened.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use datafusion::catalog::Session;
-use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::Expr;
-use datafusion::physical_expr::intervals::utils::check_support;
-use datafusion::physical_expr::{AnalysisContext, ExprBoundaries, analyze};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
 use tips_worker::core::time::{EventTime, Span};
 
 /// Times from the first to the last that a query wants of a column; open where it does not say.
@@ -24,8 +19,8 @@ pub struct Bounds {
 impl Bounds {
     /// The bounds of `column` in the conjunction of `filters`. A filter that says something else, or says it in
     /// another way than by comparing the column with a time, bounds nothing.
-    pub fn of(session: &dyn Session, column: &str, filters: &[Expr]) -> Self {
-        let all = filters.iter().map(|filter| Self::of_one(session, column, filter).unwrap_or_default());
+    pub fn of(column: &str, filters: &[Expr]) -> Self {
+        let all = filters.iter().map(|filter| Self::of_one(column, filter).unwrap_or_default());
         all.fold(Bounds::default(), Bounds::and)
     }
 
@@ -41,45 +36,47 @@ impl Bounds {
 
     /// Whether a row of these times may be wanted.
     pub fn meet(self, times: &RangeInclusive<EventTime>) -> bool {
+        if self.from.zip(self.to).is_some_and(|(from, to)| from > to) {
+            return false;
+        }
         self.from.is_none_or(|from| from <= *times.end()) && self.to.is_none_or(|to| *times.start() <= to)
     }
 
-    fn of_one(session: &dyn Session, column: &str, filter: &Expr) -> Option<Self> {
-        let columns = filter.column_refs();
-        if columns.len() != 1 || columns.iter().any(|found| found.name != column) {
-            return None;
+    fn of_one(column: &str, filter: &Expr) -> Option<Self> {
+        match filter {
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+                let side = |side| Self::of_one(column, side).unwrap_or_default();
+                Some(side(left).and(side(right)))
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (&**left, &**right) {
+                (Expr::Column(found), Expr::Literal(value, _)) if found.name == column => {
+                    Self::compared(*op, seconds(value)?)
+                }
+                (Expr::Literal(value, _), Expr::Column(found)) if found.name == column => {
+                    Self::compared(op.swap()?, seconds(value)?)
+                }
+                _ => None,
+            },
+            Expr::Between(Between { expr, negated: false, low, high }) => match (&**expr, &**low, &**high) {
+                (Expr::Column(found), Expr::Literal(low, _), Expr::Literal(high, _))
+                    if found.name == column =>
+                {
+                    Some(Bounds { from: Some(seconds(low)?), to: Some(seconds(high)?) })
+                }
+                _ => None,
+            },
+            _ => None,
         }
-        let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-        let schema = Arc::new(Schema::new(vec![Field::new(column, time, false)]));
-        let filter = unqualified(filter)?;
-        let expr =
-            session.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(&schema)).ok()?).ok()?;
-        if !check_support(&expr, &schema) {
-            return None;
-        }
-        let unbounded = ExprBoundaries::try_new_unbounded(&schema).ok()?;
-        let found = analyze(&expr, AnalysisContext::new(unbounded), &schema).ok()?;
-        let Some(interval) = &found.boundaries.first()?.interval else {
-            return Some(Bounds::NONE);
-        };
-        Some(Bounds { from: seconds(interval.lower()), to: seconds(interval.upper()) })
     }
 
-    /// What no row meets.
-    const NONE: Bounds =
-        Bounds { from: Some(EventTime::from_seconds(1)), to: Some(EventTime::from_seconds(0)) };
-}
-
-/// Filters name their table, the schema of one column does not.
-fn unqualified(filter: &Expr) -> Option<Expr> {
-    use datafusion::common::tree_node::{Transformed, TreeNode};
-    let strip = |expr: Expr| {
-        Ok(match expr {
-            Expr::Column(column) => Transformed::yes(Expr::Column(column.name.into())),
-            other => Transformed::no(other),
-        })
-    };
-    filter.clone().transform(strip).ok().map(|transformed| transformed.data)
+    fn compared(op: Operator, time: EventTime) -> Option<Self> {
+        match op {
+            Operator::Eq => Some(Bounds { from: Some(time), to: Some(time) }),
+            Operator::Gt | Operator::GtEq => Some(Bounds { from: Some(time), to: None }),
+            Operator::Lt | Operator::LtEq => Some(Bounds { from: None, to: Some(time) }),
+            _ => None,
+        }
+    }
 }
 
 fn least(a: Option<EventTime>, b: Option<EventTime>) -> Option<EventTime> {
@@ -101,6 +98,10 @@ fn seconds(value: &ScalarValue) -> Option<EventTime> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+    use datafusion::common::DFSchema;
     use datafusion::logical_expr::simplify::SimplifyContext;
     use datafusion::logical_expr::utils::split_conjunction_owned;
     use datafusion::optimizer::simplify_expressions::ExprSimplifier;
@@ -119,7 +120,7 @@ mod tests {
             ExprSimplifier::new(SimplifyContext::builder().with_schema(Arc::clone(&schema)).build());
         let coerced = simplifier.coerce(expr, &schema).expect("types that compare");
         let conjuncts = split_conjunction_owned(simplifier.simplify(coerced).expect("a simple expression"));
-        Bounds::of(&context.state(), "t", &conjuncts)
+        Bounds::of("t", &conjuncts)
     }
 
     fn at(text: &str) -> Option<EventTime> {
@@ -138,7 +139,16 @@ mod tests {
 
     #[test]
     fn what_says_nothing_of_the_time_bounds_nothing() {
-        for sql in ["n > 3", "t > '2013-01-05' OR n > 3", "t IS NOT NULL", "t <> '2013-01-05'"] {
+        for sql in [
+            "n > 3",
+            "t > '2013-01-05' OR n > 3",
+            "t IS NOT NULL",
+            "t <> '2013-01-05'",
+            "t::date = '2013-01-05'",
+            "CAST(t AS bigint) / 86400000000 = 15710",
+            "NOT t BETWEEN '2013-01-05' AND '2013-01-06'",
+            "date_trunc('day', t) = '2013-01-05'",
+        ] {
             assert_eq!(bounds(sql), Bounds::default(), "{sql}");
         }
     }

@@ -1,5 +1,6 @@
 //! What the service knows of a client: what it is running, and what it is to be told.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -15,6 +16,8 @@ pub struct Client {
     /// Cancels what runs now and what begins before the next statement.
     cancel: Mutex<CancellationToken>,
     running: watch::Sender<usize>,
+    admitted: AtomicBool,
+    turned_away: CancellationToken,
 }
 
 /// How a query has ended.
@@ -59,12 +62,37 @@ impl Client {
         std::mem::take(&mut self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// It may ask from now on.
+    pub fn admit(&self) {
+        self.admitted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it may ask.
+    pub fn is_admitted(&self) -> bool {
+        self.admitted.load(Ordering::Relaxed)
+    }
+
+    /// Ends its connection, when it has been told why.
+    pub fn turn_away(&self) {
+        self.turned_away.cancel();
+    }
+
+    /// Waits until it is turned away.
+    pub async fn turned_away(&self) {
+        self.turned_away.cancelled().await;
+    }
+
     /// A statement begins: an earlier cancellation does not concern it.
     pub fn next_statement(&self) {
         let mut cancel = self.cancel.lock().unwrap_or_else(PoisonError::into_inner);
         if cancel.is_cancelled() {
             *cancel = CancellationToken::new();
         }
+    }
+
+    /// Resolves when what runs is cancelled.
+    pub fn cancelled(&self) -> WaitForCancellationFutureOwned {
+        self.cancel.lock().unwrap_or_else(PoisonError::into_inner).clone().cancelled_owned()
     }
 
     /// Cancels what runs.

@@ -7,9 +7,59 @@ use datafusion::sql::sqlparser::ast::{
     ObjectName, Query, SelectItem, SetExpr, Statement, Value, VisitMut, VisitorMut, visit_expressions,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::tables::SCHEMA;
+
+/// Bytes of a statement.
+const LONGEST: usize = 1 << 20;
+/// Operators of a statement: each is a level of its tree, which is walked by recursion.
+const MOST_OPERATORS: usize = 1000;
+
+/// What a statement has too much of.
+pub fn too_much(sql: &str) -> Option<String> {
+    if sql.len() > LONGEST {
+        return Some(format!("a statement has at most {LONGEST} bytes"));
+    }
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().ok()?;
+    let operators = tokens.iter().filter(|token| is_operator(token)).count();
+    (operators > MOST_OPERATORS).then(|| {
+        format!("a statement has at most {MOST_OPERATORS} operators; a long list is better written with IN")
+    })
+}
+
+/// Whether a chain of such makes a deep tree. Parentheses do too, and the parser itself bounds them.
+fn is_operator(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => matches!(
+            word.keyword,
+            Keyword::AND
+                | Keyword::OR
+                | Keyword::NOT
+                | Keyword::IS
+                | Keyword::LIKE
+                | Keyword::ILIKE
+                | Keyword::COLLATE
+                | Keyword::UNION
+                | Keyword::INTERSECT
+                | Keyword::EXCEPT
+                | Keyword::JOIN
+        ),
+        Token::Whitespace(_)
+        | Token::Comma
+        | Token::Period
+        | Token::SemiColon
+        | Token::LParen
+        | Token::RParen
+        | Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::EscapedStringLiteral(_)
+        | Token::Placeholder(_) => false,
+        _ => true,
+    }
+}
 
 /// `sql`, put so that the engine understands it; as it is where there is nothing to change, or no SQL.
 pub fn understood(sql: &str) -> String {
@@ -199,6 +249,20 @@ mod tests {
         ] {
             assert_eq!(understood(sql), expected);
         }
+    }
+
+    #[test]
+    fn a_long_list_passes_and_a_long_chain_does_not() {
+        assert_eq!(too_much(&format!("SELECT 1 WHERE 1 IN (1{})", ", 1".repeat(50_000))), None);
+        for link in ["+1", " OR true", "::int", " UNION SELECT 1", "[1]"] {
+            let most = MOST_OPERATORS
+                / Tokenizer::new(&PostgreSqlDialect {}, link)
+                    .tokenize()
+                    .map_or(1, |tokens| tokens.iter().filter(|token| is_operator(token)).count());
+            assert_eq!(too_much(&format!("SELECT 1{}", link.repeat(most))), None, "{link}");
+            assert!(too_much(&format!("SELECT 1{}", link.repeat(most + 1))).is_some(), "{link}");
+        }
+        assert!(too_much(&" ".repeat(LONGEST + 1)).is_some());
     }
 
     #[test]

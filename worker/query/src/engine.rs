@@ -26,6 +26,19 @@ use crate::{catalog, functions};
 
 /// The database that clients connect to. Its name in their connection string is not looked at.
 pub const DATABASE: &str = "tipstream";
+/// Functions that make much of little: one call takes memory that no limit counts.
+const UNBOUNDED: [&str; 10] = [
+    "repeat",
+    "lpad",
+    "rpad",
+    "range",
+    "generate_series",
+    "array_repeat",
+    "list_repeat",
+    "array_resize",
+    "list_resize",
+    "gen_series",
+];
 /// Who is named where memory has run out.
 const CONSUMERS_NAMED: usize = 3;
 
@@ -67,10 +80,13 @@ impl Engine {
             .with_analyzer_rule(Arc::new(OneRow))
             .build();
         let mut context = SessionContext::new_with_state(state);
-        context.register_catalog(DATABASE, Arc::new(tables::catalog()));
+        context.register_catalog(DATABASE, Arc::new(tables::catalog()?));
         setup_pg_catalog(&context, DATABASE, roles).map_err(|error| *error)?;
         datafusion_pg_functions::register_all(&mut context);
         functions::register(&context);
+        for name in UNBOUNDED {
+            context.deregister_udf(name);
+        }
         catalog::complete(&context, DATABASE).await.context("cannot describe the tables")?;
         Ok(Engine(context))
     }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::source::Sources;
 
 #[derive(Clone)]
-struct Shown {
+struct Served {
     sources: Arc<Sources>,
     stop: CancellationToken,
 }
@@ -30,21 +30,21 @@ pub async fn serve(
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .with_state(Shown { sources, stop });
+        .with_state(Served { sources, stop });
     axum::serve(listener, routes).await
 }
 
-async fn metrics(State(shown): State<Shown>) -> Result<String, (StatusCode, String)> {
-    shown.sources.metrics.render().map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+async fn metrics(State(served): State<Served>) -> Result<String, (StatusCode, String)> {
+    served.sources.metrics.render().map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 /// Ready is who can answer something: without Redis the archive, without the sink the live windows.
-async fn readyz(State(shown): State<Shown>) -> (StatusCode, String) {
-    if shown.stop.is_cancelled() {
+async fn readyz(State(served): State<Served>) -> (StatusCode, String) {
+    if served.stop.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "not ready: it is about to end\n".to_owned());
     }
-    let Err(state) = shown.sources.views().await else { return (StatusCode::OK, "ready\n".to_owned()) };
-    match shown.sources.sink_error().await {
+    let Err(state) = served.sources.views().await else { return (StatusCode::OK, "ready\n".to_owned()) };
+    match served.sources.sink_error().await {
         None => (StatusCode::OK, format!("ready for the archive: {state}\n")),
         Some(sink) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {state}; {sink}\n")),
     }

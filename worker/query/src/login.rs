@@ -60,10 +60,10 @@ impl AuthSource for Users {
     async fn get_password(&self, login: &LoginInfo) -> PgWireResult<Password> {
         let user = login.user().ok_or(PgWireError::UserNameRequired)?;
         let (salt, nobody): ([u8; 16], [u8; 32]) = (rand::rng().random(), rand::rng().random());
-        let salted = match self.password(user).await {
-            Some(password) => gen_salted_password(&password, &salt, SCRAM_ITERATIONS),
-            None => nobody.to_vec(),
-        };
+        let password = self.password(user).await;
+        // For nobody too: an answer that came sooner would tell that there is no such user.
+        let salted = gen_salted_password(password.as_deref().unwrap_or_default(), &salt, SCRAM_ITERATIONS);
+        let salted = if password.is_some() { salted } else { nobody.to_vec() };
         Ok(Password::new(Some(salt.to_vec()), salted))
     }
 }

@@ -5,19 +5,20 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tips_query::args::Args;
+use tips_worker::failure::Failure;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-/// Plans are recursive, and a debug build has large frames.
-const STACK: usize = 8 << 20;
+/// Plans are walked by recursion, a level for each operator of a statement; memory is taken only where it is used.
+const STACK: usize = 64 << 20;
 
 fn main() -> ExitCode {
     let args = Args::parse();
     init_log();
     if let Err(error) = serve(args) {
         eprintln!("tips-query: {error:#}");
-        return ExitCode::FAILURE;
+        return error.downcast_ref::<Failure>().map_or(ExitCode::FAILURE, Failure::exit_code);
     }
     ExitCode::SUCCESS
 }
@@ -38,9 +39,13 @@ fn serve(args: Args) -> anyhow::Result<()> {
         loop {
             tokio::select! {
                 served = &mut serving => return served,
-                _ = terminate.recv() => stop.cancel(),
-                _ = interrupt.recv() => stop.cancel(),
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
             }
+            if stop.is_cancelled() {
+                anyhow::bail!("a second signal has ended it at once");
+            }
+            stop.cancel();
         }
     })
 }

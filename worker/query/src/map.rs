@@ -1,8 +1,9 @@
 //! The windows as the map shows them: each once, as a query would see them.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use datafusion::error::DataFusionError;
@@ -30,34 +31,51 @@ type Extent = Option<RangeInclusive<EventTime>>;
 pub struct Shown {
     sources: Arc<Sources>,
     archive: Mutex<Option<(Instant, Extent)>>,
+    /// Why the archive could not be read when it was wanted last.
+    missing: std::sync::Mutex<Option<String>>,
 }
 
 impl Shown {
     /// Those of `sources`.
     pub fn new(sources: Arc<Sources>) -> Self {
-        Shown { sources, archive: Mutex::default() }
+        Shown { sources, archive: Mutex::default(), missing: std::sync::Mutex::default() }
     }
 
-    async fn archive(&self) -> Result<Extent, Unavailable> {
+    async fn archive(&self) -> Extent {
         let mut known = self.archive.lock().await;
         if let Some((_, extent)) = known.as_ref().filter(|(when, _)| when.elapsed() < EXTENT_KEPT) {
-            return Ok(extent.clone());
+            return extent.clone();
         }
         let list = async { archive::list(self.sources.sink().await?, Table::Tips, Bounds::default()).await };
-        let listed = list.await.map_err(|error| Unavailable(error.to_string()))?;
+        let listed = self.noted(list.await)?;
         let times = || listed.files.iter().filter_map(|file| file.times.clone());
         let first = times().map(|times| *times.start()).min();
         let last = times().map(|times| *times.end()).max();
         let extent = first.zip(last).map(|(first, last)| first..=last);
         *known = Some((Instant::now(), extent.clone()));
-        Ok(extent)
+        extent
     }
 
-    async fn tips(&self, starts: &RangeInclusive<EventTime>) -> Result<(Snapshot, Tips), Unavailable> {
+    /// What was read, or `None` and a note.
+    fn noted<T, E: Display>(&self, read: Result<T, E>) -> Option<T> {
+        let (read, missing) = match read {
+            Ok(read) => (Some(read), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = missing;
+        read
+    }
+
+    /// Without the sink, the open windows.
+    async fn tips(&self, starts: &RangeInclusive<EventTime>) -> (Snapshot, Tips) {
         let snapshot = Snapshot::new(Arc::clone(&self.sources), Arc::default());
         let bounds = Bounds { from: Some(*starts.start()), to: Some(*starts.end()) };
-        let tips = snapshot.tips(bounds).await.map_err(unavailable)?;
-        Ok((snapshot, tips))
+        let read = snapshot.tips(bounds).await.map_err(|error| for_client(&error).message);
+        let tips = match self.noted(read) {
+            Some(tips) => tips,
+            None => Tips { windows: snapshot.open_windows().await, ..Tips::default() },
+        };
+        (snapshot, tips)
     }
 
     /// All figures of the windows that start within `starts`.
@@ -65,7 +83,7 @@ impl Shown {
         &self,
         starts: &RangeInclusive<EventTime>,
     ) -> Result<BTreeMap<EventTime, Cells>, Unavailable> {
-        let (snapshot, tips) = self.tips(starts).await?;
+        let (snapshot, tips) = self.tips(starts).await;
         let snapshot = &snapshot;
         let read = stream::iter(tips.files).map(|file| async move { snapshot.windows_in(&file).await });
         let read: Vec<_> = read.buffer_unordered(AT_ONCE).try_collect().await.map_err(unavailable)?;
@@ -94,14 +112,14 @@ impl Windows for Shown {
     async fn extent(&self) -> Result<Extent, Unavailable> {
         let live = self.sources.live().await.ok();
         let starts = || live.iter().flat_map(|live| live.open.iter().map(|(start, _)| *start));
-        let archive = self.archive().await?;
+        let archive = self.archive().await;
         let first = starts().chain(archive.as_ref().map(|extent| *extent.start())).min();
-        let last = starts().max().or(archive.map(|extent| *extent.end()));
+        let last = starts().chain(archive.map(|extent| *extent.end())).max();
         Ok(first.zip(last).map(|(first, last)| first..=last))
     }
 
     async fn list(&self, starts: RangeInclusive<EventTime>) -> Result<Vec<Window>, Unavailable> {
-        let (snapshot, tips) = self.tips(&starts).await?;
+        let (snapshot, tips) = self.tips(&starts).await;
         let mut windows: BTreeMap<EventTime, bool> =
             tips.windows.iter().map(|window| (window.start, window.is_final)).collect();
         windows.extend(tips.files.iter().filter_map(|file| file.window()).map(|start| (start, true)));
@@ -119,8 +137,11 @@ impl Windows for Shown {
     }
 
     async fn notice(&self) -> Option<String> {
-        let error = self.sources.live().await.err()?;
-        Some(format!("Open windows are missing: {error}"))
+        if let Err(error) = self.sources.live().await {
+            return Some(format!("Open windows are missing: {error}"));
+        }
+        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some(format!("Only open windows are here: {missing}"))
     }
 
     async fn history(

@@ -7,14 +7,18 @@ use async_trait::async_trait;
 use datafusion::common::{DFSchema, ParamValues};
 use datafusion::logical_expr::{EmptyRelation, LogicalPlan};
 use datafusion::prelude::SessionContext;
-use datafusion::sql::sqlparser::ast::{Query, Set, SetExpr, Statement};
+use datafusion::sql::sqlparser::ast::{FetchDirection, Query, Set, SetExpr, Statement};
 use datafusion_postgres::QueryHook;
 use datafusion_postgres::hooks::HookClient;
 use datafusion_postgres::pgwire::api::ClientInfo;
 use datafusion_postgres::pgwire::api::results::{Response, Tag};
+use datafusion_postgres::pgwire::api::store::PortalStore;
 use datafusion_postgres::pgwire::error::PgWireResult;
 
 use crate::error::told;
+
+/// Rows of a portal or cursor that are fetched at once, at most: they are held until all are there.
+pub const MOST_FETCHED: i64 = 100_000;
 
 /// Lets queries pass, and what concerns the session only.
 #[derive(Debug)]
@@ -31,16 +35,19 @@ fn judge(statement: &Statement) -> Verdict {
     match statement {
         Statement::Query(query) if selects_into(query) => refused("SELECT INTO"),
         Statement::Explain { statement, .. } => judge(statement),
-        Statement::Set(set) if sets_engine(set) => Verdict::Refuse(
-            "settings of the engine are those of the service and cannot be set by a client".to_owned(),
-        ),
+        Statement::Set(set) => judge_set(set),
+        Statement::Declare { stmts }
+            if stmts.iter().filter_map(|cursor| cursor.for_query.as_ref()).any(selects_into) =>
+        {
+            refused("SELECT INTO")
+        }
+        Statement::Fetch { direction, .. } => judge_fetch(direction),
         Statement::Discard { .. } => Verdict::Done("DISCARD ALL"),
         Statement::Reset(_) => Verdict::Done("RESET"),
         Statement::Deallocate { .. } => Verdict::Done("DEALLOCATE"),
         Statement::Savepoint { .. } => Verdict::Done("SAVEPOINT"),
         Statement::ReleaseSavepoint { .. } => Verdict::Done("RELEASE"),
         Statement::Query(_)
-        | Statement::Set(_)
         | Statement::ShowVariable { .. }
         | Statement::ShowTables { .. }
         | Statement::ShowColumns { .. }
@@ -51,7 +58,6 @@ fn judge(statement: &Statement) -> Verdict {
         | Statement::Commit { .. }
         | Statement::Rollback { .. }
         | Statement::Declare { .. }
-        | Statement::Fetch { .. }
         | Statement::Close { .. } => Verdict::Pass,
         other => {
             let text = other.to_string();
@@ -64,21 +70,71 @@ fn refused(what: &str) -> Verdict {
     Verdict::Refuse(format!("cannot execute {what}: the query service answers queries and changes nothing"))
 }
 
-fn selects_into(query: &Query) -> bool {
+fn selects_into(query: impl AsRef<Query>) -> bool {
     fn body(expr: &SetExpr) -> bool {
         match expr {
             SetExpr::Select(select) => select.into.is_some(),
-            SetExpr::Query(query) => selects_into(query),
+            SetExpr::Query(query) => body(&query.body),
             SetExpr::SetOperation { left, right, .. } => body(left) || body(right),
             _ => false,
         }
     }
-    body(&query.body)
+    body(&query.as_ref().body)
 }
 
-fn sets_engine(set: &Set) -> bool {
-    let text = set.to_string().to_lowercase();
-    text.split_whitespace().any(|word| word.trim_matches('"').starts_with("datafusion."))
+/// Of the session's settings those that the library knows; of others nothing comes, as of those of PostgreSQL that have
+/// no meaning here. Times are UTC: a zone that was taken and not applied would shift days unseen.
+fn judge_set(set: &Set) -> Verdict {
+    let (name, zone) = match set {
+        Set::SingleAssignment { variable, values, .. } => {
+            let parts: Vec<&str> = variable
+                .0
+                .iter()
+                .filter_map(|part| part.as_ident())
+                .map(|ident| ident.value.as_str())
+                .collect();
+            (parts.join(".").to_lowercase(), values.first().map(ToString::to_string))
+        }
+        Set::SetTimeZone { value, .. } => ("timezone".to_owned(), Some(value.to_string())),
+        _ => return Verdict::Done("SET"),
+    };
+    match name.as_str() {
+        "timezone" if !zone.as_deref().is_some_and(is_utc) => {
+            Verdict::Refuse("times are UTC here: convert a column with AT TIME ZONE".to_owned())
+        }
+        "timezone" | "statement_timeout" | "datestyle" | "bytea_output" | "intervalstyle"
+        | "application_name" | "extra_float_digits" | "search_path" => Verdict::Pass,
+        name if name.starts_with("datafusion") => Verdict::Refuse(
+            "settings of the engine are those of the service and cannot be set by a client".to_owned(),
+        ),
+        _ => Verdict::Done("SET"),
+    }
+}
+
+fn is_utc(zone: &str) -> bool {
+    let zone = zone.trim_matches(['\'', '"']).to_lowercase();
+    matches!(zone.as_str(), "utc" | "gmt" | "etc/utc" | "z" | "default" | "local")
+}
+
+/// So many rows are held at once.
+fn judge_fetch(direction: &FetchDirection) -> Verdict {
+    let (FetchDirection::Forward { limit: Some(limit) } | FetchDirection::Count { limit }) = direction else {
+        return Verdict::Pass;
+    };
+    let count = limit.to_string().parse::<i64>();
+    if count.is_ok_and(|count| (0..=MOST_FETCHED).contains(&count)) {
+        return Verdict::Pass;
+    }
+    Verdict::Refuse(format!("at most {MOST_FETCHED} rows are fetched at once"))
+}
+
+/// Frees what the client has done with.
+fn release(statement: &Statement, client: &mut dyn HookClient) {
+    match statement {
+        Statement::Deallocate { name, .. } => client.portal_store().rm_statement(&name.value),
+        Statement::Discard { .. } => client.portal_store().clear_portals(),
+        _ => {}
+    }
 }
 
 fn answer(statement: &Statement) -> Option<PgWireResult<Response>> {
@@ -95,8 +151,9 @@ impl QueryHook for ReadOnly {
         &self,
         statement: &Statement,
         _: &SessionContext,
-        _: &mut dyn HookClient,
+        client: &mut dyn HookClient,
     ) -> Option<PgWireResult<Response>> {
+        release(statement, client);
         answer(statement)
     }
 
@@ -121,8 +178,9 @@ impl QueryHook for ReadOnly {
         _: &LogicalPlan,
         _: &ParamValues,
         _: &SessionContext,
-        _: &mut dyn HookClient,
+        client: &mut dyn HookClient,
     ) -> Option<PgWireResult<Response>> {
+        release(statement, client);
         answer(statement)
     }
 }
@@ -157,6 +215,11 @@ mod tests {
             "SELECT * INTO t FROM tips",
             "EXPLAIN ANALYZE DELETE FROM tips",
             "SET datafusion.runtime.memory_limit = '100G'",
+            "SET \"datafusion\".\"runtime\".\"memory_limit\" = '100G'",
+            "SET TIME ZONE 'America/New_York'",
+            "SET SESSION timezone TO 'America/New_York'",
+            "DECLARE c CURSOR FOR SELECT * INTO t FROM tips",
+            "FETCH 10000000000000 FROM c",
             "CREATE EXTENSION x",
             "ALTER TABLE tips ADD COLUMN n INT",
             "TRUNCATE tips",
@@ -173,10 +236,18 @@ mod tests {
             "BEGIN",
             "SHOW TimeZone",
             "SET extra_float_digits = 3",
+            "SET timezone = 'UTC'",
+            "SET TIME ZONE 'UTC'",
+            "FETCH FORWARD 100 FROM c",
+            "DECLARE c CURSOR FOR SELECT 1",
             "EXPLAIN SELECT 1",
         ] {
             assert_eq!(verdict(sql), "pass", "{sql}");
         }
-        assert_eq!(verdict("DISCARD ALL"), "done");
+        for sql in
+            ["DISCARD ALL", "SET lock_timeout = 0", "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"]
+        {
+            assert_eq!(verdict(sql), "done", "{sql}");
+        }
     }
 }

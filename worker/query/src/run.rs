@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use tips_worker::failure::Failure;
 use tips_worker::manifest::Manifest;
 use tips_worker::settings::Setup;
 use tokio::net::TcpListener;
@@ -26,10 +27,10 @@ use crate::tls::Certificate;
 pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let users = users(&args)?;
     let certificate = certificate(&args)?;
-    let manifest = Manifest::read(&args.file)?;
-    let setup = Setup::new(&manifest, args.neighbourhoods.as_deref())?;
+    let manifest = Manifest::read(&args.file).map_err(Failure::from)?;
+    let setup = Setup::new(&manifest, args.neighbourhoods.as_deref()).map_err(Failure::from)?;
     let metrics = Metrics::new()?;
-    let sources = Arc::new(Sources::new(&manifest, setup, metrics.clone())?);
+    let sources = Arc::new(Sources::new(&manifest, setup, metrics.clone()).map_err(Failure::from)?);
     let engine = Engine::new(&sources, &limits(&args), Roles(users.clone())).await?;
     let (auth, tls) = (users.is_some(), certificate.is_some());
     let server = Server::new(engine, users, certificate, args.max_connections, metrics);
@@ -63,10 +64,11 @@ fn users(args: &Args) -> anyhow::Result<Option<Users>> {
             let users = Users::open(folder.clone());
             users.map(Some).with_context(|| format!("cannot use the users in {}", folder.display()))
         }
-        (None, false) => bail!(
+        (None, false) => bail!(Failure::Usage(
             "nobody could log in: set TIPS_QUERY_USERS to a folder with a file a user, its content the password; or \
              give --no-auth to let everybody in"
-        ),
+                .to_owned()
+        )),
     }
 }
 
@@ -74,10 +76,11 @@ fn certificate(args: &Args) -> anyhow::Result<Option<Certificate>> {
     match (&args.tls_cert, &args.tls_key, args.no_tls) {
         (_, _, true) => Ok(None),
         (Some(chain), Some(key), false) => Certificate::open(chain.clone(), key.clone()).map(Some),
-        _ => bail!(
+        _ => bail!(Failure::Usage(
             "there is no certificate: set TIPS_QUERY_TLS_CERT and TIPS_QUERY_TLS_KEY to PEM files; or give --no-tls \
              to let queries and answers travel in the clear"
-        ),
+                .to_owned()
+        )),
     }
 }
 

@@ -19,6 +19,7 @@ use datafusion_postgres::pgwire::api::{
 use datafusion_postgres::pgwire::error::PgWireError;
 use datafusion_postgres::pgwire::messages::cancel::CancelRequest;
 use datafusion_postgres::pgwire::tokio::process_socket;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,10 @@ use crate::tls::Certificate;
 
 /// How many connections beyond the limit are told so; more are just closed.
 const TOLD: usize = 32;
+/// How long connections are still accepted after the end was announced: a Service sends some until it has heard of it.
+const LINGER: Duration = Duration::from_secs(2);
+/// After so long without a word a peer is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 /// What the last rows of a query take to reach the client after it has ended here.
 const FLUSH: Duration = Duration::from_millis(250);
 
@@ -59,6 +64,10 @@ pub struct Clients {
     connected: Mutex<HashMap<i32, Arc<Client>>>,
 }
 
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 6)
+}
+
 impl Server {
     /// A server without clients.
     pub fn new(
@@ -76,14 +85,20 @@ impl Server {
         Server { engine, users, certificate, max_connections, metrics, clients: Arc::new(clients) }
     }
 
-    /// Accepts connections until `stop`, then lets running queries end, for as long as `drain`. Idle connections
-    /// are closed at once.
+    /// Accepts connections until a moment after `stop`, then lets running queries end, for as long as `drain`. Idle
+    /// connections are closed at once.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken, drain: Duration) {
         let server = Arc::new(self);
         let mut connections = JoinSet::new();
+        let ending = CancellationToken::new();
+        let lingered = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LINGER).await;
+        };
+        tokio::pin!(lingered);
         loop {
             let accepted = tokio::select! {
-                () = stop.cancelled() => break,
+                () = &mut lingered => break,
                 accepted = listener.accept() => accepted,
             };
             while connections.try_join_next().is_some() {}
@@ -96,17 +111,21 @@ impl Server {
                     continue;
                 }
             };
+            if let Err(error) = SockRef::from(&socket).set_tcp_keepalive(&keepalive()) {
+                tracing::debug!(%error, %address, "a peer that vanishes will not be noticed");
+            }
             let full = connections.len() >= server.max_connections;
             if full {
                 server.metrics.connections_refused.inc();
             }
             if connections.len() < server.max_connections + TOLD {
-                let stop = stop.clone();
+                let stop = ending.clone();
                 let server = Arc::clone(&server);
                 connections.spawn(async move { server.connection(socket, address, full, stop).await });
             }
         }
         drop(listener);
+        ending.cancel();
         let all = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(drain, all).await.is_err() {
             tracing::warn!("queries were cut off: they took longer than {drain:?} to end");
@@ -114,18 +133,20 @@ impl Server {
     }
 
     async fn connection(&self, socket: TcpStream, address: SocketAddr, full: bool, stop: CancellationToken) {
-        self.metrics.connections.inc();
         let client = Arc::new(Client::default());
+        let _connected = Connected::new(self, &client);
         let handlers = Arc::new(Handlers {
             statements: Arc::new(Statements::new(&self.engine, &client)),
             startup: Arc::new(self.startup(&client, full)),
             cancel: Arc::new(Cancel(Arc::clone(&self.clients))),
-            errors: Arc::new(Errors(self.metrics.clone())),
+            errors: Arc::new(Errors { metrics: self.metrics.clone(), client: Arc::clone(&client) }),
         });
         let acceptor = self.certificate.as_ref().map(Certificate::acceptor);
-        let idle_at_the_end = async {
-            stop.cancelled().await;
-            client.idle().await;
+        let ends = async {
+            tokio::select! {
+                () = async { stop.cancelled().await; client.idle().await } => {}
+                () = client.turned_away() => {}
+            }
             tokio::time::sleep(FLUSH).await;
         };
         tokio::select! {
@@ -134,10 +155,8 @@ impl Server {
                     tracing::debug!(%address, %error, "a connection has broken");
                 }
             }
-            () = idle_at_the_end => {}
+            () = ends => {}
         }
-        self.clients.forget(&client);
-        self.metrics.connections.dec();
     }
 
     fn startup(&self, client: &Arc<Client>, full: bool) -> Startup {
@@ -148,6 +167,26 @@ impl Server {
             self.certificate.is_some(),
             full.then_some(self.max_connections),
         )
+    }
+}
+
+/// Counts a connection while it lasts, however it ends.
+struct Connected<'a> {
+    server: &'a Server,
+    client: Arc<Client>,
+}
+
+impl<'a> Connected<'a> {
+    fn new(server: &'a Server, client: &Arc<Client>) -> Self {
+        server.metrics.connections.inc();
+        Connected { server, client: Arc::clone(client) }
+    }
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.server.clients.forget(&self.client);
+        self.server.metrics.connections.dec();
     }
 }
 
@@ -212,7 +251,10 @@ impl CancelHandler for Cancel {
 }
 
 /// Gives errors the code and the text that a client can use.
-struct Errors(Metrics);
+struct Errors {
+    metrics: Metrics,
+    client: Arc<Client>,
+}
 
 impl ErrorHandler for Errors {
     fn on_error<C: ClientInfo>(&self, client: &C, error: &mut PgWireError) {
@@ -221,8 +263,12 @@ impl ErrorHandler for Errors {
                 let told = for_client(cause.as_ref());
                 *error = PgWireError::UserError(Box::new(told));
             }
-            PgWireError::InvalidPassword(_) => self.0.logins_refused.inc(),
+            PgWireError::InvalidPassword(_) => self.metrics.logins_refused.inc(),
             _ => {}
+        }
+        // The library would go on reading from who could not log in.
+        if !self.client.is_admitted() {
+            self.client.turn_away();
         }
         tracing::debug!(client = %client.socket_addr(), %error, "an error was sent");
     }

@@ -6,10 +6,11 @@
 //! file. A query reads the **state first, the files second**, and then, for windows of which both know, decides by
 //! the window's start:
 //!
-//! 1. A window that the state had open counts as the state had it, whatever files there are by now. So all scans of
-//!    a query agree on it, and a window that was published in between is not seen twice.
-//! 2. Any other window with a file counts by its file.
-//! 3. A window that the state had closed and that has no file counts by its frozen sums.
+//! 1. A window that has a file counts by its file, also where the state has it open: it was published in between, or
+//!    the state has lost what it had and is being filled again.
+//! 2. Any other window counts as the state had it: its sums so far, or its frozen ones.
+//!
+//! What was decided holds for all scans of the query that read `tips`, whatever their listings find later.
 //!
 //! None is missing: a window leaves the state only long after its file is there, and files do not go. So what the
 //! state did not have when it was read had a file before, and the listing, which came later, has it too. The other
@@ -20,8 +21,7 @@
 //! A file of a day, which compaction has made, is looked into where the state has a window of that day: which windows it
 //! has decides as above, and its rows are taken from it there and then if some of them count by the state.
 //!
-//! After `spec.epoch` was raised, files of the former epoch are read until the new one has the window: from the
-//! state while it is open, as the new file once it has closed.
+//! So after `spec.epoch` was raised, files of the former epoch are read until the new one has published the window.
 //!
 //! # A missing half
 //!
@@ -54,6 +54,8 @@ pub struct Snapshot {
     warnings: Arc<Mutex<Vec<String>>>,
     live: OnceCell<Option<Arc<Live>>>,
     listed: AsyncMutex<HashMap<(Table, Bounds), Arc<Listed>>>,
+    /// Whether an open window counts by its file, once a scan has decided it.
+    by_file: Mutex<HashMap<EventTime, bool>>,
 }
 
 /// A window with its sums, and whether they are final.
@@ -67,6 +69,7 @@ pub struct Window {
 }
 
 /// The windows that a query of `tips` reads.
+#[derive(Default)]
 pub struct Tips {
     /// From the state.
     pub windows: Vec<Window>,
@@ -79,7 +82,13 @@ pub struct Tips {
 impl Snapshot {
     /// A view that has seen nothing yet.
     pub fn new(sources: Arc<Sources>, warnings: Arc<Mutex<Vec<String>>>) -> Self {
-        Snapshot { sources, warnings, live: OnceCell::new(), listed: AsyncMutex::default() }
+        Snapshot {
+            sources,
+            warnings,
+            live: OnceCell::new(),
+            listed: AsyncMutex::default(),
+            by_file: Mutex::default(),
+        }
     }
 
     /// The view of the query that is planned in `session`.
@@ -139,27 +148,40 @@ impl Snapshot {
     /// What the state and the files have, each window once; `None` where a file or a window has moved since the files
     /// were listed.
     async fn together(&self, live: &Live, listed: &Listed, bounds: Bounds) -> Result<Option<Tips>> {
-        let open = live.windows.open_starts();
         let mut published = listed.windows.clone();
+        let mut days = Vec::new();
+        for file in &listed.files {
+            if file.windows_of().is_some_and(|day| live.windows.has_of(day)) {
+                let Some(windows) = self.windows_in(file).await? else { return Ok(None) };
+                published.extend(windows.made().keys());
+                days.push((&file.entry.path, windows));
+            }
+        }
+        let of_state = self.decided(live, &published, bounds);
         let (mut files, mut others) = (Vec::new(), Vec::new());
         for file in &listed.files {
-            match (file.window(), file.windows_of()) {
-                (Some(start), _) if open.contains(&start) => continue,
-                (_, Some(day)) if live.windows.has_of(day) => {
-                    let Some(windows) = self.windows_in(file).await? else { return Ok(None) };
-                    published.extend(windows.made().keys());
-                    if windows.made().keys().any(|start| open.contains(start)) {
-                        let rest = windows.without(&open);
-                        others.push(rest.map_err(|error| DataFusionError::External(error.into()))?);
-                        continue;
-                    }
+            let day = days.iter().position(|(path, _)| **path == file.entry.path);
+            match (file.window(), day) {
+                (Some(start), _) if of_state.contains(&start) => {}
+                (_, Some(day)) if days[day].1.made().keys().any(|start| of_state.contains(start)) => {
+                    let rest = days.swap_remove(day).1.without(&of_state);
+                    others.push(rest.map_err(|error| DataFusionError::External(error.into()))?);
                 }
-                _ => {}
+                _ => files.push(file.clone()),
             }
-            files.push(file.clone());
         }
+        published.retain(|start| !of_state.contains(start));
         let windows = self.unpublished(live, &published, bounds).await?;
         Ok(windows.map(|windows| Tips { windows, files, others }))
+    }
+
+    /// The open windows of `live` within `bounds` that count as the state had them.
+    fn decided(&self, live: &Live, published: &BTreeSet<EventTime>, bounds: Bounds) -> BTreeSet<EventTime> {
+        let mut by_file = self.by_file.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = live.windows.open_starts();
+        let is_of_state =
+            |start: &EventTime| !*by_file.entry(*start).or_insert_with(|| published.contains(start));
+        open.into_iter().filter(|start| bounds.meet(&(*start..=*start))).filter(is_of_state).collect()
     }
 
     /// Reads a file of windows; `None` where it has gone since it was listed.
@@ -194,8 +216,8 @@ impl Snapshot {
         bounds: Bounds,
     ) -> Result<Option<Vec<Window>>> {
         let wanted = |start: &EventTime| bounds.meet(&(*start..=*start));
-        let mut windows: Vec<Window> =
-            live.open.iter().filter(|(start, _)| wanted(start)).map(open_window).collect();
+        let open = live.open.iter().filter(|(start, _)| wanted(start) && !published.contains(start));
+        let mut windows: Vec<Window> = open.map(open_window).collect();
         let closed = live.windows.closed.iter().filter(|(start, _)| wanted(start));
         for (start, holders) in closed.filter(|(start, _)| !published.contains(start)) {
             match self.sources.frozen(*start, holders).await {

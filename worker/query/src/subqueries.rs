@@ -43,17 +43,17 @@ fn gives_rows(subquery: &Subquery) -> Result<bool> {
     if subquery.outer_ref_columns.is_empty() {
         return Ok(false);
     }
-    let mut reads_catalog = true;
-    let mut aggregates = false;
+    let (mut scans, mut others, mut aggregates) = (false, false, false);
     subquery.subquery.apply(|plan| {
         match plan {
-            LogicalPlan::TableScan(scan) => reads_catalog &= scan.table_name.schema() == Some("pg_catalog"),
+            LogicalPlan::TableScan(scan) if scan.table_name.schema() == Some("pg_catalog") => scans = true,
+            LogicalPlan::TableScan(_) | LogicalPlan::Values(_) | LogicalPlan::Unnest(_) => others = true,
             LogicalPlan::Aggregate(_) => aggregates = true,
             _ => {}
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    Ok(reads_catalog && !aggregates)
+    Ok(scans && !others && !aggregates)
 }
 
 fn first(subquery: Subquery) -> Result<Subquery> {

@@ -21,7 +21,10 @@ pub const SCHEMA: &str = "public";
 type Named = (&'static str, Arc<dyn TableProvider>);
 
 /// The catalog with all tables.
-pub fn catalog() -> MemoryCatalogProvider {
+///
+/// # Errors
+/// Only where the engine refuses its own catalog.
+pub fn catalog() -> Result<MemoryCatalogProvider> {
     let catalog = MemoryCatalogProvider::new();
     let tables: Vec<Named> = vec![
         ("tips", Arc::new(tips::Tips)),
@@ -31,10 +34,8 @@ pub fn catalog() -> MemoryCatalogProvider {
         ("invalid", Arc::new(files::Lines::new(Table::Invalid))),
         ("pipeline_status", Arc::new(status::Status)),
     ];
-    if let Err(error) = catalog.register_schema(SCHEMA, Arc::new(Tables(tables))) {
-        tracing::error!(%error, "the tables cannot be registered");
-    }
-    catalog
+    catalog.register_schema(SCHEMA, Arc::new(Tables(tables)))?;
+    Ok(catalog)
 }
 
 /// The tables. There are no others: what is not implemented here (to register, to drop) is refused.

@@ -33,6 +33,9 @@ pub(super) struct Readiness {
 /// What a worker needs, and when it has answered last.
 struct Server {
     name: &'static str,
+    /// In metrics and in `/status`.
+    label: &'static str,
+    awaited_since: Instant,
     answered: Mutex<Option<Instant>>,
     shown: IntGauge,
 }
@@ -41,6 +44,8 @@ impl Readiness {
     pub(super) fn new(metrics: Metrics) -> Self {
         let server = |name, label| Server {
             name,
+            label,
+            awaited_since: Instant::now(),
             answered: Mutex::default(),
             shown: metrics.answer_seconds.with_label_values(&[label]),
         };
@@ -70,6 +75,12 @@ impl Readiness {
         missing.collect()
     }
 
+    /// Who has not answered for longer than a failover takes, since the start too.
+    pub(super) fn silent(&self) -> Vec<&'static str> {
+        let servers = [&self.group, &self.redis, &self.sink].into_iter();
+        servers.filter(|server| server.is_silent()).map(|server| server.label).collect()
+    }
+
     /// Asks Redis and the sink now and then, for ever.
     pub(super) async fn watch(&self, state: &State, sink: &Sink) {
         tokio::join!(
@@ -91,6 +102,11 @@ impl Server {
     fn answers(&self) {
         *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.shown.set(unix_millis() / 1000);
+    }
+
+    fn is_silent(&self) -> bool {
+        let answered = *self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.unwrap_or(self.awaited_since).elapsed() > LATELY
     }
 
     /// What to say of it where it has not answered lately.

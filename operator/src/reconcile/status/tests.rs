@@ -236,6 +236,18 @@ fn books_that_do_not_balance_need_a_person() {
 }
 
 #[test]
+fn whom_workers_cannot_reach_is_named() {
+    let (pipeline, deployment) = (pipeline(json!({})), running());
+    let said_of = |silent: &[Server]| {
+        let figures = Figures { silent: silent.iter().copied().collect(), ..figures() };
+        said(&of(&Seen { figures: Some(&figures), ..seen(&pipeline, &deployment) }))[2].clone()
+    };
+    assert_eq!(said_of(&[]), "Degraded=False/AsExpected");
+    assert_eq!(said_of(&[Server::Sink]), "Degraded=True/SinkUnreachable");
+    assert_eq!(said_of(&[Server::Kafka, Server::Redis]), "Degraded=True/ServersUnreachable");
+}
+
+#[test]
 fn figures_that_move_are_not_material_but_having_read_all_is() {
     let (pipeline, deployment) = (pipeline(json!({})), running());
     let status = |figures: &Figures| of(&Seen { figures: Some(figures), ..seen(&pipeline, &deployment) });

@@ -104,6 +104,7 @@ impl StartupHandler for Startup {
             (None, _) => {}
         }
         if matches!(client.state(), PgWireConnectionState::ReadyForQuery) {
+            self.client.admit();
             self.clients.remember(client.pid_and_secret_key().0, &self.client);
         }
         Ok(())

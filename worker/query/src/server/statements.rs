@@ -9,22 +9,30 @@ use datafusion_postgres::arrow_pg::datatypes::arrow_schema_to_pg_fields;
 use datafusion_postgres::hooks::cursor::CursorStatementHook;
 use datafusion_postgres::hooks::set_show::SetShowHook;
 use datafusion_postgres::hooks::transactions::TransactionStatementHook;
-use datafusion_postgres::pgwire::api::portal::{Format, Portal};
-use datafusion_postgres::pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
-use datafusion_postgres::pgwire::api::results::{FieldInfo, Response};
+use datafusion_postgres::pgwire::api::portal::{Format, Portal, PortalExecutionState};
+use datafusion_postgres::pgwire::api::query::{
+    ExtendedQueryHandler, SimpleQueryHandler, send_query_response,
+};
+use datafusion_postgres::pgwire::api::results::{FieldInfo, QueryResponse, Response};
 use datafusion_postgres::pgwire::api::stmt::QueryParser;
-use datafusion_postgres::pgwire::api::store::PortalStore;
-use datafusion_postgres::pgwire::api::{ClientInfo, ClientPortalStore, Type};
+use datafusion_postgres::pgwire::api::store::{Entry, PortalStore};
+use datafusion_postgres::pgwire::api::{
+    ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionState, Type,
+};
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::PgWireBackendMessage;
+use datafusion_postgres::pgwire::messages::extendedquery::Execute;
 use datafusion_postgres::{DfSessionService, Parser, QueryHook};
 use futures::{Sink, SinkExt};
 
 use crate::connection::Client;
 use crate::cursors::Cursors;
-use crate::dialect::understood;
+use crate::dialect::{too_much, understood};
 use crate::engine::Engine;
-use crate::readonly::ReadOnly;
+use crate::error::told;
+use crate::readonly::{MOST_FETCHED, ReadOnly};
+
+type DfStatement = <DfSessionService as ExtendedQueryHandler>::Statement;
 
 /// The session of one client.
 pub(super) struct Statements {
@@ -69,6 +77,7 @@ impl SimpleQueryHandler for Statements {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
+        check(&self.client, query)?;
         self.client.next_statement();
         let answer = SimpleQueryHandler::do_query(&self.service, client, &understood(query)).await;
         self.warn(client).await?;
@@ -78,12 +87,47 @@ impl SimpleQueryHandler for Statements {
 
 #[async_trait]
 impl ExtendedQueryHandler for Statements {
-    type Statement = <DfSessionService as ExtendedQueryHandler>::Statement;
+    type Statement = DfStatement;
     type QueryParser = Understanding;
 
     fn query_parser(&self) -> Arc<Understanding> {
         let (parser, cursors) = (self.service.query_parser(), Arc::clone(&self.cursors));
-        Arc::new(Understanding { parser, cursors })
+        Arc::new(Understanding { client: Arc::clone(&self.client), parser, cursors })
+    }
+
+    /// All rows of an answer are passed on as they come; the library would gather them first, as it does with portions.
+    async fn on_execute<C>(&self, client: &mut C, mut message: Execute) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Self::Statement>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        message.max_rows = message.max_rows.clamp(0, MOST_FETCHED as i32);
+        let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
+        let portal = match client.portal_store().get_portal(name) {
+            Some(Entry::Value(portal)) if message.max_rows == 0 && is_query(&portal) => portal,
+            _ => return self._on_execute(client, message).await,
+        };
+        let begins = matches!(*portal.state().lock().await, PortalExecutionState::Initial);
+        if !begins || !matches!(client.state(), PgWireConnectionState::ReadyForQuery) {
+            return self._on_execute(client, message).await;
+        }
+        client.set_state(PgWireConnectionState::QueryInProgress);
+        self.client.next_statement();
+        let cancelled = self.client.cancelled();
+        let answered = tokio::select! {
+            answered = ExtendedQueryHandler::do_query(self, client, portal.as_ref(), 0) => answered?,
+            () = cancelled => return Err(PgWireError::QueryCanceled),
+        };
+        let Response::Query(rows) = answered else {
+            return Err(told("ERROR", "XX000", "a query without rows"));
+        };
+        let nothing = QueryResponse::new(rows.row_schema(), futures::stream::empty());
+        send_query_response(client, rows, false).await?;
+        portal.start(nothing).await;
+        client.set_state(PgWireConnectionState::ReadyForQuery);
+        Ok(())
     }
 
     async fn do_query<C>(
@@ -98,15 +142,30 @@ impl ExtendedQueryHandler for Statements {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        self.client.next_statement();
         let answer = ExtendedQueryHandler::do_query(&self.service, client, portal, max_rows).await;
         self.warn(client).await?;
         answer
     }
 }
 
+/// What is told to who has not logged in, and to who asks for more than can be read.
+fn check(client: &Client, sql: &str) -> PgWireResult<()> {
+    if !client.is_admitted() {
+        return Err(told("FATAL", "28000", "log in first"));
+    }
+    match too_much(sql) {
+        Some(message) => Err(told("ERROR", "54001", message)),
+        None => Ok(()),
+    }
+}
+
+fn is_query(portal: &Portal<DfStatement>) -> bool {
+    matches!(portal.statement.statement, (_, Some((Statement::Query(_), _))))
+}
+
 /// The library's parser, given what it understands, and told what it does not know of cursors.
 pub(super) struct Understanding {
+    client: Arc<Client>,
     parser: Arc<Parser>,
     cursors: Arc<Cursors>,
 }
@@ -124,6 +183,7 @@ impl QueryParser for Understanding {
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
+        check(&self.client, sql)?;
         self.parser.parse_sql(client, &understood(sql), types).await
     }
 

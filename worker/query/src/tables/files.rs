@@ -78,7 +78,7 @@ impl TableProvider for Lines {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let bounds = self.time().map(|column| Bounds::of(session, column, filters)).unwrap_or_default();
+        let bounds = self.time().map(|column| Bounds::of(column, filters)).unwrap_or_default();
         let listed = Snapshot::of(session)?.listed(self.table, bounds).await?;
         let schema = TableSchema::from(&self.schema);
         plan(session, &Scan { schema, files: &listed.files, values: &[], projection, limit })

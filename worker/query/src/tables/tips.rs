@@ -41,8 +41,8 @@ impl TableProvider for Tips {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let snapshot = Snapshot::of(session)?;
         let setup = &snapshot.sources().setup;
-        let ends = Bounds::of(session, "window_end", filters).earlier(setup.job.rules.window);
-        let bounds = Bounds::of(session, "window_start", filters).and(ends);
+        let ends = Bounds::of("window_end", filters).earlier(setup.job.rules.window);
+        let bounds = Bounds::of("window_start", filters).and(ends);
         let tips = snapshot.tips(bounds).await?;
         let is_final = Arc::new(Field::new(FINAL, DataType::Boolean, false));
         let scan = Scan {
