@@ -4,14 +4,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use tips_e2e::s3::S3;
 use tips_e2e::sender::send;
 use tips_e2e::watcher::{Merging, Watcher};
 use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Target};
 use tips_e2e::{Process, Servers, scenario};
 
-const FAULTS: usize = 50;
 const MOST_WORKERS: usize = 4;
 /// Longer than a session of the group.
 const PAST_SESSION: Duration = Duration::from_secs(7);
@@ -33,6 +32,46 @@ impl Dice {
     }
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Kill,
+    Stop,
+    Scale,
+    RedisLosesASecond,
+    RedisLosesAll,
+    Kafka,
+    Sink,
+}
+
+/// Fifty, and some scaling between them.
+const FAULTS: [(Fault, usize); 7] = [
+    (Fault::Kill, 20),
+    (Fault::Stop, 8),
+    (Fault::RedisLosesASecond, 6),
+    (Fault::RedisLosesAll, 6),
+    (Fault::Kafka, 5),
+    (Fault::Sink, 5),
+    (Fault::Scale, 8),
+];
+
+/// All of them, in the order of the dice.
+fn faults(dice: &mut Dice) -> Vec<Fault> {
+    let mut faults: Vec<Fault> =
+        FAULTS.iter().flat_map(|(fault, times)| std::iter::repeat_n(*fault, *times)).collect();
+    for last in (1..faults.len()).rev() {
+        faults.swap(last, dice.roll(last + 1));
+    }
+    faults
+}
+
+/// `TIPSTREAM_CHAOS_SEED`, or another for each run; it is the first line of `faults.log`.
+fn seed() -> Result<u64> {
+    match std::env::var("TIPSTREAM_CHAOS_SEED") {
+        Ok(seed) => seed.parse().context("TIPSTREAM_CHAOS_SEED is no number"),
+        Err(_) => Ok(std::process::id().into()),
+    }
+}
+
 struct Chaos<'a> {
     dice: Dice,
     pipeline: Pipeline<'a>,
@@ -41,15 +80,15 @@ struct Chaos<'a> {
 }
 
 impl Chaos<'_> {
-    fn strike(&mut self, s3: &mut S3) -> Result<()> {
-        match self.dice.roll(12) {
-            0..=3 => self.kill_one(),
-            4 | 5 => self.stop_one_past_its_session(),
-            6 | 7 => self.scale(),
-            8 => self.redis_loses_its_last_second(),
-            9 => self.redis_loses_everything(),
-            10 => self.servers.kafka.restart(),
-            _ => sink_refuses(s3),
+    fn strike(&mut self, fault: Fault, s3: &mut S3) -> Result<()> {
+        match fault {
+            Fault::Kill => self.kill_one(),
+            Fault::Stop => self.stop_one_past_its_session(),
+            Fault::Scale => self.scale(),
+            Fault::RedisLosesASecond => self.redis_loses_its_last_second(),
+            Fault::RedisLosesAll => self.redis_loses_everything(),
+            Fault::Kafka => self.servers.kafka.restart(),
+            Fault::Sink => sink_refuses(s3),
         }
     }
 
@@ -113,18 +152,20 @@ fn fifty_faults_change_nothing() {
         let (client, topics) = (servers.kafka.client(), data.topics(&servers.kafka, "chaos")?);
         let sender = std::thread::spawn(move || send(&client, &topics, Some(PACE)));
 
-        let seed = std::process::id().into();
+        let mut dice = Dice(seed()?);
         let log = folder.path().join("faults.log");
-        std::fs::write(&log, format!("seed {seed}\n"))?;
+        let seed = dice.0;
+        let faults = faults(&mut dice);
+        std::fs::write(&log, format!("seed {seed}\n{faults:?}\n"))?;
         let pipeline = Pipeline::new(folder, "chaos", &settings, Target::S3(bucket))?;
         let watcher = Watcher::start(folder, &pipeline.output()?, Merging::None)?;
-        let mut chaos = Chaos { dice: Dice(seed), pipeline, workers: Vec::new(), servers };
+        let mut chaos = Chaos { dice, pipeline, workers: Vec::new(), servers };
         for _ in 0..2 {
             chaos.workers.push(chaos.pipeline.start(&[])?);
         }
-        for _ in 0..FAULTS {
+        for fault in faults {
             std::thread::sleep(Duration::from_millis(500 + 100 * chaos.dice.roll(15) as u64));
-            chaos.strike(&mut s3)?;
+            chaos.strike(fault, &mut s3).with_context(|| format!("{fault:?}, seed {seed}"))?;
         }
         sender.join().map_err(|_| anyhow!("the sender panicked"))??;
         for worker in std::mem::take(&mut chaos.workers) {
