@@ -61,6 +61,7 @@ missing_packages() {
   command -v curl >/dev/null || echo curl
   command -v setpriv >/dev/null || echo util-linux
   command -v psql >/dev/null || echo postgresql-client
+  compgen -G '/usr/lib*/*/odbc/psqlodbcw.so' >/dev/null || echo odbc-postgresql
   command -v chromium >/dev/null || echo chromium
   command -v chromedriver >/dev/null || echo chromium-driver
   # A node with pods is for root to start; others are told so by the tests.

@@ -51,6 +51,15 @@ pub fn python() -> Result<PathBuf> {
     item("venv/bin/python")
 }
 
+/// The ODBC driver of PostgreSQL, where Debian has it.
+pub fn odbc_driver() -> Result<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").context("reading /usr/lib")?;
+    folders
+        .filter_map(|folder| Some(folder.ok()?.path().join("odbc/psqlodbcw.so")))
+        .find(|path| path.is_file())
+        .with_context(|| format!("psqlodbcw.so is not there: {MISSING}"))
+}
+
 /// A program of the system.
 pub fn program(name: &str) -> Result<PathBuf> {
     env::split_paths(&env::var_os("PATH").unwrap_or_default())

@@ -13,7 +13,8 @@ use anyhow::{Context, Result};
 
 /// Long enough for pods that start or end, and for partitions that are handed over.
 pub const PATIENCE: Duration = Duration::from_secs(120);
-const WORKERS: &str = "--selector=app.kubernetes.io/component=worker";
+/// Selects the worker pods.
+pub const WORKERS: &str = "--selector=app.kubernetes.io/component=worker";
 
 /// A node and the servers beside it.
 #[derive(Debug)]

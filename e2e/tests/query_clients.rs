@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use tips_e2e::query::{Query, USER};
 use tips_e2e::tls::Certificates;
 use tips_e2e::worker::{Data, MIXED, Pipeline};
-use tips_e2e::{Folder, Servers, scenario};
+use tips_e2e::{Folder, Servers, cache, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -64,6 +64,13 @@ fn psql_lists_describes_and_completes() {
 #[test]
 fn psycopg_sqlalchemy_and_pandas_read_the_tables() {
     with_service("query-python", |query| query.client("python_clients.py", &[]).map(drop));
+}
+
+#[test]
+fn the_odbc_driver_reads() {
+    with_service("query-odbc", |query| {
+        query.client("odbc.py", &[&cache::odbc_driver()?.display().to_string()]).map(drop)
+    });
 }
 
 #[test]

@@ -9,8 +9,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use tips_e2e::kubernetes::Cluster;
 use tips_e2e::operator::NAMESPACE;
 use tips_e2e::sender::send;
-use tips_e2e::site::{PATIENCE, Site, await_none, workers};
-use tips_e2e::wait::until;
+use tips_e2e::site::{PATIENCE, Site, WORKERS, await_none, workers};
 use tips_e2e::watcher::{Merging, Watcher};
 use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Settings, Target, watermark};
 use tips_e2e::{Folder, Process, operator, scenario};
@@ -51,7 +50,7 @@ fn whatever_is_done_to_a_pipeline_while_data_flows_its_files_are_right() {
         an_autoscaler_scales(&cluster)?;
         let killed = workers(&cluster)?.into_iter().next().context("a worker")?;
         cluster.kubectl(&["delete", "pod", &killed, "--grace-period=0", "--force"])?;
-        operator::await_ready(&cluster, 3, PATIENCE)?;
+        await_settled(&cluster, 3)?;
         drain(folder, &cluster)?;
         a_worker_lives_on_beside_its_successor(&mut site)?;
         a_silent_node_is_given_up(&mut site)?;
@@ -131,13 +130,22 @@ spec:
     cluster.kubectl(&["delete", "hpa", "nyc"]).map(drop)
 }
 
+/// The status of the pipeline may be of a moment before: the Deployment counts its pods itself, and those that are about
+/// to end are waited for.
+fn await_settled(cluster: &Cluster, replicas: usize) -> Result<()> {
+    let counts = "--output=jsonpath={.spec.replicas} {.status.replicas} {.status.readyReplicas}";
+    let all = [replicas; 3].map(|count| count.to_string()).join(" ");
+    cluster.until(&["get", "deployment/nyc-worker", counts], PATIENCE, |seen| seen == all)?;
+    let pods = ["get", "pods", WORKERS, "--output=name"];
+    cluster.until(&pods, PATIENCE, |names| names.lines().count() == replicas).map(drop)
+}
+
 /// Of several workers a drain takes one at a time, and the next when that one runs elsewhere; here there is no
 /// elsewhere but the node itself, once it takes pods again. A single worker is taken at once.
 fn drain(folder: &Folder, cluster: &Cluster) -> Result<()> {
     for replicas in [2, 1] {
         cluster.kubectl(&["scale", "tips/nyc", &format!("--replicas={replicas}")])?;
-        until("scaled", PATIENCE, || Ok(workers(cluster)?.len() == replicas))?;
-        operator::await_ready(cluster, replicas, PATIENCE)?;
+        await_settled(cluster, replicas)?;
         let old = workers(cluster)?;
         let mut command = cluster.client("kubectl")?;
         command.args(["drain", "node1", "--pod-selector=app.kubernetes.io/component=worker"]);

@@ -1,5 +1,5 @@
-//! The query service in pods of the worker's image: with a login, TLS and the map, over the data of a pipeline; and what
-//! is said where the sink is away.
+//! The query service in pods of the worker's image: with a login, TLS and the map, over the data of a pipeline. The
+//! compaction beside it runs. What is said where the sink is away.
 
 use std::process::Command;
 
@@ -30,7 +30,7 @@ fn sql_and_the_map_are_answered_by_pods() {
         let settings = Settings {
             kafka: site.kafka.bootstrap(),
             redis: format!("{{urls: [\"{}\"]}}", site.redis.url()),
-            more: vec![QUERY.to_owned()],
+            more: vec![QUERY.to_owned(), "compaction: {enabled: true}".to_owned()],
         };
         let pipeline = Pipeline::new(folder, "nyc", &settings, Target::S3(Bucket::of(&site.s3)))?;
         pipeline.change("prefix: nyc", "prefix: nyc, credentials: {secretRef: {name: s3}}")?;
@@ -62,6 +62,9 @@ fn sql_and_the_map_are_answered_by_pods() {
         ensure!(page.status().is_success(), "{}", page.status());
         let windows = reqwest::blocking::get(format!("http://{address}:8081/api/windows"))?.text()?;
         ensure!(windows.contains("\"final\":true"), "{windows}");
+
+        cluster.kubectl(&["create", "job", "compact-now", "--from=cronjob/nyc-compact"])?;
+        cluster.kubectl(&["wait", "job/compact-now", "--for=condition=Complete", "--timeout=120s"])?;
 
         site.s3.down()?;
         degraded(&cluster, "SinkUnreachable")?;

@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, Query, SelectItem, SetExpr, Statement, Value, VisitMut, VisitorMut, visit_expressions,
+    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr, Statement, Value, VisitMut, VisitorMut,
+    visit_expressions,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -113,6 +114,9 @@ impl VisitorMut for Words {
         let other = match expr {
             Expr::Function(function) if is_of_columns(function) => Some(Expr::value(Value::Null)),
             Expr::Subquery(query) if is_of_what_is_not_here(query) => Some(null_of(query)),
+            Expr::BinaryOp { left, op: BinaryOperator::Eq, right } if is_flag(left) && is_true(right) => {
+                Some((**left).clone())
+            }
             Expr::Cast { expr: name, data_type, .. }
                 if data_type.to_string().eq_ignore_ascii_case("regproc") =>
             {
@@ -150,6 +154,15 @@ fn is_of_what_is_not_here(query: &Query) -> bool {
     let is_not_here =
         |name: &str| ["pg_sequence", "pg_attrdef", "pg_collation"].iter().any(|not| name.contains(not));
     select.from.iter().any(|from| is_not_here(&from.relation.to_string()))
+}
+
+/// Whether it is a flag of an index, which the ODBC driver compares with `'t'`.
+fn is_flag(expr: &Expr) -> bool {
+    matches!(expr, Expr::CompoundIdentifier(parts) if parts.last().is_some_and(|name| name.value.starts_with("indis")))
+}
+
+fn is_true(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if value.value == Value::SingleQuotedString("t".to_owned()))
 }
 
 /// The kept library has functions by their names.
@@ -241,6 +254,7 @@ mod tests {
                 "SELECT nullif(concat('', $2::VARCHAR), concat('', $2::VARCHAR)) AS s, $1",
             ),
             ("SELECT typinput = 'pg_catalog.array_in'::regproc", "SELECT typinput = 'array_in'"),
+            ("SELECT 1 FROM i WHERE i.indisprimary = 't'", "SELECT 1 FROM i WHERE i.indisprimary"),
             ("SELECT (f(i.keys)).n FROM i", "SELECT get_field((f(i.keys)), 'n') FROM i"),
             (
                 "SELECT 1 WHERE 'x' IN (SELECT s FROM string_to_array(current_setting('search_path'), ',') s)",
