@@ -118,6 +118,12 @@ pub fn await_ready(cluster: &Cluster, replicas: usize, patience: Duration) -> Re
     cluster.until(&["get", "tips", "nyc", query], patience, |message| message == all).map(drop)
 }
 
+/// Waits until the condition Degraded of the pipeline `nyc` has this reason.
+pub fn await_degraded(cluster: &Cluster, reason: &str, patience: Duration) -> Result<()> {
+    let query = "--output=jsonpath={.status.conditions[?(@.type=='Degraded')].reason}";
+    cluster.until(&["get", "tips", "nyc", query], patience, |now| now == reason).map(drop)
+}
+
 /// Waits until the status of the pipeline `nyc` accounts for so many records, and none waits.
 pub fn await_consumed(cluster: &Cluster, records: usize, patience: Duration) -> Result<()> {
     let query = "--output=jsonpath={.status.books.rides.consumed} {.status.books.fares.consumed} {.status.lag.records}";

@@ -11,6 +11,7 @@ use tips_e2e::process::run;
 use tips_e2e::query::Query;
 use tips_e2e::s3::S3;
 use tips_e2e::sender::send;
+use tips_e2e::wait::until;
 use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Target, metric, until_metric};
 use tips_e2e::{Folder, Servers, cache, scenario};
 
@@ -136,12 +137,9 @@ fn a_record_is_seen_a_second_after_it_arrived() {
         until_metric(&mut worker, "tipstream_assigned_partitions", 8.0, PATIENCE)?;
         send(&servers.kafka.client(), &topics, None)?;
         // Longer than the promise by what a loaded machine may take; the figure itself is measured by `make bench`.
-        let deadline = Instant::now() + Duration::from_secs(10);
         let joined = "SELECT trips_joined > 0 AND (SELECT count(*) FROM tips_live) > 0 FROM pipeline_status";
-        while query.value(joined)? != "t" {
-            ensure!(Instant::now() < deadline, "not seen; {}", worker.last_lines());
-        }
-        Ok(())
+        until("seen", Duration::from_secs(10), || Ok(query.value(joined)? == "t"))
+            .with_context(|| worker.last_lines())
     });
 }
 

@@ -3,11 +3,12 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tips_e2e::query::{Query, USER, binary};
 use tips_e2e::tls::Certificates;
+use tips_e2e::wait::until;
 use tips_e2e::worker::{Data, Pipeline, metric};
 use tips_e2e::{Folder, Servers, cache, scenario};
 
@@ -196,10 +197,7 @@ fn a_query_is_cancelled_and_one_that_runs_at_the_end_may_finish() {
 
         let last = "SELECT count(*) FROM generate_series(1, 300000000) WHERE value % 7 = 3";
         let running = query.psql_command(last)?.stdout(std::process::Stdio::piped()).spawn()?;
-        let deadline = Instant::now() + PATIENCE;
-        while metric(&query.process, "tipstream_query_running")? == 0.0 {
-            ensure!(Instant::now() < deadline, "it does not run");
-        }
+        until("running", PATIENCE, || Ok(metric(&query.process, "tipstream_query_running")? != 0.0))?;
         query.process.terminate()?;
         let output = running.wait_with_output()?;
         ensure!(String::from_utf8_lossy(&output.stdout).trim() == "42857143", "{output:?}");

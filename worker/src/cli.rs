@@ -111,7 +111,7 @@ impl<W: Write> Write for Heard<W> {
 
 /// Text on a terminal, JSON elsewhere; always on standard error, so that output stays output. Lines of the log come
 /// above the bars of what is returned.
-fn init_log(default: &str) -> MultiProgress {
+pub fn init_log(default: &str) -> MultiProgress {
     let terminal = MultiProgress::new();
     let above = Above(terminal.clone());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
@@ -139,7 +139,7 @@ impl Write for Above {
 }
 
 /// Cancelled by SIGTERM or SIGINT. A second one ends the process at once, which loses nothing that a kill would not.
-fn stop_on_signal() -> CancellationToken {
+pub fn stop_on_signal() -> CancellationToken {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {

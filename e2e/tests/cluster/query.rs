@@ -3,8 +3,7 @@
 
 use std::process::Command;
 
-use anyhow::{Result, ensure};
-use tips_e2e::kubernetes::Cluster;
+use anyhow::ensure;
 use tips_e2e::operator::{self, NAMESPACE};
 use tips_e2e::process::run;
 use tips_e2e::site::{PATIENCE, Site};
@@ -67,7 +66,7 @@ fn sql_and_the_map_are_answered_by_pods() {
         cluster.kubectl(&["wait", "job/compact-now", "--for=condition=Complete", "--timeout=120s"])?;
 
         site.s3.down()?;
-        degraded(&cluster, "SinkUnreachable")?;
+        operator::await_degraded(&cluster, "SinkUnreachable", PATIENCE)?;
         let events = cluster.kubectl(&["get", "events", "--field-selector=reason=SinkUnreachable"])?;
         ensure!(events.contains("tipspipeline/nyc"), "{events}");
         ensure!(
@@ -75,12 +74,6 @@ fn sql_and_the_map_are_answered_by_pods() {
             "no live windows without the sink"
         );
         site.s3.up()?;
-        degraded(&cluster, "AsExpected")?;
-        Ok(())
+        operator::await_degraded(&cluster, "AsExpected", PATIENCE)
     });
-}
-
-fn degraded(cluster: &Cluster, reason: &str) -> Result<()> {
-    let query = "--output=jsonpath={.status.conditions[?(@.type=='Degraded')].reason}";
-    cluster.until(&["get", "tips", "nyc", query], PATIENCE, |now| now == reason).map(drop)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use tips_e2e::kubernetes::ControlPlane;
-use tips_e2e::operator::{self, Operator};
+use tips_e2e::operator::{self, Operator, await_degraded};
 use tips_e2e::scenario;
 
 use crate::pipeline::{SOON, becomes, condition, field, manifest, message, patch, with_operator};
@@ -146,8 +146,7 @@ fn what_a_pipeline_of_the_same_name_has_left_is_waited_for_and_told_only_if_it_s
         cluster.kubectl(&["patch", "configmap/nyc-worker", "--type=merge", "--patch", let_go])?;
         // The collector takes its time, and the operator tries again in half a minute at the latest.
         cluster.kubectl(&["delete", "configmap/nyc-worker", "--ignore-not-found"])?;
-        let degraded = "--output=jsonpath={.status.conditions[?(@.type=='Degraded')].reason}";
-        cluster.until(&["get", "tips/nyc", degraded], 3 * SOON, |reason| reason == "AsExpected")?;
+        await_degraded(cluster, "AsExpected", 3 * SOON)?;
         let owner = field(cluster, "configmap/nyc-worker", "{.metadata.ownerReferences[0].uid}")?;
         ensure!(owner == field(cluster, "tips/nyc", "{.metadata.uid}")?);
         Ok(())

@@ -21,7 +21,6 @@ use tips_worker::verify::path::{Folder, Kind, kind};
 
 use crate::bounds::Bounds;
 
-const DAY: Span = Span::from_seconds(86_400);
 /// Up to so many days are listed one by one, at once; more by listing all of the table.
 const DAYS: i64 = 62;
 /// How often a listing is made again that has a hole which compaction explains.
@@ -42,11 +41,7 @@ pub enum Table {
 
 impl Table {
     fn folder(self) -> &'static str {
-        match self {
-            Table::Tips => "tips",
-            Table::Raw(topic) => topic.name(),
-            Table::Invalid => "invalid",
-        }
+        self.dataset().map_or("invalid", Dataset::name)
     }
 
     /// What compaction calls it; it leaves quarantine alone.
@@ -142,8 +137,8 @@ async fn entries(sink: &Sink, table: Table, days: Option<&[Day]>) -> Result<Vec<
 fn days(table: Table, bounds: Bounds) -> Option<Vec<Day>> {
     let (Some(from), Some(to), true) = (bounds.from, bounds.to, table != Table::Invalid) else { return None };
     let (first, last) = (from.day().start(), to.day().start());
-    let days = last.since(first).seconds() / DAY.seconds() + 1;
-    let day = |n| first.plus(Span::from_seconds(DAY.seconds() * n)).day();
+    let days = last.since(first).seconds() / Span::DAY.seconds() + 1;
+    let day = |n| first.plus(Span::from_seconds(Span::DAY.seconds() * n)).day();
     (days <= DAYS).then(|| (0..days).map(day).collect())
 }
 
@@ -167,7 +162,7 @@ fn file(table: Table, entry: Entry) -> Option<File> {
 }
 
 fn day_times(day: Day) -> RangeInclusive<EventTime> {
-    day.start()..=EventTime::from_seconds(day.start().seconds() + DAY.seconds() - 1)
+    day.start()..=EventTime::from_seconds(day.start().seconds() + Span::DAY.seconds() - 1)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::{catalog, functions};
 /// The database that clients connect to. Its name in their connection string is not looked at.
 pub const DATABASE: &str = "tipstream";
 /// Functions that make much of little: one call takes memory that no limit counts.
-const UNBOUNDED: [&str; 10] = [
+const UNBOUNDED: [&str; 9] = [
     "repeat",
     "lpad",
     "rpad",
@@ -37,7 +37,6 @@ const UNBOUNDED: [&str; 10] = [
     "list_repeat",
     "array_resize",
     "list_resize",
-    "gen_series",
 ];
 /// Who is named where memory has run out.
 const CONSUMERS_NAMED: usize = 3;

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tips_worker::core::fold::Sums;
+use tips_worker::core::fold::{Sums, add};
 use tips_worker::core::time::{Day, EventTime};
 use tips_worker::core::window::Rules;
 use tips_worker::state::Results;
@@ -50,13 +50,6 @@ impl Windows {
     /// The starts of windows that are open in some shard.
     pub fn open_starts(&self) -> BTreeSet<EventTime> {
         self.open.keys().chain(self.ahead.keys()).copied().collect()
-    }
-}
-
-/// Adds the sums of `part` to `sums`.
-pub fn add(sums: &mut Sums, part: &Sums) {
-    for (place, sum) in part {
-        *sums.entry(*place).or_default() += *sum;
     }
 }
 

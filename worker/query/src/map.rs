@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use datafusion::error::DataFusionError;
 use futures::{StreamExt, TryStreamExt, stream};
 use tips_worker::core::amount::TipSum;
-use tips_worker::core::fold::Sums;
 use tips_worker::core::time::EventTime;
 use tips_worker::map::{Cells, Unavailable, Window, Windows};
 use tokio::sync::Mutex;
@@ -93,18 +92,14 @@ impl Shown {
             let sums = windows.sums().map_err(|error| Unavailable(error.to_string()))?;
             all.extend(sums.into_iter().map(|(start, sums)| (start, Cells { closed: true, sums })));
         }
+        let neighbourhoods = &self.sources.setup.job.neighbourhoods;
         all.extend(
-            tips.windows.into_iter().map(|window| {
-                (window.start, Cells { closed: window.is_final, sums: self.named(window.sums) })
-            }),
+            tips.windows
+                .into_iter()
+                .map(|window| (window.start, Cells::named(neighbourhoods, window.is_final, window.sums))),
         );
         all.retain(|start, cells| starts.contains(start) && !cells.sums.is_empty());
         Ok(all)
-    }
-
-    fn named(&self, sums: Sums) -> BTreeMap<String, TipSum> {
-        let neighbourhoods = &self.sources.setup.job.neighbourhoods;
-        sums.into_iter().map(|(place, sum)| (neighbourhoods.name(place).to_owned(), sum)).collect()
     }
 }
 

@@ -1,10 +1,10 @@
 //! Wires the parts and serves until it is told to stop.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use tips_worker::failure::Failure;
+use tips_worker::http::bind;
 use tips_worker::manifest::Manifest;
 use tips_worker::settings::Setup;
 use tokio::net::TcpListener;
@@ -34,24 +34,24 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let engine = Engine::new(&sources, &limits(&args), Roles(users.clone())).await?;
     let (auth, tls) = (users.is_some(), certificate.is_some());
     let server = Server::new(engine, users, certificate, args.max_connections, metrics);
-    let http = listen(args.listen, "--listen").await?;
-    let postgres = listen(args.postgres, "--postgres").await?;
+    let (http, address) = bind(args.listen, "--listen").await?;
+    let (postgres, postgres_address) = bind(args.postgres, "--postgres").await?;
     let map = match args.map {
-        Some(address) => Some(listen(address, "--map").await?),
+        Some(address) => Some(bind(address, "--map").await?),
         None => None,
     };
     tracing::info!(
         pipeline = sources.setup.identity.pipeline,
-        postgres = %postgres.local_addr()?,
-        address = %http.local_addr()?,
-        map = map.as_ref().map(TcpListener::local_addr).transpose()?.map(tracing::field::display),
+        postgres = %postgres_address,
+        %address,
+        map = map.as_ref().map(|(_, address)| tracing::field::display(address)),
         auth,
         tls,
         "serving"
     );
     tokio::select! {
         served = http::serve(http, Arc::clone(&sources), stop.clone()) => served.context("serving /metrics has failed"),
-        served = serve_map(map, sources) => served.context("serving the map has failed"),
+        served = serve_map(map.map(|(listener, _)| listener), sources) => served.context("serving the map has failed"),
         () = server.serve(postgres, stop, args.drain_timeout.into()) => Ok(()),
     }
 }
@@ -99,9 +99,4 @@ async fn serve_map(listener: Option<TcpListener>, sources: Arc<Sources>) -> std:
     let Some(listener) = listener else { return std::future::pending().await };
     let setup = sources.setup.clone();
     axum::serve(listener, tips_worker::map::routes(Shown::new(sources), setup)).await
-}
-
-async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await;
-    listener.with_context(|| format!("cannot listen on {address}; name another address with {flag}"))
 }

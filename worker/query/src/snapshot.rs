@@ -120,7 +120,7 @@ impl Snapshot {
         for _ in 0..TRIES {
             let listed = self.listed(Table::Tips, bounds).await?;
             let Some(live) = &live else {
-                return Ok(Tips { windows: Vec::new(), files: listed.files.clone(), others: Vec::new() });
+                return Ok(Tips { files: listed.files.clone(), ..Tips::default() });
             };
             if let Some(tips) = self.together(live, &listed, bounds).await? {
                 return Ok(tips);

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tips_worker::core::fold::Sums;
+use tips_worker::core::fold::{Sums, add};
 use tips_worker::core::time::EventTime;
 use tips_worker::core::window::Rules;
 use tips_worker::manifest::Manifest;
@@ -14,7 +14,7 @@ use tips_worker::state::redis::RedisConfig;
 use tips_worker::state::{RedisState, Results, State, StateError, View};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
-use crate::live::{Windows, add};
+use crate::live::Windows;
 use crate::metrics::Metrics;
 
 /// How long a query waits for Redis. Far above what it takes, and short enough that a query over the archive is

@@ -4,8 +4,6 @@ use super::folder::Folder;
 use crate::core::time::{Day, EventTime, Span};
 use crate::results::day_file::ALL_WINDOWS;
 
-const DAY: Span = Span::from_seconds(86_400);
-
 /// A choice of days.
 #[derive(Clone, Debug)]
 pub struct Days {
@@ -25,7 +23,7 @@ impl Days {
         if !self.only.is_empty() {
             return self.only.contains(&day);
         }
-        let is_closed = closed.is_some_and(|closed| day.start().plus(DAY).plus(self.settle) <= closed);
+        let is_closed = closed.is_some_and(|closed| day.start().plus(Span::DAY).plus(self.settle) <= closed);
         is_closed
             && self.since.is_none_or(|since| since <= day)
             && self.until.is_none_or(|until| day <= until)

@@ -24,6 +24,13 @@ use super::window::{Pane, Rules};
 /// Sums of the neighbourhoods that have any.
 pub type Sums = BTreeMap<Place, TipSum>;
 
+/// Adds the sums of `part` to `sums`.
+pub fn add(sums: &mut Sums, part: &Sums) {
+    for (place, sum) in part {
+        *sums.entry(*place).or_default() += *sum;
+    }
+}
+
 /// A shard of the state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shard {
@@ -245,10 +252,8 @@ impl Shard {
     /// The sums of the panes of the window that ends at `end`.
     fn sums_up_to(&self, rules: &Rules, end: EventTime) -> Sums {
         let mut sums = Sums::new();
-        for pane in rules.panes_of_window_ending(end) {
-            for (place, sum) in self.panes.get(&pane).into_iter().flatten() {
-                *sums.entry(*place).or_default() += *sum;
-            }
+        for part in rules.panes_of_window_ending(end).filter_map(|pane| self.panes.get(&pane)) {
+            add(&mut sums, part);
         }
         sums
     }

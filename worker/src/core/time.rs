@@ -124,6 +124,9 @@ pub fn hour_minute(time: EventTime) -> String {
 pub struct Span(i64);
 
 impl Span {
+    /// A day.
+    pub const DAY: Span = Span(DAY);
+
     /// A span of `seconds`.
     pub const fn from_seconds(seconds: i64) -> Self {
         Span(seconds)

@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::core::amount::TipSum;
+use crate::core::fold::Sums;
+use crate::core::locate::Neighbourhoods;
 use crate::core::time::EventTime;
 
 /// Windows of a history that are read at once.
@@ -27,6 +29,14 @@ pub struct Cells {
     pub closed: bool,
     /// By neighbourhood, of those that have a trip.
     pub sums: BTreeMap<String, TipSum>,
+}
+
+impl Cells {
+    /// Sums of the state, under the names of their places.
+    pub fn named(neighbourhoods: &Neighbourhoods, closed: bool, sums: Sums) -> Self {
+        let name = |place| neighbourhoods.name(place).to_owned();
+        Cells { closed, sums: sums.into_iter().map(|(place, sum)| (name(place), sum)).collect() }
+    }
 }
 
 /// Why there are no figures now, for the person who looks at the map.

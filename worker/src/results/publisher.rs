@@ -15,7 +15,7 @@ use super::shelf::{Shelf, ShelfError};
 use super::window_file::{self, Provenance};
 use crate::clock::unix_millis;
 use crate::core::batch::Job;
-use crate::core::fold::Sums;
+use crate::core::fold::{Sums, add};
 use crate::core::time::{EventTime, Span};
 use crate::crash;
 use crate::metrics::Metrics;
@@ -245,9 +245,7 @@ impl Publisher {
             if part.watermark.is_none_or(|watermark| watermark < end) {
                 return Ok(None);
             }
-            for (place, sum) in part.sums {
-                *sums.entry(place).or_default() += sum;
-            }
+            add(&mut sums, &part.sums);
         }
         Ok(Some(sums))
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Frozen, Reply, Results, View};
 use crate::core::delta::Delta;
-use crate::core::fold::{Shard, Sums};
+use crate::core::fold::{Shard, Sums, add};
 use crate::core::time::EventTime;
 use crate::core::window::Rules;
 
@@ -40,7 +40,7 @@ impl MemoryState {
         for index in 0..self.shards() {
             let (closed_here, part) = self.shard(index).window(&self.rules, start);
             closed &= closed_here;
-            part.into_iter().for_each(|(place, sum)| *sums.entry(place).or_default() += sum);
+            add(&mut sums, &part);
         }
         (closed, sums)
     }

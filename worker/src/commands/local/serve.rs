@@ -104,9 +104,7 @@ impl LocalWindows {
     }
 
     fn named(&self, closed: bool, sums: Sums) -> Cells {
-        let name = |place| self.job.neighbourhoods.name(place).to_owned();
-        let sums = sums.into_iter().map(|(place, sum)| (name(place), sum)).collect();
-        Cells { closed, sums }
+        Cells::named(&self.job.neighbourhoods, closed, sums)
     }
 }
 
