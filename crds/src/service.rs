@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cron,
+    query_limits::QueryLimits,
     reference::SecretRef,
     rule::{Rule, Ruled},
     size::ByteSize,
@@ -34,6 +35,8 @@ pub struct Query {
     /// Whether the map of the tips is served too, at port 8081. It has neither login nor encryption: the NetworkPolicy is
     /// its only fence. Default false.
     pub map: bool,
+    /// What clients may take.
+    pub limits: QueryLimits,
     /// CPU and memory of a query pod. Default: requests of 250m and 512Mi, a limit of 1Gi.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
@@ -48,6 +51,7 @@ impl Default for Query {
             tls: None,
             insecure: false,
             map: false,
+            limits: QueryLimits::default(),
             resources: None,
         }
     }

@@ -35,6 +35,12 @@ impl ByteSize {
         Self { bytes: (mebibytes as u64) << 20 }
     }
 
+    /// `self` and `other` together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self { bytes: self.bytes.saturating_add(other.bytes) }
+    }
+
     /// The number of bytes.
     pub const fn as_bytes(self) -> u64 {
         self.bytes

@@ -190,6 +190,7 @@ impl TipsPipelineSpec {
         found.check("spec.job.area", &self.job.area);
         found.check("spec.raw", &self.raw);
         found.check("spec.query", &self.query);
+        found.check("spec.query.limits", &self.query.limits);
         found.check("spec.compaction", &self.compaction);
         found.check_optional("spec.scaling", self.scaling.as_ref());
         found.check("spec.workload", &self.workload);

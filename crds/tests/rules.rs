@@ -126,6 +126,17 @@ fn counts_have_bounds() {
     assert_refused("spec.redis.shards", &[("/redis/shards", json!(0))]);
     assert_refused("spec.redis.shards", &[("/redis/shards", json!(1025))]);
     assert_refused("spec.query.replicas", &[("/query/replicas", json!(0))]);
+    for (limit, less) in [
+        ("connections", json!(0)),
+        ("queries", json!(0)),
+        ("timeout", json!("0s")),
+        ("rows", json!(0)),
+        ("memory", json!("15Mi")),
+        ("spill", json!("1023Ki")),
+    ] {
+        let pointer = format!("/query/limits/{limit}");
+        assert_refused(&format!("spec.query.limits.{limit}"), &[(&pointer, less)]);
+    }
     let scaling = json!({"minReplicas": 5, "maxReplicas": 4, "targetLag": 1000});
     assert_refused("spec.scaling.maxReplicas", &[("/scaling", scaling)]);
 }

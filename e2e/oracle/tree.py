@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+import store
+
 DAY = r"year=(?P<year>[1-9]\d*)/month=(?P<month>[1-9]|1[0-2])/day=(?P<day>[1-9]|[12]\d|3[01])"
 FILE = r"[^/]+\.parquet"
 LAYOUT = {
@@ -77,18 +79,19 @@ class Tree:
 
 
 def scan(root):
+    return sort(root, store.at(root).paths())
+
+
+def sort(root, paths):
     tree = Tree(root)
-    for folder, folders, names in os.walk(root):
-        inner = os.path.relpath(folder, root)
-        if inner == ".":
-            folders[:] = [name for name in folders if name not in NOT_DATA]
-        for name in sorted(names):
-            path = os.path.normpath(os.path.join(inner, name))
-            kind = kind_of(path)
-            if kind:
-                tree.files[kind].append(path)
-            else:
-                tree.strangers.append(path)
+    for path in paths:
+        if path.split("/", 1)[0] in NOT_DATA:
+            continue
+        kind = kind_of(path)
+        if kind:
+            tree.files[kind].append(path)
+        else:
+            tree.strangers.append(path)
     return tree
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import store
 import tree as output
 
 ORIGIN = {
@@ -36,6 +37,7 @@ class File:
 class Watcher:
     def __init__(self, root, may_merge=False, may_overlap=False):
         self.root, self.may_merge, self.may_overlap = root, may_merge, may_overlap
+        self.store = store.at(root)
         self.files = {}
         self.owners = {}  # (kind, row) → path
         self.ever = set()  # (kind, row)
@@ -44,8 +46,6 @@ class Watcher:
     def look(self):
         """The faults of one look at the directory."""
         self.looks += 1
-        if not os.path.isdir(self.root):
-            return []
         tree = output.scan(self.root)
         faults = [f"{path} is not a data file" for path in tree.strangers]
         listed = {path: kind for kind, paths in tree.files.items() for path in paths}
@@ -81,17 +81,13 @@ class Watcher:
         return faults[:3]
 
     def _seen(self, path, kind):
-        full = os.path.join(self.root, path)
         known = self.files.get(path)
         try:
-            status = os.stat(full)
-            state = (status.st_ino, status.st_size, status.st_mtime_ns)
-            if known and known.state == state:
-                return []
-            with open(full, "rb") as file:
-                data = file.read()
+            state, data = self.store.read(path, known and known.state)
         except FileNotFoundError:
             return [] if self.may_merge else [f"{path} has disappeared"]
+        if data is None:
+            return []
         digest = hashlib.sha256(data).digest()
         if known:
             # Written again with the same bytes is no change.

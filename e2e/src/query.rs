@@ -88,8 +88,15 @@ impl Query {
 
     /// A `psql` that runs `sql` and ends.
     pub fn psql_command(&self, sql: &str) -> Result<Command> {
+        let mut command = self.psql_interactive()?;
+        command.args(["--command", sql]);
+        Ok(command)
+    }
+
+    /// A `psql` that runs what it reads.
+    pub fn psql_interactive(&self) -> Result<Command> {
         let mut command = Command::new(cache::program("psql")?);
-        command.args(["--no-psqlrc", "--tuples-only", "--no-align", "--command", sql]).arg(self.connection());
+        command.args(["--no-psqlrc", "--tuples-only", "--no-align", "--dbname", &self.connection()]);
         if let Some(password) = &self.password {
             command.env("PGPASSWORD", password);
         }

@@ -1,8 +1,9 @@
 //! A reader beside the writers: it looks at an output directory again and again while a test runs, and fails if it
 //! ever sees a file that is not whole, a row twice, or a file that changes or disappears.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -32,8 +33,8 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Watches `output`, a local folder that need not be there yet.
-    pub fn start(folder: &Folder, output: &Path, merging: Merging) -> Result<Self> {
+    /// Watches `output`, which need not be there yet: a local folder, or the WebHDFS address of one of HDFS.
+    pub fn start(folder: &Folder, output: impl AsRef<OsStr>, merging: Merging) -> Result<Self> {
         let dir = folder.dir("watcher")?;
         let until = dir.join("until");
         let mut command = python("watch")?;

@@ -1,6 +1,7 @@
 //! Compaction of what `stream` has written: every row stays there once, on every sink, whatever else runs or dies.
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -116,7 +117,9 @@ fn a_directory_of_hdfs_is_compacted() {
         let hdfs = Hdfs::start(folder)?;
         let data = data(folder)?;
         let pipeline = filled(&servers, &data, "hdfs", Target::Hdfs(&hdfs))?;
+        let watcher = watch(folder, format!("{}/hdfs", hdfs.webhdfs()), Merging::Overlapping)?;
         compacts(&servers, &data, "hdfs", &pipeline)?;
+        eprintln!("watched: {}", watcher.finish()?);
         for point in ["sink::before-publish", "sink::before-removal"] {
             let name = format!("hdfs-{}", point.replace("::", "-"));
             let pipeline = filled(&servers, &data, &name, Target::Hdfs(&hdfs))?;
@@ -127,7 +130,7 @@ fn a_directory_of_hdfs_is_compacted() {
 }
 
 /// The watcher has seen all that there is before anything is merged.
-fn watch(folder: &Folder, output: &Path, merging: Merging) -> Result<Watcher> {
+fn watch(folder: &Folder, output: impl AsRef<OsStr>, merging: Merging) -> Result<Watcher> {
     let mut watcher = Watcher::start(folder, output, merging)?;
     watcher.until_looked(PATIENCE)?;
     Ok(watcher)

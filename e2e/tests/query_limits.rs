@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -152,7 +152,7 @@ fn past_a_limit_a_query_ends_with_an_error_that_says_so_and_the_service_goes_on(
     scenario("query-limits", |folder| {
         let servers = Servers::start(folder)?;
         let pipeline = filled(folder, &servers)?;
-        let small = ["--memory", "16", "--spill", "1"];
+        let small = ["--memory", "16Mi", "--spill", "1Mi"];
         let query = Query::open(&pipeline, &folder.path().join("small.log"), &small)?;
         let wide = "SELECT count(*) FROM (SELECT DISTINCT a.ride_id, b.ride_id AS other, a.event_time FROM rides a, (SELECT ride_id FROM rides LIMIT 400) b)";
         says(&query, wide, "--memory")?;
@@ -179,6 +179,33 @@ fn past_a_limit_a_query_ends_with_an_error_that_says_so_and_the_service_goes_on(
     });
 }
 
+/// A cursor that nobody reads on keeps its turn for as long as a query may take, and no longer.
+#[test]
+fn a_query_waits_for_its_turn_and_a_cursor_that_is_left_open_keeps_it_from_none() {
+    scenario("query-turns", |folder| {
+        let servers = Servers::start(folder)?;
+        let pipeline = filled(folder, &servers)?;
+        let flags = ["--max-queries", "1", "--query-timeout", "10s"];
+        let query = Query::open(&pipeline, &folder.path().join("query.log"), &flags)?;
+        let is = |name: &str, value: f64| {
+            until(&format!("{name} {value}"), PATIENCE, || Ok(metric(&query.process, name)? == value))
+        };
+        let mut session = query.psql_interactive()?.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+        let mut statements = session.stdin.take().context("psql reads")?;
+        writeln!(statements, "DECLARE c CURSOR FOR SELECT ride_id FROM rides; FETCH 1 FROM c;")?;
+        is("tipstream_query_running", 1.0)?;
+        let waiting = query.psql_command("SELECT count(*) > 0 FROM rides")?.stdout(Stdio::piped()).spawn()?;
+        is("tipstream_query_waiting", 1.0)?;
+        let answer = waiting.wait_with_output()?;
+        ensure!(String::from_utf8_lossy(&answer.stdout).trim() == "t", "{answer:?}");
+        is("tipstream_query_waiting", 0.0)?;
+
+        drop(statements);
+        session.wait()?;
+        is("tipstream_query_running", 0.0)
+    });
+}
+
 #[test]
 fn a_query_is_cancelled_and_one_that_runs_at_the_end_may_finish() {
     scenario("query-cancel", |folder| {
@@ -196,7 +223,7 @@ fn a_query_is_cancelled_and_one_that_runs_at_the_end_may_finish() {
         ensure!(metric(&query.process, "tipstream_query_running")? == 0.0, "it still runs");
 
         let last = "SELECT count(*) FROM generate_series(1, 300000000) WHERE value % 7 = 3";
-        let running = query.psql_command(last)?.stdout(std::process::Stdio::piped()).spawn()?;
+        let running = query.psql_command(last)?.stdout(Stdio::piped()).spawn()?;
         until("running", PATIENCE, || Ok(metric(&query.process, "tipstream_query_running")? != 0.0))?;
         query.process.terminate()?;
         let output = running.wait_with_output()?;

@@ -8,14 +8,16 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use tipstream_crds::ByteSize;
+
 use super::names::Component;
 use super::{PORT, PORT_NAME, Plan, files, pod};
 
 const QUERY: Component = Component::Query;
 const POSTGRES_PORT: i32 = 5432;
 const MAP_PORT: i32 = 8081;
-/// What queries may spill into /tmp before the kubelet evicts the pod.
-const SPILL: &str = "4Gi";
+/// What else is in /tmp, before the kubelet evicts the pod.
+const SCRATCH: ByteSize = ByteSize::mebibytes(3072);
 
 /// SQL by the protocol of PostgreSQL; metrics and probes, and the map where it is asked for, by HTTP.
 pub(super) fn ports(plan: &Plan<'_>) -> Vec<(&'static str, i32)> {
@@ -56,7 +58,7 @@ fn template(plan: &Plan<'_>, references_digest: &str) -> PodTemplateSpec {
     };
     let mut spec = PodSpec {
         topology_spread_constraints: pod::spread(plan, QUERY),
-        ..pod::spec(plan, QUERY, container, SPILL)
+        ..pod::spec(plan, QUERY, container, &query.limits.spill.plus(SCRATCH).to_string())
     };
     if let Some(secret) = query.users() {
         spec.volumes.get_or_insert_default().push(files::users(secret));
@@ -71,7 +73,17 @@ fn template(plan: &Plan<'_>, references_digest: &str) -> PodTemplateSpec {
 
 fn flags(plan: &Plan<'_>) -> Vec<String> {
     let query = &plan.pipeline.spec.query;
-    let mut flags = vec![format!("--postgres=0.0.0.0:{POSTGRES_PORT}"), format!("--listen=0.0.0.0:{PORT}")];
+    let limits = &query.limits;
+    let mut flags = vec![
+        format!("--postgres=0.0.0.0:{POSTGRES_PORT}"),
+        format!("--listen=0.0.0.0:{PORT}"),
+        format!("--max-connections={}", limits.connections),
+        format!("--max-queries={}", limits.queries),
+        format!("--query-timeout={}", limits.timeout),
+        format!("--max-rows={}", limits.rows),
+        format!("--memory={}", limits.memory),
+        format!("--spill={}", limits.spill),
+    ];
     if query.map {
         flags.push(format!("--map=0.0.0.0:{MAP_PORT}"));
     }

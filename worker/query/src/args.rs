@@ -1,10 +1,11 @@
 //! The command line of the query service.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Parser;
-use tipstream_crds::Duration;
+use tipstream_crds::{ByteSize, Duration};
 
 /// Answers SQL over the PostgreSQL protocol: live windows from Redis, the archive from the sink, as one.
 #[derive(Parser, Debug)]
@@ -41,20 +42,23 @@ pub struct Args {
     #[arg(long)]
     pub no_tls: bool,
     /// Connections at once.
-    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
-    pub max_connections: usize,
-    /// How long a query may take, reading its rows included.
+    #[arg(long, value_name = "NUMBER", default_value = "100")]
+    pub max_connections: NonZeroUsize,
+    /// Queries at once; others wait their turn, within their timeout.
+    #[arg(long, value_name = "NUMBER", default_value = "32")]
+    pub max_queries: NonZeroUsize,
+    /// How long a query may take, waiting its turn and reading its rows included.
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     pub query_timeout: Duration,
     /// Rows that an answer may have.
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000)]
     pub max_rows: u64,
-    /// Memory of all queries together, in MiB. Sorts, joins and aggregates beyond a query's part go to disk.
-    #[arg(long, value_name = "MIB", default_value_t = 256)]
-    pub memory: usize,
-    /// Disk for what does not fit into memory, in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
-    pub spill: u64,
+    /// Memory of all queries together. Sorts, joins and aggregates beyond a query's part go to disk.
+    #[arg(long, value_name = "SIZE", default_value = "256Mi")]
+    pub memory: ByteSize,
+    /// Disk for what does not fit into memory.
+    #[arg(long, value_name = "SIZE", default_value = "1Gi")]
+    pub spill: ByteSize,
     /// Folder for it [default: the system's folder for temporary files].
     #[arg(long, value_name = "FOLDER")]
     pub spill_dir: Option<PathBuf>,

@@ -1,6 +1,7 @@
 //! The root of every plan: passes rows on until the query has taken its time, has given its rows, or is cancelled.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,15 +13,14 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, EmptyRecordBatchStream, ExecutionPlan, PlanProperties,
-};
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::{Stream, StreamExt};
-use tokio::time::Sleep;
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio::sync::mpsc::Sender;
 
 use crate::connection::{Outcome, Running};
 use crate::error::refuse;
+use crate::turns::Turn;
 
 /// What a query may take.
 #[derive(Clone, Debug)]
@@ -42,8 +42,8 @@ impl Limit {
         refuse(
             "57014",
             format!(
-                "the query took longer than {:?}: bound the time that it reads, or raise --query-timeout of the \
-                 query service",
+                "the query took longer than {:?}: bound the time that it reads, or raise --query-timeout \
+                 (spec.query.limits.timeout)",
                 self.time
             ),
         )
@@ -54,14 +54,28 @@ impl Limit {
         refuse(
             "54000",
             format!(
-                "the answer has more than {} rows: aggregate, bound the time or add LIMIT, or raise --max-rows of \
-                 the query service",
+                "the answer has more than {} rows: aggregate, bound the time or add LIMIT, or raise --max-rows \
+                 (spec.query.limits.rows)",
                 self.rows
             ),
         )
     }
 
-    fn cancelled(&self) -> DataFusionError {
+    /// That the time is over, and it never came to run.
+    pub fn no_turn(&self, queries: NonZeroUsize) -> DataFusionError {
+        self.query.ended(Outcome::Timeout);
+        refuse(
+            "53400",
+            format!(
+                "the query waited for its turn for {:?}: {queries} queries run, or are cursors that are left open; \
+                 ask again, or raise --max-queries (spec.query.limits.queries)",
+                self.time
+            ),
+        )
+    }
+
+    /// That nobody wants it any more.
+    pub fn cancelled(&self) -> DataFusionError {
         self.query.ended(Outcome::Cancelled);
         refuse("57014", "canceling statement due to user request")
     }
@@ -72,12 +86,13 @@ impl Limit {
 pub struct Bounded {
     input: Arc<dyn ExecutionPlan>,
     limit: Limit,
+    turn: Arc<Turn>,
 }
 
 impl Bounded {
-    /// `input`, of one partition, within `limit`.
-    pub fn new(input: Arc<dyn ExecutionPlan>, limit: Limit) -> Self {
-        Bounded { input, limit }
+    /// `input`, of one partition, within `limit`, in its turn.
+    pub fn new(input: Arc<dyn ExecutionPlan>, limit: Limit, turn: Turn) -> Self {
+        Bounded { input, limit, turn: Arc::new(turn) }
     }
 }
 
@@ -116,69 +131,73 @@ impl ExecutionPlan for Bounded {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Bounded { input, limit: self.limit.clone() })),
+            (Some(input), true) => {
+                Ok(Arc::new(Bounded { input, limit: self.limit.clone(), turn: Arc::clone(&self.turn) }))
+            }
             _ => Err(DataFusionError::Internal("Bounded has one input".to_owned())),
         }
     }
 
+    /// The rows come through a task, so that a query gives its memory and its turn back when its time is over, whether
+    /// or not its client reads on: a cursor may be left open for hours.
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        Ok(Box::pin(Rows {
-            input: self.input.execute(partition, context)?,
-            over: Box::pin(tokio::time::sleep_until(self.limit.deadline.into())),
-            cancelled: Box::pin(self.limit.query.cancelled()),
-            rows: 0,
-            done: false,
-            limit: self.limit.clone(),
-        }))
+        let input = self.input.execute(partition, context)?;
+        let mut rows = RecordBatchReceiverStream::builder(self.schema(), 1);
+        let (limit, turn, reader) = (self.limit.clone(), Arc::clone(&self.turn), rows.tx());
+        rows.spawn(async move {
+            pass_on(input, &limit, turn, &reader).await;
+            Ok(())
+        });
+        Ok(Box::pin(Rows { rows: rows.build(), query: Some(Arc::clone(&self.limit.query)) }))
     }
 }
 
+type Reader = Sender<Result<RecordBatch>>;
+
+async fn pass_on(mut input: SendableRecordBatchStream, limit: &Limit, turn: Arc<Turn>, reader: &Reader) {
+    let error = tokio::select! {
+        biased;
+        () = limit.query.cancelled() => limit.cancelled(),
+        () = tokio::time::sleep_until(limit.deadline.into()) => limit.too_long(),
+        passed = pass_rows(&mut input, limit, reader) => match passed {
+            Ok(()) => return,
+            Err(error) => error,
+        },
+    };
+    drop((input, turn));
+    // Whoever has stopped reading does not miss it.
+    _ = reader.send(Err(error)).await;
+}
+
+async fn pass_rows(input: &mut SendableRecordBatchStream, limit: &Limit, reader: &Reader) -> Result<()> {
+    let mut rows = 0;
+    while let Some(batch) = input.next().await {
+        let batch = batch.inspect_err(|_| limit.query.ended(Outcome::Failed))?;
+        rows += batch.num_rows() as u64;
+        if rows > limit.rows {
+            return Err(limit.too_many_rows());
+        }
+        if reader.send(Ok(batch)).await.is_err() {
+            return Ok(());
+        }
+    }
+    limit.query.ended(Outcome::Answered);
+    Ok(())
+}
+
+/// What a client reads; to it the query runs until it has read the end.
 struct Rows {
-    input: SendableRecordBatchStream,
-    over: Pin<Box<Sleep>>,
-    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
-    rows: u64,
-    done: bool,
-    limit: Limit,
-}
-
-impl Rows {
-    fn poll_limited(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<RecordBatch>>> {
-        if self.cancelled.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Some(Err(self.limit.cancelled())));
-        }
-        if self.over.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Some(Err(self.limit.too_long())));
-        }
-        let next = self.input.poll_next_unpin(context);
-        match &next {
-            Poll::Ready(Some(Ok(batch))) => {
-                self.rows += batch.num_rows() as u64;
-                if self.rows > self.limit.rows {
-                    return Poll::Ready(Some(Err(self.limit.too_many_rows())));
-                }
-            }
-            Poll::Ready(Some(Err(_))) => self.limit.query.ended(Outcome::Failed),
-            Poll::Ready(None) => self.limit.query.ended(Outcome::Answered),
-            Poll::Pending => {}
-        }
-        next
-    }
+    rows: SendableRecordBatchStream,
+    query: Option<Arc<Running>>,
 }
 
 impl Stream for Rows {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.done {
-            return Poll::Ready(None);
-        }
-        let next = self.poll_limited(context);
-        self.done = matches!(next, Poll::Ready(None | Some(Err(_))));
-        if self.done {
-            // Whoever keeps the stream, as a cursor that is not closed, keeps none of its memory.
-            let schema = self.input.schema();
-            self.input = Box::pin(EmptyRecordBatchStream::new(schema));
+        let next = self.rows.poll_next_unpin(context);
+        if matches!(next, Poll::Ready(None | Some(Err(_)))) {
+            self.query = None;
         }
         next
     }
@@ -186,6 +205,6 @@ impl Stream for Rows {
 
 impl RecordBatchStream for Rows {
     fn schema(&self) -> SchemaRef {
-        self.input.schema()
+        self.rows.schema()
     }
 }

@@ -1,5 +1,6 @@
 //! The engine with the tables in it: made once, its parts shared by all connections.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,8 @@ const CONSUMERS_NAMED: usize = 3;
 /// What queries may take.
 #[derive(Clone, Debug)]
 pub struct Limits {
+    /// Queries at once; others wait.
+    pub queries: NonZeroUsize,
     /// Bytes of memory of all queries together; each gets a fair part and spills beyond it.
     pub memory: usize,
     /// Bytes of disk for what does not fit.
@@ -66,7 +69,7 @@ impl Engine {
     /// # Errors
     /// Where there is no folder to spill to, or a table that cannot be described.
     pub async fn new(sources: &Arc<Sources>, limits: &Limits, roles: Roles) -> anyhow::Result<Self> {
-        let planner = Planner { sources: Arc::clone(sources), limits: limits.clone() };
+        let planner = Planner::new(Arc::clone(sources), limits.clone());
         let runtime =
             runtime(limits).context("cannot prepare the folder for what does not fit into memory")?;
         let url = ObjectStoreUrl::parse(store::URL)?;

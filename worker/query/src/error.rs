@@ -93,12 +93,12 @@ fn text_of(error: &DataFusionError) -> String {
     match error {
         DataFusionError::ResourcesExhausted(text) => format!(
             "the query needs more memory than it may use: ask for less (bound the time, select fewer columns, \
-             aggregate), or raise --memory of the query service ({})",
+             aggregate), or raise --memory (spec.query.limits.memory): {}",
             text.lines().next().unwrap_or_default()
         ),
         error if is_out_of_spill(error) => {
             "the query needs more memory and disk than it may use: ask for less (bound \
-             the time, select fewer columns, aggregate), or raise --memory or --spill of the query service"
+             the time, select fewer columns, aggregate), or raise --memory or --spill (spec.query.limits)"
                 .to_owned()
         }
         error => error.strip_backtrace(),

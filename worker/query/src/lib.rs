@@ -32,3 +32,4 @@ pub mod store;
 pub mod subqueries;
 pub mod tables;
 pub mod tls;
+pub mod turns;

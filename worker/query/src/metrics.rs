@@ -24,6 +24,7 @@ pub struct Inner {
     pub connections_refused: IntCounter,
     pub logins_refused: IntCounter,
     pub running: IntGauge,
+    pub waiting: IntGauge,
     pub queries: IntCounterVec,
     pub query_seconds: Histogram,
     pub state_seconds: Histogram,
@@ -68,7 +69,8 @@ impl Metrics {
                 "logins_refused_total",
                 "Logins with an unknown user or a wrong password.",
             )?,
-            running: gauge("running", "Queries that run.")?,
+            running: gauge("running", "Queries that run or wait for their turn.")?,
+            waiting: gauge("waiting", "Queries that wait for their turn.")?,
             queries: counters("queries_total", "Queries that have ended, by outcome.", "outcome")?,
             query_seconds: seconds("duration_seconds", "From the planning of a query to its last row.")?,
             state_seconds: seconds(

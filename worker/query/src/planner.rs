@@ -20,13 +20,13 @@ use crate::connection::{Client, Outcome};
 use crate::engine::Limits;
 use crate::snapshot::Snapshot;
 use crate::source::Sources;
+use crate::turns::Turns;
 
 /// Plans queries over the results of one pipeline.
 pub struct Planner {
-    /// Where they are.
-    pub sources: Arc<Sources>,
-    /// What a query may take.
-    pub limits: Limits,
+    sources: Arc<Sources>,
+    limits: Limits,
+    turns: Turns,
 }
 
 #[async_trait]
@@ -46,6 +46,7 @@ impl QueryPlanner for Planner {
         let query = client.begin(&self.sources.metrics);
         let deadline = Instant::now() + self.limits.time;
         let limit = Limit { deadline, time: self.limits.time, rows: self.limits.rows, query };
+        let turn = self.turns.take(&limit).await?;
         let session = self.with_snapshot(session, &client)?;
         let planner = DefaultPhysicalPlanner::default();
         let planning = planner.create_physical_plan(logical_plan, &session);
@@ -57,11 +58,17 @@ impl QueryPlanner for Planner {
             0 | 1 => plan,
             _ => Arc::new(CoalescePartitionsExec::new(plan)),
         };
-        Ok(Arc::new(Bounded::new(plan, limit)))
+        Ok(Arc::new(Bounded::new(plan, limit, turn)))
     }
 }
 
 impl Planner {
+    /// Plans over `sources`, for queries within `limits`.
+    pub fn new(sources: Arc<Sources>, limits: Limits) -> Self {
+        let turns = Turns::new(limits.queries, &sources.metrics);
+        Planner { sources, limits, turns }
+    }
+
     fn with_snapshot(&self, session: &dyn Session, client: &Client) -> Result<SessionState> {
         let state = session.as_any().downcast_ref::<SessionState>();
         let internal = || DataFusionError::Internal("the session is of another kind".to_owned());

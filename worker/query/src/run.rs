@@ -33,7 +33,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let sources = Arc::new(Sources::new(&manifest, setup, metrics.clone()).map_err(Failure::from)?);
     let engine = Engine::new(&sources, &limits(&args), Roles(users.clone())).await?;
     let (auth, tls) = (users.is_some(), certificate.is_some());
-    let server = Server::new(engine, users, certificate, args.max_connections, metrics);
+    let server = Server::new(engine, users, certificate, args.max_connections.get(), metrics);
     let (http, address) = bind(args.listen, "--listen").await?;
     let (postgres, postgres_address) = bind(args.postgres, "--postgres").await?;
     let map = match args.map {
@@ -86,8 +86,9 @@ fn certificate(args: &Args) -> anyhow::Result<Option<Certificate>> {
 
 fn limits(args: &Args) -> Limits {
     Limits {
-        memory: args.memory << 20,
-        spill: args.spill << 20,
+        queries: args.max_queries,
+        memory: usize::try_from(args.memory.as_bytes()).unwrap_or(usize::MAX),
+        spill: args.spill.as_bytes(),
         spill_dir: args.spill_dir.clone(),
         time: args.query_timeout.into(),
         rows: args.max_rows,

@@ -63,7 +63,7 @@ impl Startup {
         }
         if let Some(limit) = self.full {
             let message = format!(
-                "too many connections: {limit} are open; close some, or raise --max-connections of the query service"
+                "too many connections: {limit} are open; close some, or raise --max-connections (spec.query.limits.connections)"
             );
             return Err(told("FATAL", "53300", message));
         }

@@ -1,0 +1,67 @@
+"""Where an output is: a directory, or a directory of HDFS, asked over WebHDFS."""
+
+import json
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
+
+
+def at(place):
+    return WebHdfs(place) if place.startswith("http://") else Local(place)
+
+
+class Local:
+    def __init__(self, root):
+        self.root = root
+
+    def paths(self):
+        """Every file below, by its path from here; none where there is nothing yet."""
+        for folder, _, names in os.walk(self.root):
+            for name in sorted(names):
+                yield os.path.normpath(os.path.join(os.path.relpath(folder, self.root), name))
+
+    def read(self, path, known):
+        """What tells whether the file was written again, and its bytes; `None` for them if that is `known`."""
+        full = os.path.join(self.root, path)
+        status = os.stat(full)
+        state = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if state == known:
+            return state, None
+        with open(full, "rb") as file:
+            return state, file.read()
+
+
+class WebHdfs:
+    def __init__(self, url):
+        self.url = url
+
+    def paths(self):
+        yield from self._below("")
+
+    def _below(self, folder):
+        try:
+            statuses = json.loads(self._get(folder, "LISTSTATUS"))["FileStatuses"]["FileStatus"]
+        except FileNotFoundError:
+            return
+        for status in statuses:
+            path = f"{folder}/{status['pathSuffix']}".lstrip("/")
+            if status["type"] == "DIRECTORY":
+                yield from self._below(path)
+            else:
+                yield path
+
+    def read(self, path, known):
+        status = json.loads(self._get(path, "GETFILESTATUS"))["FileStatus"]
+        state = (status["fileId"], status["length"], status["modificationTime"])
+        return state, None if state == known else self._get(path, "OPEN")
+
+    def _get(self, path, operation):
+        url = f"{self.url}/{urllib.parse.quote(path)}".rstrip("/") + f"?op={operation}"
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                return answer.read()
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                raise FileNotFoundError(path) from error
+            raise
