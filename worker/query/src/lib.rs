@@ -13,6 +13,7 @@ pub mod bounds;
 pub mod catalog;
 pub mod connection;
 pub mod cursors;
+pub mod dense;
 pub mod dialect;
 pub mod engine;
 pub mod error;

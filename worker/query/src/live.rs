@@ -5,10 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tips_worker::core::fold::{Sums, add};
+use tips_worker::core::fold::Sums;
 use tips_worker::core::time::{Day, EventTime};
-use tips_worker::core::window::Rules;
+use tips_worker::core::window::{Pane, Rules};
 use tips_worker::state::Results;
+
+use crate::dense::Dense;
 
 /// The windows of a state, by their start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,11 +29,8 @@ impl Windows {
     /// Puts together what the shards say, in their order.
     pub fn of(rules: &Rules, shards: &[Results]) -> Self {
         let watermark = shards.iter().map(|shard| shard.watermark).min().flatten();
-        let mut windows = Windows { watermark, ..Windows::default() };
+        let mut windows = Windows { watermark, open: open_windows(rules, shards), ..Windows::default() };
         for (shard, results) in (0..).zip(shards) {
-            for (start, sums) in open_windows(rules, results) {
-                add(windows.open.entry(start).or_default(), &sums);
-            }
             for start in &results.closed {
                 let is_final = watermark.is_some_and(|watermark| start.plus(rules.window) <= watermark);
                 let holders = if is_final { &mut windows.closed } else { &mut windows.ahead };
@@ -53,15 +52,24 @@ impl Windows {
     }
 }
 
-fn open_windows(rules: &Rules, results: &Results) -> BTreeMap<EventTime, Sums> {
-    let is_open = |end: &EventTime| results.watermark.is_none_or(|watermark| watermark < *end);
-    let mut windows: BTreeMap<EventTime, Sums> = BTreeMap::new();
-    for (pane, sums) in &results.panes {
-        for end in rules.window_ends_of_pane(*pane).filter(is_open) {
-            add(windows.entry(end.minus(rules.window)).or_default(), sums);
+/// Most of what there is to add are the same panes of many shards, so these come first, and windows are made of what
+/// they come to. Shards whose watermarks are in one pane have the same windows open, since windows end where panes do.
+fn open_windows(rules: &Rules, shards: &[Results]) -> BTreeMap<EventTime, Sums> {
+    let mut panes: BTreeMap<(Option<Pane>, Pane), Dense> = BTreeMap::new();
+    for results in shards {
+        let reached = results.watermark.map(|watermark| rules.pane(watermark));
+        for (pane, sums) in &results.panes {
+            panes.entry((reached, *pane)).or_default().add(sums);
         }
     }
-    windows
+    let mut windows: BTreeMap<EventTime, Dense> = BTreeMap::new();
+    for ((reached, pane), sums) in &panes {
+        let is_open = |end: &EventTime| reached.is_none_or(|reached| reached < *end);
+        for end in rules.window_ends_of_pane(*pane).filter(is_open) {
+            windows.entry(end.minus(rules.window)).or_default().merge(sums);
+        }
+    }
+    windows.into_iter().map(|(start, sums)| (start, sums.sums())).collect()
 }
 
 #[cfg(test)]

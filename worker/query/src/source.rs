@@ -22,6 +22,9 @@ use crate::metrics::Metrics;
 const STATE_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the sink has to answer before it counts as away.
 const SINK_PATIENCE: Duration = Duration::from_secs(3);
+/// How old a reading of the windows may be for another query: the panels of a dashboard share one, and Redis is read at
+/// most so often. Far below the second that a record may take to get there.
+const SHARED: Duration = Duration::from_millis(100);
 /// How long Redis is not asked again after it did not answer in time.
 const STATE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -104,8 +107,8 @@ impl Sources {
         self.ask(async { self.state().await?.views().await }).await
     }
 
-    /// The windows of the state, at a moment after this call began: who asks sees all that was applied before.
-    /// Those who ask at the same time share one reading.
+    /// The windows of the state, at a moment that is at most [`SHARED`] before this call: who asks sees all that was
+    /// applied before that, and never less than was seen before. Those who ask at about the same time share one reading.
     ///
     /// # Errors
     /// Where Redis does not answer in time, or its state is of other settings.
@@ -113,7 +116,7 @@ impl Sources {
         let called = Instant::now();
         let mut latest = self.latest.lock().await;
         if let Some(Latest { asked, read }) = &*latest
-            && *asked >= called
+            && called.saturating_duration_since(*asked) <= SHARED
         {
             return Ok(Arc::clone(read));
         }

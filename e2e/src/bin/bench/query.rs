@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const CLIENTS: &str = "30";
 const SECONDS: &str = "20";
 /// Columns and rows of a grid of neighbourhoods: with the windows that are open, more than 10,000 cells.
-const GRID: (u32, u32) = (50, 45);
+const GRID: (u32, u32) = (30, 30);
 
 fn grid(folder: &Folder) -> Result<PathBuf> {
     let mut features = String::new();
