@@ -71,6 +71,16 @@ fn never() -> Vec<Wrong> {
         wrong("/spec/query", json!({"enabled": true}), "auth: {secretRef: {name: query-users}}"),
         wrong("/spec/query", one_secret, "must be another Secret than that of tls"),
         wrong("/spec/query/replicas", json!(0), "to stop the query service write enabled"),
+        wrong("/spec/query/limits", json!({"connections": 0}), "must be 1 or more; write for example 100"),
+        wrong("/spec/query/limits", json!({"queries": 0}), "must be 1 or more; write for example 32"),
+        wrong("/spec/query/limits", json!({"timeout": "0s"}), "must be 1s or more; write for example 60s"),
+        wrong("/spec/query/limits", json!({"rows": 0}), "must be 1 or more; write for example 1000000"),
+        wrong(
+            "/spec/query/limits",
+            json!({"memory": "15Mi"}),
+            "must be 16Mi or more; write for example 256Mi",
+        ),
+        wrong("/spec/query/limits", json!({"spill": "1Ki"}), "must be 1Mi or more; write for example 1Gi"),
         wrong("/spec/compaction/schedule", json!("daily"), "must be the five fields of cron"),
         wrong("/spec/compaction/targetFileBytes", json!("1Mi"), "must be from 16Mi to 4Gi"),
         wrong("/spec/scaling", scaling(0, 4, 1000), "to stop the pipeline write suspend: true"),
@@ -167,7 +177,7 @@ fn each_rule_has_a_wrong_manifest_that_is_refused_with_what_to_write_instead() {
         let crd = serde_json::to_value(tipstream_crds::crd())?;
         let mut all = Vec::new();
         rules("", &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &mut all);
-        ensure!(all.len() >= 53, "the walk found {} rules", all.len());
+        ensure!(all.len() >= 59, "the walk found {} rules", all.len());
         for (path, message) in all {
             let of_it =
                 |said: &&String| said.contains(&format!("{path}: Invalid value")) && said.contains(&message);
