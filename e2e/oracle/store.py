@@ -15,11 +15,14 @@ class Local:
     def __init__(self, root):
         self.root = root
 
-    def paths(self):
-        """Every file below, by its path from here; none where there is nothing yet."""
-        for folder, _, names in os.walk(self.root):
+    def paths(self, apart):
+        """Every file below, by its path from here, but for what is in folders `apart`; none where there is nothing yet."""
+        for folder, folders, names in os.walk(self.root):
+            inner = os.path.relpath(folder, self.root)
+            if inner == ".":
+                folders[:] = [name for name in folders if name not in apart]
             for name in sorted(names):
-                yield os.path.normpath(os.path.join(os.path.relpath(folder, self.root), name))
+                yield os.path.normpath(os.path.join(inner, name))
 
     def read(self, path, known):
         """What tells whether the file was written again, and its bytes; `None` for them if that is `known`."""
@@ -36,20 +39,20 @@ class WebHdfs:
     def __init__(self, url):
         self.url = url
 
-    def paths(self):
-        yield from self._below("")
+    def paths(self, apart):
+        yield from self._below("", apart)
 
-    def _below(self, folder):
+    def _below(self, folder, apart=()):
         try:
             statuses = json.loads(self._get(folder, "LISTSTATUS"))["FileStatuses"]["FileStatus"]
         except FileNotFoundError:
             return
         for status in statuses:
             path = f"{folder}/{status['pathSuffix']}".lstrip("/")
-            if status["type"] == "DIRECTORY":
-                yield from self._below(path)
-            else:
+            if status["type"] != "DIRECTORY":
                 yield path
+            elif path not in apart:
+                yield from self._below(path)
 
     def read(self, path, known):
         status = json.loads(self._get(path, "GETFILESTATUS"))["FileStatus"]

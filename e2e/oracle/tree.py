@@ -79,14 +79,8 @@ class Tree:
 
 
 def scan(root):
-    return sort(root, store.at(root).paths())
-
-
-def sort(root, paths):
     tree = Tree(root)
-    for path in paths:
-        if path.split("/", 1)[0] in NOT_DATA:
-            continue
+    for path in store.at(root).paths(NOT_DATA):
         kind = kind_of(path)
         if kind:
             tree.files[kind].append(path)

@@ -187,6 +187,9 @@ fn a_worker_lives_on_beside_its_successor(site: &mut Site) -> Result<()> {
 fn a_silent_node_is_given_up(site: &mut Site) -> Result<()> {
     let cluster = site.cluster().clone();
     let old = workers(&cluster)?;
+    cluster.apply(&format!(
+        "{{apiVersion: v1, kind: Node, metadata: {{name: {ANOTHER}}}, spec: {{unschedulable: true}}}}"
+    ))?;
     site.node.kubelet().process().stop()?;
     let pending = ["get", "pods", "--field-selector=status.phase=Pending", "--output=name"];
     until("every worker was replaced", PATIENCE, || {
@@ -205,9 +208,6 @@ fn a_silent_node_is_given_up(site: &mut Site) -> Result<()> {
 /// gives none up.
 /// <https://kubernetes.io/docs/concepts/architecture/nodes/#rate-limits-on-eviction>
 fn another_node_is_heard(cluster: &Cluster) -> Result<()> {
-    cluster.apply(&format!(
-        "{{apiVersion: v1, kind: Node, metadata: {{name: {ANOTHER}}}, spec: {{unschedulable: true}}}}"
-    ))?;
     let now = Timestamp::now();
     let ready = format!(
         r#"{{"status": {{"conditions": [{{"type": "Ready", "status": "True", "reason": "Heard", "lastHeartbeatTime": "{now}"}}]}}}}"#
