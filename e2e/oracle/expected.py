@@ -1,7 +1,7 @@
 """What the job's output must be, from its input: the tables rides, fares, invalid and tips of a DuckDB connection.
 
-Written from the job's description in SQL; it shares nothing with the worker. It takes it that nothing is late and
-that every window is closed.
+Written from the job's description in SQL; it shares nothing with the worker. It takes it that nothing is late but
+what the settings say, and that every window is closed.
 """
 
 import duckdb
@@ -57,12 +57,15 @@ CREATE TABLE ends AS SELECT * FROM rides WHERE NOT is_start
     AND end_lon BETWEEN $west AND $east AND end_lat BETWEEN $south AND $north;
 CREATE TABLE candidates AS
     SELECT ride_id, ends.event_time AS end_time, end_lon, end_lat, tip FROM ends JOIN fares USING (ride_id)
-    WHERE start_time < ends.event_time AND ends.event_time <= start_time + to_seconds($join_within);
--- Which of several copies counts is not specified, so these are left out of what must be.
+    WHERE ride_id < $late_from AND start_time < ends.event_time AND ends.event_time <= start_time + to_seconds($join_within);
+-- Copies that are alike count once, whichever it is. Which of several that differ counts is not specified, nor whether
+-- a ride counts twice of which both sides came again: these are left out of what must be.
 CREATE TABLE ambiguous AS
     SELECT ride_id FROM candidates GROUP BY ride_id INTERSECT
-    (SELECT ride_id FROM ends GROUP BY ride_id HAVING count(*) > 1
-     UNION SELECT ride_id FROM fares GROUP BY ride_id HAVING count(*) > 1);
+    (SELECT ride_id FROM ends GROUP BY ride_id HAVING count(DISTINCT (event_time, end_lon, end_lat)) > 1
+     UNION SELECT ride_id FROM fares GROUP BY ride_id HAVING count(DISTINCT (start_time, tip)) > 1
+     UNION (SELECT ride_id FROM ends GROUP BY ride_id HAVING count(*) > 1
+            INTERSECT SELECT ride_id FROM fares GROUP BY ride_id HAVING count(*) > 1));
 """
 
 TIPS = """
@@ -74,7 +77,7 @@ CREATE TABLE counted AS
 CREATE TABLE tips AS
     SELECT window_start, window_start + to_seconds($window) AS window_end, stop_nbhd,
            sum(tip)::DOUBLE / count(*) AS avg_tip, count(*) AS trips, sum(tip)::DECIMAL(38,6) AS tip_sum
-    FROM counted WHERE ride_id NOT IN (FROM ambiguous) GROUP BY ALL;
+    FROM (SELECT DISTINCT * FROM counted WHERE ride_id NOT IN (FROM ambiguous)) GROUP BY ALL;
 -- The most that the ambiguous ids may add.
 CREATE TABLE slack AS
     SELECT window_start, stop_nbhd, count(*) AS trips
@@ -149,6 +152,7 @@ def _values(settings):
         "join_within": settings.join_within,
         "window": settings.window,
         "slide": settings.slide,
+        "late_from": settings.late_from,
     }
 
 
@@ -178,9 +182,11 @@ def summary(db, settings):
                 "SELECT topic, reason, count(*) FROM invalid GROUP BY ALL ORDER BY ALL"
             ).fetchall()
         },
-        "joined": one("SELECT count(*) FROM candidates WHERE ride_id NOT IN (FROM ambiguous)"),
+        "joined": one("SELECT count(DISTINCT ride_id) FROM candidates WHERE ride_id NOT IN (FROM ambiguous)"),
         "ambiguous_ids": one("SELECT count(*) FROM ambiguous"),
-        "tip_sum": str(one("SELECT sum(tip) FROM candidates WHERE ride_id NOT IN (FROM ambiguous)")),
+        "tip_sum": str(one(
+            "SELECT sum(tip) FROM (SELECT DISTINCT ride_id, tip FROM candidates WHERE ride_id NOT IN (FROM ambiguous))"
+        )),
         "windows": one("SELECT count(DISTINCT window_start) FROM tips"),
         "tips_rows": one("SELECT count(*) FROM tips"),
         "other": one("SELECT count(*) FROM located WHERE stop_nbhd = ?", [settings.other]),

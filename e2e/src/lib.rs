@@ -5,6 +5,7 @@
 //! process itself is killed, so nothing outlives a test. A server's files and log are in the test's [`Folder`],
 //! which is kept when the test fails. What the servers need is installed by `e2e/setup.sh` (`make setup`).
 
+pub mod books;
 pub mod browser;
 mod built;
 pub mod cache;

@@ -215,19 +215,33 @@ pub struct Data {
 }
 
 /// Flags of `generate`: everything that may be in real data but lateness, which depends on the order of reading.
-pub const MIXED: [&str; 8] =
-    ["--disorder", "10m", "--invalid", "0.01", "--unmatched", "0.02", "--out-of-area", "0.03"];
+pub const MIXED: [&str; 10] = [
+    "--disorder",
+    "10m",
+    "--invalid",
+    "0.01",
+    "--unmatched",
+    "0.02",
+    "--out-of-area",
+    "0.03",
+    "--duplicates",
+    "0.02",
+];
 
 /// Partitions of each topic and files of each kind.
 pub const PARTITIONS: usize = 4;
 
 impl Data {
-    /// Generates files in `folder`; `arguments` are those of `generate`.
+    /// Generates files in the folder `input` of `folder`; `arguments` are those of `generate`.
     pub fn generate(folder: &Folder, arguments: &[&str]) -> Result<Self> {
-        let dir = folder.path().join("input");
+        Self::generate_in(&folder.path().join("input"), arguments)
+    }
+
+    /// Generates files in `dir`, and the books and tips that they must lead to.
+    pub fn generate_in(dir: &Path, arguments: &[&str]) -> Result<Self> {
         let mut all: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         all.extend(["--partitions".to_owned(), PARTITIONS.to_string()]);
-        run(Command::new(binary()?).arg("generate").args(&all).arg("--output").arg(&dir))?;
+        run(Command::new(binary()?).arg("generate").args(&all).arg("--output").arg(dir))?;
         let files = |kind: &str| (0..PARTITIONS).map(|i| dir.join(format!("{kind}-{i}.csv"))).collect();
         Ok(Data { rides: files("rides"), fares: files("fares"), neighbourhoods: polygons() })
     }
@@ -283,13 +297,13 @@ impl Data {
         send(&kafka.client(), &self.topics(kafka, name)?, None)
     }
 
-    /// Runs `local` over all lines, with the manifest of the demo.
-    pub fn local(&self, output: &Path) -> Result<()> {
+    /// Runs `local` over all lines, with the manifest of the demo; what it prints.
+    pub fn local(&self, output: &Path) -> Result<String> {
         let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/demo.yaml");
         let mut command = Command::new(binary()?);
         command.args(["local", "--quiet", "-f", manifest, "--rides"]).args(&self.rides);
         command.arg("--fares").args(&self.fares).arg("--output").arg(output);
-        run(command.arg("--neighbourhoods").arg(&self.neighbourhoods)).map(drop)
+        run(command.arg("--neighbourhoods").arg(&self.neighbourhoods))
     }
 
     /// The oracle for the pipeline `name` whose windows have closed up to `closed_until`.
