@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use tips_e2e::s3::S3;
 use tips_e2e::sender::send;
 use tips_e2e::watcher::{Merging, Watcher};
@@ -92,6 +92,18 @@ impl Chaos<'_> {
         }
     }
 
+    /// As a Deployment would: a worker that comes while a server is away ends by itself.
+    fn restart_those_that_could_not_begin(&mut self) -> Result<()> {
+        for worker in &mut self.workers {
+            if !worker.is_running() {
+                let has_begun = worker.output()?.contains("\"started\"");
+                ensure!(!has_begun, "it ended at work; {}", worker.last_lines());
+                *worker = self.pipeline.start(&[])?;
+            }
+        }
+        Ok(())
+    }
+
     fn one(&mut self) -> usize {
         self.dice.roll(self.workers.len())
     }
@@ -165,6 +177,7 @@ fn fifty_faults_change_nothing() {
         }
         for fault in faults {
             std::thread::sleep(Duration::from_millis(500 + 100 * chaos.dice.roll(15) as u64));
+            chaos.restart_those_that_could_not_begin()?;
             chaos.strike(fault, &mut s3).with_context(|| format!("{fault:?}, seed {seed}"))?;
         }
         sender.join().map_err(|_| anyhow!("the sender panicked"))??;
