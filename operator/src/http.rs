@@ -10,10 +10,12 @@ use tokio::net::TcpListener;
 
 use crate::cluster::Cluster;
 use crate::metrics::Metrics;
+use crate::queue::Queue;
 
 #[derive(Clone)]
 struct Shown {
     cluster: Cluster,
+    queue: Queue,
     metrics: Metrics,
 }
 
@@ -21,14 +23,19 @@ struct Shown {
 ///
 /// # Errors
 /// Where the address cannot be listened on.
-pub async fn serve(address: SocketAddr, cluster: Cluster, metrics: Metrics) -> std::io::Result<()> {
+pub async fn serve(
+    address: SocketAddr,
+    cluster: Cluster,
+    queue: Queue,
+    metrics: Metrics,
+) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     tracing::info!(address = %listener.local_addr()?, "serving /metrics, /healthz and /readyz");
     let routes = Router::new()
         .route("/metrics", get(render))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .with_state(Shown { cluster, metrics });
+        .with_state(Shown { cluster, queue, metrics });
     axum::serve(listener, routes).await
 }
 
@@ -42,7 +49,8 @@ async fn readyz(State(shown): State<Shown>) -> (StatusCode, &'static str) {
 }
 
 async fn render(State(shown): State<Shown>) -> Result<String, (StatusCode, String)> {
-    let pipelines = i64::try_from(shown.cluster.pipelines().len()).unwrap_or(i64::MAX);
-    shown.metrics.pipelines.set(pipelines);
+    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    shown.metrics.pipelines.set(count(shown.cluster.pipelines().len()));
+    shown.metrics.queue.set(count(shown.queue.depth()));
     shown.metrics.render().map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }

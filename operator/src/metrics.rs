@@ -19,6 +19,8 @@ pub struct Metrics {
     pub errors: IntCounterVec,
     /// How long a reconcile took.
     pub seconds: Histogram,
+    /// TipsPipelines that wait for a reconcile.
+    pub queue: IntGauge,
     /// Reconciles that are under way.
     pub under_way: IntGauge,
     /// TipsPipelines that are known.
@@ -47,6 +49,10 @@ impl Metrics {
             reconciles: counter("reconciles_total", "Reconciles that ended, well or not.")?,
             errors: register(&registry, IntCounterVec::new(errors, &["category"])?)?,
             seconds: register(&registry, Histogram::with_opts(seconds)?)?,
+            queue: gauge(
+                "workqueue_depth",
+                "TipsPipelines that a reconcile is due for and has not begun, as controller-runtime counts them.",
+            )?,
             under_way: gauge("reconciles_under_way", "Reconciles that are under way.")?,
             pipelines: gauge("pipelines", "TipsPipelines that are known.")?,
             leader: gauge("leader", "1 for the operator that reconciles, 0 for one that stands by.")?,

@@ -20,7 +20,6 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::controller::Action;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 use tipstream_crds::{TipsPipeline, TipsPipelineStatus};
@@ -90,18 +89,9 @@ impl Context {
     }
 }
 
-/// When to try again after a pass that failed.
-pub fn retry(pipeline: Arc<TipsPipeline>, _: &Error, context: Arc<Context>) -> Action {
-    let failures = context.memos.failures(&Key::of(&pipeline));
-    let doubled = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16));
-    Action::requeue(doubled.min(LAST_RETRY))
-}
-
-/// One pass over `pipeline`.
-///
-/// # Errors
-/// Why what the spec asks for was not brought about. The status says it too.
-pub async fn run(pipeline: Arc<TipsPipeline>, context: Arc<Context>) -> Result<Action, Error> {
+/// One pass over `pipeline`. What it could not do is in the log, the metrics and the status. Returns when the next one is
+/// due, if nothing happens before.
+pub async fn run(pipeline: Arc<TipsPipeline>, context: Arc<Context>) -> Option<Duration> {
     let pass = context.passes.fetch_add(1, Ordering::Relaxed);
     let key = Key::of(&pipeline);
     let span = tracing::info_span!("reconcile", pipeline = %key, pass);
@@ -112,23 +102,33 @@ pub async fn run(pipeline: Arc<TipsPipeline>, context: Arc<Context>) -> Result<A
         let mut memo = context.memos.take(&key, &uid);
         let pass = timeout(PASS_TIMEOUT, pass_over(&pipeline, &key, &mut memo, &context)).await;
         let result = pass.unwrap_or(Err(Error::TookTooLong(PASS_TIMEOUT)));
-        match &result {
-            Ok(_) => memo.failures = 0,
+        let ok = result.is_ok();
+        let next = match result {
+            Ok(next) => {
+                memo.failures = 0;
+                next
+            }
             Err(error) => {
                 memo.failures += 1;
                 context.metrics.errors.with_label_values(&[error.category()]).inc();
                 tracing::warn!(category = error.category(), "{error}");
+                Some(retry(memo.failures))
             }
-        }
+        };
         context.memos.put(key.clone(), memo);
         context.metrics.under_way.dec();
         context.metrics.reconciles.inc();
         context.metrics.seconds.observe(started.elapsed().as_secs_f64());
-        tracing::debug!(millis = started.elapsed().as_millis() as u64, ok = result.is_ok(), "done");
-        result
+        tracing::debug!(millis = started.elapsed().as_millis() as u64, ok, "done");
+        next
     }
     .instrument(span)
     .await
+}
+
+/// How long to wait after so many passes in a row that failed.
+fn retry(failures: u32) -> Duration {
+    FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LAST_RETRY)
 }
 
 async fn pass_over(
@@ -136,7 +136,7 @@ async fn pass_over(
     key: &Key,
     memo: &mut Memo,
     context: &Context,
-) -> Result<Action, Error> {
+) -> Result<Option<Duration>, Error> {
     let mut found = Found::fetch(pipeline, key, &context.cluster);
     if pipeline.metadata.deletion_timestamp.is_some() {
         return deletion::run(pipeline, key, &found, context).await;
@@ -174,7 +174,7 @@ async fn pass_over(
     });
     let told = tell(pipeline, before, status, memo, context).await;
     brought_about.and(told)?;
-    Ok(Action::requeue(match (wanted, figures) {
+    Ok(Some(match (wanted, figures) {
         (0, _) => RESYNC_INTERVAL,
         (_, None) => SILENT_INTERVAL,
         (_, Some(_)) => OBSERVE_INTERVAL,

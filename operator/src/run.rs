@@ -1,33 +1,28 @@
 //! Wires the parts: watches and endpoints from the start, reconciles while this operator leads.
 
-use std::convert::Infallible;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use futures::{StreamExt as _, stream};
+use futures::StreamExt as _;
 use kube::Client;
-use kube::runtime::controller::{self, Config};
-use kube::runtime::reflector::ObjectRef;
-use tipstream_crds::TipsPipeline;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::RunArgs;
-use crate::cluster::watches::{self, Queue, Scope};
-use crate::cluster::{Cluster, Key};
+use crate::cluster::Cluster;
+use crate::cluster::watches::{self, Scope};
 use crate::crash;
 use crate::events::Events;
 use crate::http;
 use crate::leader::{Candidate, Ended};
 use crate::metrics::Metrics;
+use crate::queue::Queue;
 use crate::reconcile::{self, Context, Observer};
 
-/// Events of one change come close together: one pass sees them all.
-const DEBOUNCE: Duration = Duration::from_millis(100);
 /// How long the API server may say nothing. A watch may be silent for 290 s, and its reader gives it up 30 s later.
 const READ_TIMEOUT: Duration = Duration::from_secs(330);
 /// How long passes that are under way may take at the end: the Lease is still held meanwhile.
@@ -44,7 +39,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     let scope = Scope { client: client.clone(), namespace: args.scope.namespace.clone() };
     let cluster = watches::start(&scope, &queue, &mut tasks);
-    let endpoints = http::serve(args.listen, cluster.clone(), metrics.clone());
+    let endpoints = http::serve(args.listen, cluster.clone(), queue.clone(), metrics.clone());
 
     let identity = identity();
     let lease_namespace = args.scope.lease_namespace(&client);
@@ -122,26 +117,10 @@ async fn while_held(
 
 /// Passes over every pipeline once and then over each that something happens to, until the queue is closed.
 async fn reconcile_all(cluster: &Cluster, queue: &Queue, context: Arc<Context>, concurrency: u16) {
-    let happens = queue.open();
-    let known: Vec<_> =
-        cluster.pipelines().state().iter().map(|pipeline| Key::of(pipeline).pipeline()).collect();
-    let requests = stream::iter(known).chain(happens).map(Ok::<ObjectRef<TipsPipeline>, Infallible>);
-    let config = Config::default().debounce(DEBOUNCE).concurrency(concurrency);
-    let passes = controller::applier(
-        |pipeline, context| Box::pin(reconcile::run(pipeline, context)),
-        reconcile::retry,
-        context.clone(),
-        cluster.pipelines().clone(),
-        requests,
-        config,
-    );
-    let mut passes = pin!(passes);
-    while let Some(passed) = passes.next().await {
-        // What a pass could not do it has said itself.
-        if let Err(controller::Error::ObjectNotFound(gone)) = passed {
-            context.forget(&Key::new(gone.namespace.as_deref().unwrap_or_default(), &gone.name));
-        }
-    }
+    let shared = context.clone();
+    let passes = queue
+        .passes(cluster.pipelines(), concurrency, move |pipeline| reconcile::run(pipeline, shared.clone()));
+    passes.for_each(async |gone| context.forget(&gone)).await;
 }
 
 /// Tells operators apart, also two in one pod.

@@ -5,20 +5,18 @@ mod pipelines;
 
 use std::fmt::Debug;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
-use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::core::NamespaceResourceScope;
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::reflector;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
-use tipstream_crds::TipsPipeline;
 use tokio::task::JoinSet;
 
 use super::mirror::{Mirror, View, owner};
@@ -26,37 +24,13 @@ use super::views;
 use super::{Cluster, Key};
 use crate::build::names::{COMPONENT, MANAGED};
 use crate::kind::Kind;
+use crate::queue::Queue;
 use crate::reference::{Source, references};
 
 /// How often the cluster is asked whether it has PodMonitors by now, or no longer: one small request.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(60);
 /// Objects in a page of a listing: bounds what is held at once.
 const PAGE: u32 = 200;
-
-/// Pipelines that something has happened to. Nobody is told while nobody reconciles.
-#[derive(Clone, Default)]
-pub struct Queue(Arc<Mutex<Option<UnboundedSender<ObjectRef<TipsPipeline>>>>>);
-
-impl Queue {
-    /// From now on, what happens is told to the receiver, for as long as it lives.
-    pub fn open(&self) -> UnboundedReceiver<ObjectRef<TipsPipeline>> {
-        let (sender, receiver) = unbounded();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
-        receiver
-    }
-
-    /// Nothing more is told.
-    pub fn close(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    fn touch(&self, pipeline: &Key) {
-        if let Some(sender) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            // The receiver is gone: whoever reconciled has ended.
-            _ = sender.unbounded_send(pipeline.pipeline());
-        }
-    }
-}
 
 /// Where the watches look.
 #[derive(Clone)]

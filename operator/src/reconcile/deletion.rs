@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams};
-use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use tipstream_crds::{DeletionPolicy, TipsPipeline};
@@ -40,15 +39,15 @@ pub(super) async fn sync_finalizer(pipeline: &TipsPipeline, context: &Context) -
     if wanted == has_finalizer(pipeline) { Ok(()) } else { set_finalizer(pipeline, wanted, context).await }
 }
 
-/// Does the next step of a deletion.
+/// Does the next step of a deletion. Returns when to look again, if nothing happens before.
 pub(super) async fn run(
     pipeline: &TipsPipeline,
     key: &Key,
     found: &Found,
     context: &Context,
-) -> Result<Action, Error> {
+) -> Result<Option<Duration>, Error> {
     if !has_finalizer(pipeline) {
-        return Ok(Action::await_change());
+        return Ok(None);
     }
     if pipeline.spec.deletion_policy == DeletionPolicy::Retain {
         return let_go(pipeline, key, found, context).await;
@@ -64,7 +63,7 @@ pub(super) async fn run(
         Some(JobState::Running) | None if elapsed >= DEADLINE => {
             return abandon(pipeline, key, found, context, "it took too long").await;
         }
-        Some(JobState::Running) => return Ok(Action::requeue(LOOK_INTERVAL)),
+        Some(JobState::Running) => return Ok(Some(LOOK_INTERVAL)),
         None => {}
     }
     // In the foreground: while the Deployment is there, workers may still appear.
@@ -84,7 +83,7 @@ pub(super) async fn run(
             return Err(error);
         }
     }
-    Ok(Action::requeue(LOOK_INTERVAL))
+    Ok(Some(LOOK_INTERVAL))
 }
 
 /// Says that the state stays, and lets the pipeline go.
@@ -94,7 +93,7 @@ async fn abandon(
     found: &Found,
     context: &Context,
     why: &str,
-) -> Result<Action, Error> {
+) -> Result<Option<Duration>, Error> {
     let note = format!(
         "the state could not be removed from Redis ({why}) and stays there under tipstream:{{{}.{}/*; run tips-worker \
          purge with this manifest, or delete the keys",
@@ -110,11 +109,11 @@ async fn let_go(
     key: &Key,
     found: &Found,
     context: &Context,
-) -> Result<Action, Error> {
+) -> Result<Option<Duration>, Error> {
     end_purges(found, context).await?;
     set_finalizer(pipeline, false, context).await?;
     tracing::info!(pipeline = &*key.name, "let go");
-    Ok(Action::await_change())
+    Ok(None)
 }
 
 /// Ends what removes state: that of this pipeline, which is let go, or of one of the same name that is gone, whose state

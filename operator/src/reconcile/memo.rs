@@ -68,11 +68,6 @@ impl Memos {
         self.lock().insert(key, memo);
     }
 
-    /// Passes over the pipeline that failed in a row.
-    pub(super) fn failures(&self, key: &Key) -> u32 {
-        self.lock().get(key).map_or(0, |memo| memo.failures)
-    }
-
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Memo>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,8 +12,9 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use tipstream_crds::TipsPipeline;
 
-use super::{PAGE, Queue, Scope};
+use super::{PAGE, Scope};
 use crate::cluster::{Cluster, Key, views};
+use crate::queue::Queue;
 
 pub(super) async fn watch(scope: Scope, cluster: Cluster, mut writer: Writer<TipsPipeline>, queue: Queue) {
     let config = watcher::Config::default().page_size(PAGE);
