@@ -206,7 +206,8 @@ impl Sink {
         let read = async {
             name::check_file(path)?;
             match &self.0.backend {
-                Backend::Fs(Fs { objects, .. }) | Backend::S3(S3 { objects, .. }) => objects.read(path).await,
+                Backend::Fs(fs) => fs.read(path).await,
+                Backend::S3(S3 { objects, .. }) => objects.read(path).await,
                 Backend::Hdfs(hdfs) => hdfs.read(path).await,
             }
         };

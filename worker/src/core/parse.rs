@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use memchr::memchr_iter;
+use atoi::FromRadix10SignedChecked;
 
 use super::amount::Amount;
 use super::record::{Fare, Point, Ride, RideKind};
@@ -10,6 +10,8 @@ use super::time::EventTime;
 
 const RIDE_COLUMNS: usize = 11;
 const FARE_COLUMNS: usize = 8;
+/// As many digits as fit an `i64`, whichever they are.
+const DIGITS_OF_ANY_I64: usize = 18;
 
 /// Why a line is kept in quarantine. The first that applies, in the order of the variants; of several fields
 /// that do not parse, the first of the line.
@@ -116,11 +118,24 @@ impl<'a, const N: usize> Fields<'a, N> {
     fn split(line: &'a [u8]) -> Result<Self, Invalid> {
         let mut ends = [line.len(); N];
         let mut found = 1;
-        for comma in memchr_iter(b',', line) {
+        let mut column_ends = |end: usize| {
             if found < N {
-                ends[found - 1] = comma;
+                ends[found - 1] = end;
             }
             found += 1;
+        };
+        let (words, rest) = line.as_chunks::<8>();
+        for (i, word) in words.iter().enumerate() {
+            let mut commas = commas(u64::from_le_bytes(*word));
+            while commas != 0 {
+                column_ends(i * 8 + commas.trailing_zeros() as usize / 8);
+                commas &= commas - 1;
+            }
+        }
+        for (i, byte) in rest.iter().enumerate() {
+            if *byte == b',' {
+                column_ends(words.len() * 8 + i);
+            }
         }
         if found != N {
             return Err(utf8_or(line, Invalid::Columns { found, expected: N }));
@@ -134,8 +149,35 @@ impl<'a, const N: usize> Fields<'a, N> {
     }
 }
 
+/// The top bit of each byte of `word` that is a comma. Columns are a few bytes long, and a call of memchr for each took a
+/// fifth of the time of a line.
+const fn commas(word: u64) -> u64 {
+    const LOW_BITS: u64 = u64::from_ne_bytes([0x7f; 8]);
+    const COMMAS: u64 = u64::from_ne_bytes([b','; 8]);
+    let different = word ^ COMMAS;
+    // No byte's sum carries into the next, so a byte's top bit stays 0 where all its bits are.
+    !(((different & LOW_BITS) + LOW_BITS) | different | LOW_BITS)
+}
+
+/// Digits that cannot pass an `i64`, as nearly all are, are read here; the library reads the rest.
+fn int<I: TryFrom<i64> + FromRadix10SignedChecked>(field: &[u8]) -> Option<I> {
+    if field.is_empty() || field.len() > DIGITS_OF_ANY_I64 {
+        return signed(field);
+    }
+    let mut number = 0;
+    for byte in field {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return signed(field);
+        }
+        number = number * 10 + i64::from(digit);
+    }
+    I::try_from(number).ok()
+}
+
 /// A sign alone is no number, though the library reads it as none.
-fn int<I: atoi::FromRadix10SignedChecked>(field: &[u8]) -> Option<I> {
+#[cold]
+fn signed<I: FromRadix10SignedChecked>(field: &[u8]) -> Option<I> {
     if !field.last()?.is_ascii_digit() {
         return None;
     }
@@ -156,6 +198,8 @@ fn payment_type(field: &[u8]) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const RIDE: &str = "6,END,2013-01-01 00:10:00,2013-01-01 00:00:00,-73.866135,40.771091,-73.961334,40.764912,6,2013000006,2013000007";
@@ -226,6 +270,23 @@ mod tests {
         let mut broken = FARE.as_bytes().to_vec();
         broken[40] = 0xff;
         assert_eq!(fare(&broken).map(|_| ()), Err(Invalid::NotUtf8));
+    }
+
+    proptest! {
+        #[test]
+        fn columns_end_at_commas_wherever_they_are(line in "[,-.a\\x2b\\x2d\\xac€]{0,60}") {
+            let expected: Vec<&[u8]> = line.as_bytes().split(|byte| *byte == b',').collect();
+            match Fields::<FARE_COLUMNS>::split(line.as_bytes()) {
+                Ok(fields) => prop_assert_eq!((0..FARE_COLUMNS).map(|i| fields.get(i)).collect::<Vec<_>>(), expected),
+                Err(reason) => prop_assert_eq!(reason, Invalid::Columns { found: expected.len(), expected: FARE_COLUMNS }),
+            }
+        }
+
+        #[test]
+        fn a_whole_number_is_read_as_rust_reads_it(text in "[+-]?[0-9]{0,21}|[0-9+.-]{0,12}") {
+            prop_assert_eq!(int::<i64>(text.as_bytes()), text.parse().ok());
+            prop_assert_eq!(int::<i32>(text.as_bytes()), text.parse().ok());
+        }
     }
 
     #[test]
