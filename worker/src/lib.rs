@@ -1,6 +1,7 @@
 //! The tipstream worker: consumes taxi rides and fares, joins them, sums tips by window and neighbourhood, and
 //! writes Parquet, exactly once as any reader sees it.
 
+mod allocator;
 pub mod cli;
 pub mod clock;
 pub mod commands;

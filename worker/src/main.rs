@@ -1,14 +1,11 @@
 //! `tips-worker`: see `--help`.
 
-mod allocator;
-
 use std::process::ExitCode;
 
 use clap::Parser;
 use tips_worker::cli::Cli;
 
 fn main() -> ExitCode {
-    allocator::map_large_blocks();
     let cli = Cli::parse();
     let _crash_points = fail::FailScenario::setup();
     // Both providers are compiled in through libraries, so none is the default.

@@ -9,6 +9,7 @@ use clap::Args;
 use tipstream_crds::{ByteSize, Duration};
 use tokio_util::sync::CancellationToken;
 
+use crate::allocator;
 use crate::compact::folder::{Dataset, parse_day};
 use crate::compact::run::{CompactError, Compactor, Options};
 use crate::compact::select::Days;
@@ -66,6 +67,7 @@ pub struct CompactArgs {
 /// # Errors
 /// Where the manifest cannot be used, the sink fails, or a day could not be compacted.
 pub async fn run(args: CompactArgs, stop: CancellationToken, out: &mut impl Write) -> Result<(), Failure> {
+    allocator::map_large_blocks();
     let manifest = Manifest::read(&args.file)?;
     let sink = Sink::open(&settings::sink(&manifest)?).await?;
     check_owner(&sink, &manifest).await?;

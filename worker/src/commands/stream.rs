@@ -12,6 +12,7 @@ use tipstream_crds::StartFrom;
 use tokio_util::sync::CancellationToken;
 
 use self::status_line::StatusLine;
+use crate::allocator;
 use crate::core::shard::Topic;
 use crate::core::time::Span;
 use crate::failure::Failure;
@@ -66,6 +67,7 @@ pub struct StreamArgs {
 /// # Errors
 /// Where the manifest cannot be used, a server refuses, or the state belongs to other settings.
 pub async fn run(args: StreamArgs, stop: CancellationToken, terminal: &MultiProgress) -> Result<(), Failure> {
+    allocator::map_large_blocks();
     let manifest = Manifest::read(&args.file)?;
     let setup = Setup::new(&manifest, args.neighbourhoods.as_deref())?;
     let metrics = Metrics::new()?;
