@@ -1,5 +1,6 @@
 //! A partition that this worker reads: its cursor in the state, and its rows on the way to the raw writer.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::order::Standing;
@@ -34,6 +35,8 @@ pub(super) struct Lane {
     pub(super) assigned: Assigned,
     /// Of its rows at the raw writer.
     pub(super) incarnation: u64,
+    /// The range of the raw rows that another worker has begun, and this one finishes.
+    begun: Option<Range<i64>>,
     /// Of the question that it waits for.
     pub(super) ticket: u64,
     pub(super) phase: Phase,
@@ -57,6 +60,7 @@ impl Lane {
         Lane {
             assigned,
             incarnation,
+            begun: None,
             ticket: 0,
             phase: Phase::Locating,
             cursor: None,
@@ -91,6 +95,7 @@ impl Lane {
         if let Some(raw) = located.raw {
             // A range that was begun is finished before this partition counts as caught up.
             self.assigned.high = self.assigned.high.max(raw.end.unwrap_or(0));
+            self.begun = raw.end.map(|end| raw.start..end);
             self.chunk = Some(chunk_from(partition.topic, partition.index, raw.start));
         }
         let raw = self.chunk.as_ref().map(|chunk| chunk.to);
@@ -183,7 +188,16 @@ impl Lane {
             sent: self.timestamp,
             at_end: self.is_at_end(),
             readable,
+            within_begun: self.is_within_begun(),
         }
+    }
+
+    /// A state that is built anew is read from far below, in the order of all.
+    fn is_within_begun(&self) -> bool {
+        let (Some(begun), Some(chunk), Some(cursor)) = (&self.begun, &self.chunk, &self.cursor) else {
+            return false;
+        };
+        chunk.to < begun.end && (chunk.to > begun.start || cursor.position() >= begun.start)
     }
 
     pub(super) fn position(&self) -> Option<i64> {
@@ -269,16 +283,17 @@ mod tests {
     use crate::pipeline::locate::RawStart;
 
     /// The state says `by_shard`, the range log `raw`; the pipeline began at 3.
-    fn begun(by_shard: &[Option<i64>], raw: Option<i64>) -> Begun {
+    fn lane(by_shard: &[Option<i64>], raw: Option<RawStart>) -> (Lane, Begun) {
         let partition = Partition { topic: Topic::Fares, index: 0 };
         let assigned = Assigned { partition, low: 50, high: 90, committed: None, start: 0 };
-        Lane::new(assigned, 1).begin(Located {
-            assigned,
-            ticket: 0,
-            origin: 3,
-            by_shard: by_shard.to_vec(),
-            raw: raw.map(|start| RawStart { start, end: None }),
-        })
+        let mut lane = Lane::new(assigned, 1);
+        let located = Located { assigned, ticket: 0, origin: 3, by_shard: by_shard.to_vec(), raw };
+        let begun = lane.begin(located);
+        (lane, begun)
+    }
+
+    fn begun(by_shard: &[Option<i64>], raw: Option<i64>) -> Begun {
+        lane(by_shard, raw.map(|start| RawStart { start, end: None })).1
     }
 
     #[test]
@@ -291,5 +306,17 @@ mod tests {
     fn without_raw_files_the_shards_tell_what_was_read() {
         assert_eq!(begun(&[Some(20), Some(30)], None), Begun { position: 20, unread: Some(30) });
         assert_eq!(begun(&[None, None], None), Begun { position: 3, unread: None });
+    }
+
+    #[test]
+    fn a_begun_range_is_told_while_it_is_read() {
+        let is_within = |applied, raw_read_to| {
+            let (mut lane, _) = lane(&[Some(applied)], Some(RawStart { start: 40, end: Some(60) }));
+            lane.chunk = Some(chunk_from(Topic::Fares, 0, raw_read_to));
+            lane.standing(true).within_begun
+        };
+        assert!(is_within(55, 40) && is_within(55, 59) && is_within(30, 41));
+        assert!(!is_within(55, 60), "its end is read");
+        assert!(!is_within(30, 40), "what is read is far below");
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Standing {
     pub(super) at_end: bool,
     /// Whether it may be read now.
     pub(super) readable: bool,
+    /// Whether it is within a range that another worker has begun.
+    pub(super) within_begun: bool,
 }
 
 /// The partitions that may be read. The one comes first whose next record was sent first: by Kafka's timestamp among
@@ -30,7 +32,8 @@ pub(super) fn reading_order(standings: &[Standing]) -> impl Iterator<Item = Part
     let mut order: Vec<Standing> = standings.iter().copied().filter(|one| one.readable).collect();
     order.sort_by_cached_key(|one| {
         let ahead = pair_event_time(standings, one).filter(|time| level.is_some_and(|level| *time > level));
-        (ahead, one.sent, one.event_time)
+        let first = one.within_begun.then_some(one.partition);
+        (first.is_none(), first, ahead, one.sent, one.event_time)
     });
     order.into_iter().map(|one| one.partition)
 }
@@ -56,6 +59,7 @@ mod tests {
             sent: Some(sent),
             at_end: false,
             readable: true,
+            within_begun: false,
         }
     }
 
@@ -94,5 +98,15 @@ mod tests {
         let new = Standing { event_time: None, sent: None, ..standing(Fares, 2, 0, 0) };
         let paused = Standing { readable: false, ..standing(Rides, 1, 0, 0) };
         assert_eq!(order(&[standing(Rides, 0, 0, 0), paused, new]), [(Fares, 2), (Rides, 0)]);
+    }
+
+    #[test]
+    fn of_ranges_that_were_begun_one_is_read_to_its_end_before_the_next() {
+        let begun =
+            |index, event_time| Standing { within_begun: true, ..standing(Rides, index, event_time, 0) };
+        for behind in [0, 10_000] {
+            let standings = [standing(Fares, 0, 0, 0), begun(1, 10_000 - behind), begun(0, behind)];
+            assert_eq!(order(&standings), [(Rides, 0), (Rides, 1), (Fares, 0)]);
+        }
     }
 }
