@@ -1,8 +1,8 @@
 //! The tipstream operator: from TipsPipelines to workloads, and from workloads to the status of TipsPipelines.
 //!
 //! [`cluster`] is what is there, kept by watches. [`reconcile`] passes over a pipeline in stages; [`build`] is the
-//! stage that says what should be there, and [`queue`] what waits for a pass. [`run`] wires them, [`leader`] says whether this operator is the one,
-//! [`check`] whether it can be.
+//! stage that says what should be there, and [`queue`] what waits for a pass. [`run`] wires them, [`leader`] says
+//! whether this operator is the one, [`check`] whether it can be.
 
 pub mod build;
 pub mod check;
