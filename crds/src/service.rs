@@ -114,9 +114,10 @@ pub struct Scaling {
     /// Fewest workers, 1 or more. Default 1.
     #[serde(default = "Scaling::default_min_replicas")]
     pub min_replicas: i32,
-    /// Most workers. More than the topics have partitions stand idle.
+    /// Most workers. No more are added than the topics have partitions.
     pub max_replicas: i32,
-    /// Records waiting in the topics for each worker, above which workers are added.
+    /// Records waiting in the topics for each worker. With a tenth more, workers are added at once;
+    /// with less for 5 minutes, they are removed.
     pub target_lag: i64,
 }
 

@@ -158,7 +158,8 @@ pub struct TipsPipelineSpec {
     /// A CronJob that merges small files into large ones.
     #[serde(default)]
     pub compaction: Compaction,
-    /// Workers added and removed by lag. Default: off; replicas says how many.
+    /// Workers added and removed by lag: the operator then writes replicas, and nobody else should.
+    /// Default: off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
     /// How the pods are made.

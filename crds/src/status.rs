@@ -18,7 +18,7 @@ pub struct TipsPipelineStatus {
     /// Label selector of the workers, for kubectl scale and autoscalers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    /// Ready, Progressing, Degraded and StateCompatible.
+    /// Ready, Progressing, Degraded and StateCompatible; with spec.scaling, ScalingActive, too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend(
         "x-kubernetes-list-type" = "map",
@@ -140,6 +140,8 @@ pub enum ConditionType {
     Degraded,
     /// The state was made with the settings of the spec (I8).
     StateCompatible,
+    /// The lag decides how many workers there are.
+    ScalingActive,
 }
 
 impl ConditionType {
@@ -150,6 +152,7 @@ impl ConditionType {
             Self::Progressing => "Progressing",
             Self::Degraded => "Degraded",
             Self::StateCompatible => "StateCompatible",
+            Self::ScalingActive => "ScalingActive",
         }
     }
 }

@@ -23,6 +23,8 @@ mod quiet;
 mod references;
 #[path = "operator/rules.rs"]
 mod rules;
+#[path = "operator/scaling.rs"]
+mod scaling;
 #[path = "operator/settings.rs"]
 mod settings;
 #[path = "operator/told.rs"]

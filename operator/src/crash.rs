@@ -11,6 +11,7 @@
 //! | `apply::after-<Kind>` | the object of that kind is written, those behind it are not |
 //! | `apply::after-scale` | the Deployment has another number of workers, and is else what it was |
 //! | `apply::after-delete` | an object is deleted: one that is not wanted, or in the course of a deletion |
+//! | `scale::after-write` | the pipeline has the number of workers that its lag asks for, which is not told |
 //! | `status::after-write` | the status is written, its Events are not told |
 //! | `events::after-tell` | an Event is told |
 

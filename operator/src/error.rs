@@ -102,6 +102,9 @@ pub enum Error {
     /// The status could not be written.
     #[error("cannot write the status: {}", said(.0))]
     Status(#[source] Box<kube::Error>),
+    /// The number of workers could not be written.
+    #[error("cannot scale: {}", said(.0))]
+    Scale(#[source] Box<kube::Error>),
     /// The finalizer could not be set or taken away.
     #[error("cannot change the finalizers: {}", said(.0))]
     Finalizer(#[source] Box<kube::Error>),
@@ -124,7 +127,7 @@ impl Error {
             Error::StateDiffers { .. } => "state",
             Error::Read { .. } => "read",
             Error::NameTaken { .. } | Error::PredecessorLeft { .. } => "name_taken",
-            Error::Apply { .. } | Error::Delete { .. } | Error::Finalizer(_) => "write",
+            Error::Apply { .. } | Error::Delete { .. } | Error::Finalizer(_) | Error::Scale(_) => "write",
             Error::Status(_) => "status",
             Error::TookTooLong(_) => "timeout",
         }
@@ -147,6 +150,7 @@ impl Error {
             Error::Apply { .. } | Error::Delete { .. } => "ApplyFailed",
             Error::Status(_) => "StatusFailed",
             Error::Finalizer(_) => "FinalizerFailed",
+            Error::Scale(_) => "ScaleFailed",
             Error::TookTooLong(_) => "TookTooLong",
         }
     }
@@ -158,7 +162,8 @@ impl Error {
             | Error::Apply { source, .. }
             | Error::Delete { source, .. }
             | Error::Status(source)
-            | Error::Finalizer(source) => match &**source {
+            | Error::Finalizer(source)
+            | Error::Scale(source) => match &**source {
                 kube::Error::Api(status) => status.code >= 500 || matches!(status.code, 409 | 429),
                 _ => true,
             },

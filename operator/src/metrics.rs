@@ -29,6 +29,8 @@ pub struct Metrics {
     pub leader: IntGauge,
     /// Statuses that were written.
     pub status_writes: IntCounter,
+    /// Numbers of workers that were written.
+    pub rescales: IntCounter,
 }
 
 impl Metrics {
@@ -57,6 +59,7 @@ impl Metrics {
             pipelines: gauge("pipelines", "TipsPipelines that are known.")?,
             leader: gauge("leader", "1 for the operator that reconciles, 0 for one that stands by.")?,
             status_writes: counter("status_writes_total", "Statuses that were written.")?,
+            rescales: counter("rescales_total", "Changes of a number of workers by spec.scaling.")?,
             registry,
             process,
         };

@@ -24,7 +24,7 @@ pub fn roles() -> Roles {
     let mut pipelines = vec![
         // Finalizers are metadata.
         rule("tipstream.dev", &["tipspipelines"], &["list", "watch", "patch"]),
-        rule("tipstream.dev", &["tipspipelines/status"], &["patch"]),
+        rule("tipstream.dev", &["tipspipelines/status", "tipspipelines/scale"], &["patch"]),
         // To be named as the owner that blocks deletion, where admission asks for it.
         rule("tipstream.dev", &["tipspipelines/finalizers"], &["update"]),
         // What specs refer to: the hash of its content rolls the pods. ConfigMaps are among the owned kinds.

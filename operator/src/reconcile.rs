@@ -1,4 +1,5 @@
-//! One pass over one pipeline, in stages: fetch → dereference → validate → build → apply → observe → status.
+//! One pass over one pipeline, in stages: fetch → dereference → validate → build → apply → observe →
+//! scale → status.
 //!
 //! Fetch reads the cache of the watches. As long as what it finds is what the last pass left, the stages from
 //! dereference to apply have nothing to do and are passed over, so a pass over a settled pipeline costs the API
@@ -11,6 +12,7 @@ mod fetch;
 mod memo;
 mod observe;
 mod ownership;
+mod scaling;
 mod status;
 mod validate;
 
@@ -145,16 +147,15 @@ async fn pass_over(
         Ok(()) => bring_about(pipeline, &mut found, memo, context).await,
         Err(error) => Err(error),
     };
-    let brought_about = match brought_about {
-        // It may be over at the next try. The status that stands says of which generation it is.
-        Err(error) if error.is_transient() && memo.failures < PATIENCE => return Err(error),
-        brought_about => brought_about,
-    };
+    let brought_about = patiently(brought_about, memo)?;
     let wanted = wanted_replicas(&pipeline.spec);
     let figures = match wanted {
         0 => None,
         _ => context.observer.ask(key, &found.workers, pipeline.spec.epoch).await,
     };
+    let decision = scaling::decide(pipeline, figures.as_ref(), &mut memo.recent);
+    let scaled = patiently(scaling::run(pipeline, decision, context).await, memo)?;
+    let brought_about = brought_about.and(scaled);
     let before = memo.take_status(pipeline.status.as_ref());
     let status = status::of(&status::Seen {
         pipeline,
@@ -170,6 +171,7 @@ async fn pass_over(
             runs: found.runs(),
         },
         figures: figures.as_ref(),
+        decision,
         now: Timestamp::now(),
     });
     let told = tell(pipeline, before, status, memo, context).await;
@@ -179,6 +181,15 @@ async fn pass_over(
         (_, None) => SILENT_INTERVAL,
         (_, Some(_)) => OBSERVE_INTERVAL,
     }))
+}
+
+/// What is to be told of a stage: an error that may be over at the next try ends the pass for now, and the status that
+/// stands says of which generation it is.
+fn patiently(result: Result<(), Error>, memo: &Memo) -> Result<Result<(), Error>, Error> {
+    match result {
+        Err(error) if error.is_transient() && memo.failures < PATIENCE => Err(error),
+        result => Ok(result),
+    }
 }
 
 /// From dereference to apply, where there is anything to do.

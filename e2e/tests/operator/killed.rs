@@ -91,7 +91,10 @@ fn an_operator_that_dies_behind_any_write_is_replaced_by_one_that_finishes_it() 
         life.die_at("apply::after-take-back")?;
         patch(cluster, "nyc", r#"{"spec": {"workload": {"serviceAccountName": "mine"}}}"#)?;
         life.die_at("apply::after-delete")?;
-        patch(cluster, "nyc", r#"{"spec": {"suspend": true}}"#)?;
+        let out_of_range = r#"{"spec": {"replicas": 2, "scaling": {"maxReplicas": 1, "targetLag": 1}}}"#;
+        patch(cluster, "nyc", out_of_range)?;
+        life.die_at("scale::after-write")?;
+        patch(cluster, "nyc", r#"{"spec": {"suspend": true, "replicas": 0, "scaling": null}}"#)?;
         life.die_at("events::after-tell")?;
         let operator = life.operator()?;
         // One that never saw a death.

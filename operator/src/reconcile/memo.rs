@@ -8,6 +8,7 @@ use tipstream_crds::TipsPipelineStatus;
 
 use super::FIGURES_INTERVAL;
 use super::apply::Applied;
+use super::scaling::Recent;
 use crate::build::names::Component;
 use crate::cluster::Key;
 use crate::error::Error;
@@ -24,6 +25,8 @@ pub(super) struct Memo {
     pub status: Option<TipsPipelineStatus>,
     /// When it was written.
     pub figures_written: Option<Instant>,
+    /// What the lag asked for of late.
+    pub recent: Recent,
     /// Passes that failed since the last that did not.
     pub failures: u32,
 }

@@ -3,15 +3,15 @@
 //! Bounded in every way: so many workers of a pipeline, so long, so many bytes, so many requests at once for the
 //! whole operator.
 
-use std::collections::BTreeSet;
+mod report;
+
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use k8s_openapi::jiff::{self, Timestamp};
-use serde::Deserialize;
-use tipstream_crds::{Books, Lag, TopicBooks};
 use tokio::sync::Semaphore;
 
+pub(super) use self::report::{Backlog, Figures, Server};
+use self::report::{Report, together};
 use crate::build::PORT;
 use crate::cluster::Key;
 use crate::cluster::views::PodView;
@@ -25,39 +25,6 @@ const AT_ONCE: usize = 16;
 const AT_ONCE_OVER_ALL: usize = 64;
 /// A status of a thousand partitions has a fifth of it.
 const MOST_BYTES: usize = 512 << 10;
-
-/// What the workers of a pipeline say together.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Figures {
-    /// Fingerprint of their settings, and so of the state.
-    pub fingerprint: String,
-    /// The watermark of the state.
-    pub watermark: Option<Timestamp>,
-    /// The end of the latest window that was written.
-    pub last_window_end: Option<Timestamp>,
-    /// What is still to be read; `None` where a worker did not answer.
-    pub lag: Option<Lag>,
-    /// The books of the state.
-    pub books: Option<Books>,
-    /// Whether they balance.
-    pub balance: Option<bool>,
-    /// Why a worker cannot read the state, where it cannot.
-    pub state_error: Option<String>,
-    /// Who does not answer a worker.
-    pub silent: BTreeSet<Server>,
-}
-
-/// What workers need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Server {
-    /// The coordinator of the group.
-    Kafka,
-    /// Redis.
-    Redis,
-    /// The sink.
-    Sink,
-}
 
 /// Asks workers.
 pub struct Observer {
@@ -121,109 +88,6 @@ impl Observer {
     }
 }
 
-/// A worker's `/status`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Report {
-    pipeline: String,
-    epoch: i64,
-    fingerprint: String,
-    watermark: Option<String>,
-    last_window_end: Option<String>,
-    partitions: Vec<Partition>,
-    books: Option<ReportedBooks>,
-    state_error: Option<String>,
-    // A worker of an older image does not say.
-    #[serde(default)]
-    silent_servers: BTreeSet<Server>,
-}
-
-impl Report {
-    fn is_of(&self, pipeline: &Key) -> bool {
-        self.pipeline == format!("{}.{}", pipeline.namespace, pipeline.name)
-    }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Partition {
-    lag: Option<i64>,
-    event_time: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-struct ReportedBooks {
-    rides: Account,
-    fares: Account,
-    balance: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Account {
-    consumed: i64,
-    joined: i64,
-    pending: i64,
-    unmatched: i64,
-    duplicate: i64,
-    late: i64,
-    out_of_area: i64,
-    start: i64,
-    invalid: i64,
-}
-
-impl From<Account> for TopicBooks {
-    fn from(account: Account) -> Self {
-        TopicBooks {
-            consumed: account.consumed,
-            joined: account.joined,
-            pending: account.pending,
-            unmatched: account.unmatched,
-            duplicate: account.duplicate,
-            late: account.late,
-            out_of_area: account.out_of_area,
-            start: account.start,
-            invalid: account.invalid,
-        }
-    }
-}
-
-/// The state is one, so its books and watermark are those of whoever read it last; the partitions are shared out.
-fn together(reports: &[Report], epoch: i64, complete: bool) -> Option<Figures> {
-    let reports: Vec<_> = reports.iter().filter(|report| report.epoch == epoch).collect();
-    let first = reports.first()?;
-    let latest = |of: fn(&Report) -> Option<&String>| {
-        reports.iter().filter_map(|report| of(report)).filter_map(|text| event_time(text)).max()
-    };
-    let watermark = latest(|report| report.watermark.as_ref());
-    let partitions = || reports.iter().flat_map(|report| &report.partitions);
-    let newest = partitions().filter_map(|p| p.event_time.as_deref()).filter_map(event_time).max();
-    let behind = watermark
-        .zip(newest)
-        .map_or(0, |(watermark, newest)| (newest.as_second() - watermark.as_second()).max(0));
-    let lag = Lag { records: partitions().filter_map(|p| p.lag).sum(), seconds: behind };
-    let books = reports
-        .iter()
-        .filter_map(|report| report.books)
-        .max_by_key(|books| books.rides.consumed + books.fares.consumed);
-    Some(Figures {
-        fingerprint: first.fingerprint.clone(),
-        watermark,
-        last_window_end: latest(|report| report.last_window_end.as_ref()),
-        lag: complete.then_some(lag),
-        books: books.map(|books| Books { rides: books.rides.into(), fares: books.fares.into() }),
-        balance: books.map(|books| books.balance),
-        state_error: reports.iter().find_map(|report| report.state_error.clone()),
-        silent: reports.iter().flat_map(|report| report.silent_servers.iter().copied()).collect(),
-    })
-}
-
-/// An event time as workers write it, `2013-01-01 03:29:59`, UTC.
-fn event_time(text: &str) -> Option<Timestamp> {
-    let time: jiff::civil::DateTime = text.replacen(' ', "T", 1).parse().ok()?;
-    time.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -234,45 +98,6 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-
-    fn report(lag: i64, consumed: i64, watermark: &str) -> Report {
-        let text = format!(
-            r#"{{"pipeline":"default.taxi","epoch":0,"fingerprint":"ffd49dbd4f95d5fd","watermark":"{watermark}",
-            "lastWindowEnd":"2013-01-01 03:20:00","lagRecords":{lag},"partitions":[{{"topic":"rides","partition":0,
-            "position":144317,"lag":{lag},"eventTime":"2013-01-01 04:00:00","idle":false}},{{"topic":"fares",
-            "partition":0,"position":null,"lag":null,"eventTime":null,"idle":true}}],"books":{{"rides":
-            {{"consumed":{consumed},"duplicate":97,"invalid":619,"joined":284339,"late":0,"out_of_area":2757,
-            "pending":268,"start":288088,"unmatched":395}},"fares":{{"consumed":1}},"balance":true}},"stateError":null}}"#
-        );
-        serde_json::from_str(&text).expect("what a worker answers")
-    }
-
-    #[test]
-    fn workers_are_added_up_and_the_state_is_taken_from_the_latest() {
-        let reports = [report(5, 100, "2013-01-01 03:29:59"), report(7, 200, "2013-01-01 03:30:00")];
-        let figures = together(&reports, 0, true).expect("they answered");
-        assert_eq!(figures.lag, Some(Lag { records: 12, seconds: 1800 }));
-        assert_eq!(figures.books.map(|books| books.rides.consumed), Some(200));
-        assert_eq!(figures.watermark, event_time("2013-01-01 03:30:00"));
-        assert_eq!(figures.watermark.map(|t| t.to_string()).as_deref(), Some("2013-01-01T03:30:00Z"));
-    }
-
-    #[test]
-    fn the_lag_is_not_told_where_a_worker_is_silent() {
-        assert_eq!(together(&[report(5, 100, "2013-01-01 03:29:59")], 0, false).and_then(|f| f.lag), None);
-    }
-
-    #[test]
-    fn what_another_pipeline_says_is_known_as_such() {
-        let report = report(5, 100, "2013-01-01 03:29:59");
-        assert!(report.is_of(&Key::new("default", "taxi")));
-        assert!(!report.is_of(&Key::new("default", "taxi2")));
-    }
-
-    #[test]
-    fn workers_of_another_epoch_say_nothing_of_this_one() {
-        assert_eq!(together(&[report(5, 100, "2013-01-01 03:29:59")], 1, true), None);
-    }
 
     /// Serves `answer` to whoever asks; the URL, and how many connections were made.
     async fn serve(answer: Vec<u8>) -> (String, Arc<AtomicUsize>) {

@@ -1,6 +1,7 @@
 //! From what was seen to the status: pure.
 
 mod beside;
+mod scaling;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -9,6 +10,7 @@ use tipstream_crds::{ConditionType, Lag, TipsPipeline, TipsPipelineStatus, Windo
 
 pub(super) use self::beside::Beside;
 use super::observe::{Figures, Server};
+use super::scaling::Decision;
 use crate::build::names::Component;
 use crate::build::wanted_replicas;
 use crate::cluster::views::{DeploymentView, PodView, Trouble};
@@ -34,6 +36,8 @@ pub(super) struct Seen<'a> {
     pub beside: Beside<'a>,
     /// What the workers say.
     pub figures: Option<&'a Figures>,
+    /// How many workers the lag asks for, where it says how many.
+    pub decision: Option<Decision>,
     /// Now.
     pub now: Timestamp,
 }
@@ -69,8 +73,9 @@ pub(super) fn of(seen: &Seen<'_>) -> TipsPipelineStatus {
         (ConditionType::Degraded, degraded(seen)),
         (ConditionType::StateCompatible, state_compatible(seen, &status)),
     ];
+    let scaling = scaling::active(seen).map(|verdict| (ConditionType::ScalingActive, verdict));
     let condition = |(kind, verdict)| condition(kind, verdict, &before.conditions, seen);
-    status.conditions = verdicts.into_iter().map(condition).collect();
+    status.conditions = verdicts.into_iter().chain(scaling).map(condition).collect();
     status
 }
 

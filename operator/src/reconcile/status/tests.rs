@@ -5,6 +5,7 @@ use super::*;
 use crate::reference::{Reader, Reference, Source};
 
 mod beside;
+mod scaling;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -47,6 +48,7 @@ fn seen<'a>(pipeline: &'a TipsPipeline, deployment: &'a DeploymentView) -> Seen<
         pods: &[],
         beside: Beside::default(),
         figures: None,
+        decision: None,
         now: NOW,
     }
 }
