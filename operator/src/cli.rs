@@ -3,11 +3,15 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand};
+use tipstream_crds::Duration;
 
 const AFTER_HELP: &str = "\
 The API server is found as kubectl finds it: by KUBECONFIG, ~/.kube/config, or from within a pod.
 Environment: RUST_LOG sets what is logged (default info); text on a terminal, JSON elsewhere.
 Exit codes: 0 stopped by SIGTERM or SIGINT; 1 failed, or another operator leads: start it again; 2 usage.";
+
+/// A pod has to start in a part of it.
+const SHORTEST_PURGE: Duration = Duration::seconds(10);
 
 /// Runs TipsPipelines: makes their workers, keeps them as the spec says, tells how they are doing.
 #[derive(Parser, Debug)]
@@ -67,10 +71,43 @@ pub struct RunArgs {
         default_value = concat!("ghcr.io/tipstream/tips-worker:", env!("CARGO_PKG_VERSION"))
     )]
     pub worker_image: String,
+    /// How long a TipsPipeline that is deleted may wait for the removal of its state, 10s or longer. It goes then all
+    /// the same, and an Event says that the state stays in Redis.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "TIPS_PURGE_TIMEOUT",
+        default_value = "5m",
+        value_parser = purge_timeout
+    )]
+    pub purge_timeout: Duration,
     /// Reconciles at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
     /// Address of /metrics, /healthz and /readyz.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+}
+
+fn purge_timeout(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(timeout) if timeout < SHORTEST_PURGE => {
+            Err("must be 10s or longer; write for example 5m".to_owned())
+        }
+        Ok(timeout) => Ok(timeout),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_purge_has_ten_seconds_at_least() {
+        let given = |timeout| Cli::try_parse_from(["tips-operator", "--purge-timeout", timeout]);
+        assert_eq!(given("10s").map(|cli| cli.run.purge_timeout.as_secs()).ok(), Some(10));
+        let refused = given("9s").map(drop).map_err(|error| error.to_string());
+        assert!(refused.as_ref().is_err_and(|error| error.contains("must be 10s or longer")), "{refused:?}");
+    }
 }

@@ -67,6 +67,7 @@ pub struct Context {
     events: Events,
     metrics: Metrics,
     worker_image: String,
+    purge_timeout: Duration,
     memos: Memos,
     passes: AtomicU64,
 }
@@ -80,9 +81,10 @@ impl Context {
         events: Events,
         metrics: Metrics,
         worker_image: String,
+        purge_timeout: Duration,
     ) -> Self {
         let (memos, passes) = (Memos::default(), AtomicU64::new(0));
-        Context { client, cluster, observer, events, metrics, worker_image, memos, passes }
+        Context { client, cluster, observer, events, metrics, worker_image, purge_timeout, memos, passes }
     }
 
     /// Forgets a pipeline that is gone.
@@ -141,7 +143,7 @@ async fn pass_over(
 ) -> Result<Option<Duration>, Error> {
     let mut found = Found::fetch(pipeline, key, &context.cluster);
     if pipeline.metadata.deletion_timestamp.is_some() {
-        return deletion::run(pipeline, key, &found, context).await;
+        return deletion::run(pipeline, key, &mut found, context).await;
     }
     let brought_about = match deletion::sync_finalizer(pipeline, context).await {
         Ok(()) => bring_about(pipeline, &mut found, memo, context).await,

@@ -60,6 +60,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
             events,
             metrics.clone(),
             args.worker_image.clone(),
+            args.purge_timeout.into(),
         ));
         let reconciling = reconcile_all(&cluster, &queue, context, args.concurrency);
         let ended = while_held(&mut candidate, &stop, &queue, reconciling).await;

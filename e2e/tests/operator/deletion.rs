@@ -4,10 +4,12 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tips_e2e::kubernetes::Cluster;
+use tips_e2e::kubernetes::{Cluster, ControlPlane};
+use tips_e2e::operator::{self, Operator};
+use tips_e2e::scenario;
 
 use crate::pipeline::{
-    QUIET, SOON, becomes, condition, end_job, events, manifest, patch, purge, with_operator,
+    QUIET, SOON, becomes, condition, end_job, events, field, manifest, patch, purge, with_operator,
 };
 
 /// What runs beside the workers goes with them.
@@ -52,7 +54,11 @@ fn the_state_is_removed_where_that_is_asked_for() {
         end_job(cluster, "by-hand", "Complete")?;
         // Foreground: what the pipeline owns goes before it does.
         cluster.kubectl(&["delete", "tips", "nyc", "--cascade=foreground", "--wait=false"])?;
-        end_job(cluster, &purge(cluster, "nyc")?, "Complete")?;
+        let job = purge(cluster, "nyc")?;
+        cluster.until(&["get", "job", &job], SOON, |_| true)?;
+        let rules = field(cluster, &format!("networkpolicy/{job}"), "{.spec['policyTypes','ingress']}")?;
+        ensure!(rules == r#"["Ingress"]"#, "{rules}");
+        end_job(cluster, &job, "Complete")?;
         nothing_is_left(cluster)?;
         ensure!(events(cluster)?.contains("StateRemoved"), "{}", events(cluster)?);
         Ok(())
@@ -69,6 +75,30 @@ fn a_state_that_cannot_be_removed_holds_nobody_up() {
         nothing_is_left(cluster)?;
         ensure!(events(cluster)?.contains("StateLeft"), "{}", events(cluster)?);
         Ok(())
+    });
+}
+
+#[test]
+fn a_removal_that_nothing_becomes_of_holds_nobody_up() {
+    scenario("operator-purge-hangs", |folder| {
+        let mut control_plane = ControlPlane::start(folder)?;
+        let cluster = control_plane.cluster().clone();
+        let rights = operator::install(&cluster)?;
+        let _operator = Operator::start_with(folder, &rights, "operator", &["--purge-timeout=10s"])?;
+        cluster.apply(&manifest("nyc", "  replicas: 0\n  deletionPolicy: Delete\n"))?;
+        condition(&cluster, "nyc", "Progressing", "False/Settled")?;
+        // Nobody ends the workers' Deployment, nor begins the Job.
+        control_plane.controllers().down()?;
+        cluster.kubectl(&["delete", "tips", "nyc", "--wait=false"])?;
+        cluster.until(&["get", "job", &purge(&cluster, "nyc")?], SOON, |_| true)?;
+        cluster.until(&["get", "tips", "--output=name"], SOON, str::is_empty)?;
+        let notes = cluster.kubectl(&["get", "events", "--output=jsonpath={.items[*].message}"])?;
+        ensure!(
+            notes.contains("(it took too long) and stays there under the keys tipstream:{default.nyc/*"),
+            "{notes}"
+        );
+        control_plane.controllers().up()?;
+        nothing_is_left(&cluster)
     });
 }
 
@@ -115,6 +145,18 @@ spec:
     spec:
       restartPolicy: Never
       containers: [{name: purge, image: none}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: nyc-purge-0b1c2d3e
+  namespace: default
+  labels:
+    app.kubernetes.io/component: purge
+    app.kubernetes.io/instance: nyc
+    app.kubernetes.io/managed-by: tips-operator
+    app.kubernetes.io/name: tipstream
+spec: {podSelector: {}}
 ";
 
 #[test]
@@ -125,6 +167,8 @@ fn the_removal_of_a_predecessors_state_ends_and_is_not_taken_for_that_of_its_suc
         condition(cluster, "nyc", "Progressing", "False/Settled")?;
         let jobs = ["get", "jobs", "--output=name"];
         cluster.until(&jobs, SOON, str::is_empty)?;
+        let policy = ["get", "networkpolicy", "nyc-purge-0b1c2d3e", "--ignore-not-found", "--output=name"];
+        cluster.until(&policy, SOON, str::is_empty)?;
         cluster.kubectl(&["delete", "tips", "nyc", "--wait=false"])?;
         let own = purge(cluster, "nyc")?;
         cluster.until(&jobs, SOON, |names| names.contains(&own))?;

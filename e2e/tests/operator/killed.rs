@@ -124,6 +124,7 @@ fn an_operator_that_dies_behind_any_write_is_replaced_by_one_that_finishes_it() 
 
         cluster.kubectl(&["delete", "tips", "nyc", "--wait=false"])?;
         life.die_at("apply::after-delete")?;
+        life.die_at("apply::after-NetworkPolicy")?;
         life.die_at("apply::after-Job")?;
         end_job(cluster, &purge(cluster, "nyc")?, "Complete")?;
         life.die_at("events::after-tell")?;

@@ -20,12 +20,12 @@ fn ready(cluster: &Cluster, replicas: usize) -> Result<()> {
 #[test]
 fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
     scenario("operator-node", |folder| {
-        let Some(site) = Site::start(folder)? else {
+        let Some(mut site) = Site::start(folder)? else {
             return Ok(());
         };
-        let cluster = site.cluster();
+        let cluster = &site.cluster().clone();
         let rights = operator::install(cluster)?;
-        let _operator = Operator::start(folder, &rights, "operator")?;
+        let _operator = Operator::start_with(folder, &rights, "operator", &["--purge-timeout=50s"])?;
 
         let data =
             Data::generate(folder, &["--seed", "7", "--rate", "12", "--span", "3h", "--disorder", "10m"])?;
@@ -83,6 +83,15 @@ fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
         ensure!(left.is_empty(), "the state is still there: {left:?}");
         let reasons = cluster.kubectl(&["get", "events", "--output=jsonpath={.items[*].reason}"])?;
         ensure!(reasons.contains("StateRemoved"), "{reasons}");
+
+        // Another one, whose Redis is gone.
+        pipeline.change("replicas: 2", "replicas: 0")?;
+        cluster.apply(&fs::read_to_string(pipeline.manifest()).context("reading the manifest")?)?;
+        condition(cluster, "nyc", "Progressing", "False/Settled")?;
+        site.redis.kill9()?;
+        cluster.kubectl(&["delete", "tips", "nyc", "--timeout=70s"])?;
+        let reasons = cluster.kubectl(&["get", "events", "--output=jsonpath={.items[*].reason}"])?;
+        ensure!(reasons.contains("StateLeft"), "{reasons}");
         Ok(())
     });
 }

@@ -1,8 +1,8 @@
-//! The Job that removes a deleted pipeline's state from Redis.
+//! The Job that removes a deleted pipeline's state from Redis, and the NetworkPolicy of its pod.
 //!
-//! It stands alone: it has no owner, no ConfigMap and no ServiceAccount of the pipeline, all of which a deletion
+//! They stand alone: they have no owner, no ConfigMap and no ServiceAccount of the pipeline, all of which a deletion
 //! may take first, and none of the volumes that the spec adds, which may be gone, too. Whoever takes the finalizer away
-//! deletes it before; its own time to live is for the case that nobody does.
+//! deletes them before; the Job's own time to live is for the case that nobody does.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use kube::ResourceExt as _;
 use tipstream_crds::{TipsPipeline, Workload};
 
 use super::names::{Component, MANIFEST};
-use super::{Object, config_map, environment, files, overrides, pod};
+use super::{Object, config_map, environment, files, network_policy, overrides, pod};
 
 /// The name of the Job: another one for each of the pipelines that come to have the same name.
 pub fn name(pipeline: &TipsPipeline) -> String {
@@ -22,15 +22,26 @@ pub fn name(pipeline: &TipsPipeline) -> String {
     format!("{}-{short}", Component::Purge.name(&pipeline.name_any()))
 }
 
-/// The Job of `pipeline`, which gives up after `deadline_seconds`.
-pub fn build(pipeline: &TipsPipeline, default_image: &str, deadline_seconds: i64) -> Object {
+/// The objects of `pipeline`, in the order in which they are applied. The Job gives up after `deadline_seconds`.
+pub fn objects(pipeline: &TipsPipeline, default_image: &str, deadline_seconds: i64) -> [Object; 2] {
     let name = pipeline.name_any();
-    let labels = Component::Purge.labels(&name);
+    let metadata = ObjectMeta {
+        name: Some(self::name(pipeline)),
+        namespace: pipeline.namespace(),
+        labels: Some(Component::Purge.labels(&name)),
+        ..ObjectMeta::default()
+    };
+    let policy = network_policy::closed(metadata.clone(), Component::Purge.selector(&name));
+    let job = job(pipeline, metadata, default_image, deadline_seconds);
+    [Object::NetworkPolicy(policy), Object::Job(Box::new(job))]
+}
+
+fn job(pipeline: &TipsPipeline, metadata: ObjectMeta, default_image: &str, deadline_seconds: i64) -> Job {
     let annotations =
         BTreeMap::from([(MANIFEST.to_owned(), config_map::manifest(pipeline, Component::Purge))]);
     let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
-            labels: Some(labels.clone()),
+            labels: metadata.labels.clone(),
             annotations: Some(annotations),
             ..ObjectMeta::default()
         }),
@@ -38,14 +49,10 @@ pub fn build(pipeline: &TipsPipeline, default_image: &str, deadline_seconds: i64
     };
     let workload =
         Workload { volumes: Vec::new(), volume_mounts: Vec::new(), ..pipeline.spec.workload.clone() };
-    overrides::merge(&workload, None, &Component::Purge.selector(&name), &mut template);
-    Object::Job(Box::new(Job {
-        metadata: ObjectMeta {
-            name: Some(self::name(pipeline)),
-            namespace: pipeline.namespace(),
-            labels: Some(labels),
-            ..ObjectMeta::default()
-        },
+    let selector = Component::Purge.selector(&pipeline.name_any());
+    overrides::merge(&workload, None, &selector, &mut template);
+    Job {
+        metadata,
         spec: Some(JobSpec {
             active_deadline_seconds: Some(deadline_seconds),
             backoff_limit: Some(5),
@@ -54,7 +61,7 @@ pub fn build(pipeline: &TipsPipeline, default_image: &str, deadline_seconds: i64
             ..JobSpec::default()
         }),
         ..Job::default()
-    }))
+    }
 }
 
 fn spec(pipeline: &TipsPipeline, default_image: &str) -> PodSpec {

@@ -159,7 +159,7 @@ fn what_removes_the_state() {
             "auth": {"secretRef": {"name": "redis-user"}},
         },
     }));
-    insta::assert_snapshot!(yaml(&[purge_job::build(&pipeline, "tips-worker:test", 180)]));
+    insta::assert_snapshot!(yaml(&purge_job::objects(&pipeline, "tips-worker:test", 180)));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn what_removes_the_state_runs_as_the_workers_do_but_for_volumes_and_resources()
         "volumes": [{"name": "extra", "configMap": {"name": "gone"}}],
         "volumeMounts": [{"name": "extra", "mountPath": "/extra"}],
     }}));
-    let job = purge_job::build(&pipeline, "tips-worker:test", 180).to_json();
+    let [_, job] = purge_job::objects(&pipeline, "tips-worker:test", 180).map(|object| object.to_json());
     let template = &job["spec"]["template"];
     assert_eq!(template["metadata"]["labels"]["team"], "taxi");
     assert_eq!(template["metadata"]["annotations"]["sidecar.istio.io/inject"], "false");

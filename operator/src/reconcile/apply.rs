@@ -34,14 +34,20 @@ pub(super) struct Hashes {
 }
 
 /// Whether the objects that are there are those that were applied, no more and no less; those of `held` are what they
-/// are. Jobs are those of the CronJob, or remove the state of a pipeline that goes.
+/// are.
 pub(super) fn is_as_applied(applied: &Applied, present: &[Child], held: Option<Component>) -> bool {
-    let owned = present.iter().filter(|(kind, _, view)| *kind != Kind::Job && !is_held(view, held));
+    let owned = present.iter().filter(|(kind, _, view)| is_of_spec(*kind, view) && !is_held(view, held));
     let as_applied = |(kind, key, view): &Child| {
         let hashes = applied.get(&(*kind, key.name.to_string()));
         hashes.is_some_and(|hashes| hashes.stored == view.hash) && !view.terminating
     };
     owned.clone().count() == applied.len() && owned.clone().all(as_applied)
+}
+
+/// Whether an object is one that a spec asks for: Jobs are runs of its CronJob, and what removes the state of a pipeline
+/// that goes is not of its spec.
+fn is_of_spec(kind: Kind, view: &ChildView) -> bool {
+    kind != Kind::Job && view.component != Some(Component::Purge)
 }
 
 /// Whether an object is of the part that is left as it is.
@@ -161,8 +167,7 @@ async fn delete_unwanted(
     present: &[Child],
     held: Option<Component>,
 ) -> Result<(), Error> {
-    // Runs of the compaction go with their CronJob.
-    let owned = present.iter().filter(|(kind, _, view)| *kind != Kind::Job && !is_held(view, held));
+    let owned = present.iter().filter(|(kind, _, view)| is_of_spec(*kind, view) && !is_held(view, held));
     for (kind, key, view) in owned {
         let wanted = objects.iter().any(|object| object.kind() == *kind && *object.name() == *key.name);
         if !wanted && !view.terminating {
@@ -193,13 +198,15 @@ pub(super) async fn delete(
     }
 }
 
-/// Creates or updates an object that has no owner.
+/// Creates or updates an object that has no owner; it is then in `present`.
 ///
 /// # Errors
 /// Where it could not be written.
-pub(super) async fn create(client: &Client, object: &Object) -> Result<(), Error> {
+pub(super) async fn create(client: &Client, object: &Object, present: &mut Vec<Child>) -> Result<(), Error> {
     let nobody = Owner { name: "", uid: "" };
-    apply(client, nobody, object, &object.to_json(), Presence::Ours).await.map(drop)
+    let stored = apply(client, nobody, object, &object.to_json(), Presence::Ours).await?;
+    _ = take_in(present, object.kind(), &stored);
+    Ok(())
 }
 
 /// Sees to it that `replicas` workers are asked for, and changes nothing else.

@@ -24,14 +24,8 @@ use crate::kind::Kind;
 
 /// Keeps a pipeline until its state is removed.
 const FINALIZER: &str = "tipstream.dev/state";
-/// How long workers may take to end before the state is removed under them.
-const WORKERS_DEADLINE: Duration = Duration::from_secs(90);
-/// How long the Job may take.
-const JOB_DEADLINE: Duration = Duration::from_secs(180);
-/// After so long the pipeline is let go.
-const DEADLINE: Duration = Duration::from_secs(300);
 /// How often one looks whether a deadline is over; what is done meanwhile is told by the watches.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Sets or takes away the finalizer as the policy says.
 pub(super) async fn sync_finalizer(pipeline: &TipsPipeline, context: &Context) -> Result<(), Error> {
@@ -43,7 +37,7 @@ pub(super) async fn sync_finalizer(pipeline: &TipsPipeline, context: &Context) -
 pub(super) async fn run(
     pipeline: &TipsPipeline,
     key: &Key,
-    found: &Found,
+    found: &mut Found,
     context: &Context,
 ) -> Result<Option<Duration>, Error> {
     if !has_finalizer(pipeline) {
@@ -52,7 +46,7 @@ pub(super) async fn run(
     if pipeline.spec.deletion_policy == DeletionPolicy::Retain {
         return let_go(pipeline, key, found, context).await;
     }
-    let elapsed = elapsed(pipeline);
+    let (elapsed, deadlines) = (elapsed(pipeline), Deadlines::within(context.purge_timeout));
     match job(pipeline, found) {
         Some(JobState::Complete) => {
             let event = normal("StateRemoved", "Purge", "the state of all epochs was removed from Redis");
@@ -60,7 +54,7 @@ pub(super) async fn run(
             return let_go(pipeline, key, found, context).await;
         }
         Some(JobState::Failed(why)) => return abandon(pipeline, key, found, context, why).await,
-        Some(JobState::Running) | None if elapsed >= DEADLINE => {
+        Some(JobState::Running) | None if elapsed >= deadlines.all => {
             return abandon(pipeline, key, found, context, "it took too long").await;
         }
         Some(JobState::Running) => return Ok(Some(LOOK_INTERVAL)),
@@ -73,17 +67,33 @@ pub(super) async fn run(
         apply::delete(&context.client, *kind, child, &DeleteParams::foreground()).await?;
     }
     let no_worker = found.deployment(Component::Worker).is_none() && found.workers.is_empty();
-    if no_worker || elapsed >= WORKERS_DEADLINE {
-        let job = purge_job::build(pipeline, &context.worker_image, JOB_DEADLINE.as_secs() as i64);
-        if let Err(error) = apply::create(&context.client, &job).await {
-            // A namespace that is going takes no new objects.
-            if !error.is_transient() {
-                return abandon(pipeline, key, found, context, &error.to_string()).await;
+    if no_worker || elapsed >= deadlines.workers {
+        for object in purge_job::objects(pipeline, &context.worker_image, deadlines.job.as_secs() as i64) {
+            match apply::create(&context.client, &object, &mut found.children).await {
+                Ok(()) => {}
+                Err(error) if error.is_transient() => return Err(error),
+                // A namespace that is going takes no new objects.
+                Err(error) => return abandon(pipeline, key, found, context, &error.to_string()).await,
             }
-            return Err(error);
         }
     }
     Ok(Some(LOOK_INTERVAL))
+}
+
+/// When a deletion that does not come on does its next step all the same, of the time that there is for it.
+struct Deadlines {
+    /// The state is removed, though there are workers.
+    workers: Duration,
+    /// The Job gives up, so long after its start.
+    job: Duration,
+    /// The pipeline is let go.
+    all: Duration,
+}
+
+impl Deadlines {
+    fn within(all: Duration) -> Self {
+        Deadlines { workers: all * 3 / 10, job: all * 6 / 10, all }
+    }
 }
 
 /// Says that the state stays, and lets the pipeline go.
@@ -94,14 +104,18 @@ async fn abandon(
     context: &Context,
     why: &str,
 ) -> Result<Option<Duration>, Error> {
-    let note = format!(
-        "the state could not be removed from Redis ({why}) and stays there under tipstream:{{{}.{}/*; run tips-worker \
-         purge with this manifest, or delete the keys",
-        key.namespace, key.name
-    );
+    let note = left(key, why);
     tracing::warn!("{note}");
     context.events.tell(pipeline, &warning("StateLeft", "Purge", note)).await;
     let_go(pipeline, key, found, context).await
+}
+
+/// What is told of a state that stays.
+fn left(Key { namespace, name }: &Key, why: &str) -> String {
+    format!(
+        "the state could not be removed from Redis ({why}) and stays there under the keys \
+         tipstream:{{{namespace}.{name}/*; run tips-worker purge with this manifest, or delete them"
+    )
 }
 
 async fn let_go(
@@ -120,7 +134,8 @@ async fn let_go(
 /// is that of this one now.
 pub(super) async fn end_purges(found: &Found, context: &Context) -> Result<(), Error> {
     let purges = |view: &ChildView| view.component == Some(Component::Purge) && !view.terminating;
-    for (kind, child, _) in found.children.iter().filter(|(.., view)| purges(view)) {
+    // The Job first: its pod is never without its policy.
+    for (kind, child, _) in found.children.iter().rev().filter(|(.., view)| purges(view)) {
         apply::delete(&context.client, *kind, child, &DeleteParams::background()).await?;
     }
     Ok(())
@@ -163,5 +178,23 @@ async fn set_finalizer(pipeline: &TipsPipeline, wanted: bool, context: &Context)
         }
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(error) => Err(Error::Finalizer(error.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_that_are_left_are_told_as_redis_finds_them() {
+        let note = left(&Key::new("taxi", "nyc"), "no server");
+        // Of an epoch, a shard and a part, such as tipstream:{taxi.nyc/0/7}:meta.
+        assert!(note.contains("(no server) and stays there under the keys tipstream:{taxi.nyc/*;"), "{note}");
+    }
+
+    #[test]
+    fn each_step_of_a_deletion_has_its_time() {
+        let Deadlines { workers, job, all } = Deadlines::within(Duration::from_secs(300));
+        assert_eq!([workers, job, all].map(|time| time.as_secs()), [90, 180, 300]);
     }
 }

@@ -14,7 +14,7 @@ use crate::reference::{Reference, references};
 /// An object of a pipeline.
 pub(super) type Child = (Kind, Key, ChildView);
 
-/// What there is of a pipeline: what it owns, and Jobs, which have a CronJob for an owner or none.
+/// What there is of a pipeline: what it owns, the Jobs of its CronJob, and what removes its state, which nobody owns.
 pub(super) struct Found {
     pub children: Vec<Child>,
     pub workers: Vec<PodView>,
@@ -36,7 +36,8 @@ impl Found {
         // Labels can be copied.
         let is_owned = |view: &ChildView| view.controller == pipeline.metadata.uid;
         let mut children = cluster.children(key);
-        children.retain(|(kind, _, view)| *kind == Kind::Job || is_owned(view));
+        let removes_state = |view: &ChildView| view.component == Some(Component::Purge);
+        children.retain(|(kind, _, view)| *kind == Kind::Job || is_owned(view) || removes_state(view));
         let pods = cluster.pods(key).into_iter();
         let (workers, others) = pods.partition(|pod| pod.component == Some(Component::Worker));
         Found {
