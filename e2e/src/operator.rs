@@ -76,9 +76,10 @@ pub fn check(cluster: &Cluster, flags: &[&str]) -> Result<String> {
     run(command(cluster)?.arg("check").args(LEASE).args(flags))
 }
 
-/// Starts an operator that dies at `point`, of those that `operator/src/crash.rs` tells, and waits for its end.
-pub fn die_at(folder: &Folder, cluster: &Cluster, name: &str, point: &str) -> Result<()> {
-    let action = format!("{point}=return");
+/// Starts an operator that dies at `point`, of those that `operator/src/crash.rs` tells, when it comes there for the
+/// `nth` time, from 1, and waits for its end.
+pub fn die_at(folder: &Folder, cluster: &Cluster, name: &str, point: &str, nth: usize) -> Result<()> {
+    let action = format!("{point}={}*off->return", nth - 1);
     let mut operator = Operator::launch(folder, cluster, name, |command| command.env("FAILPOINTS", &action))?;
     let ended = operator.process.wait(READY)?;
     let said = || operator.process.last_lines();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tips_e2e::kubernetes::{Cluster, ControlPlane};
 use tips_e2e::{operator, scenario};
 
-use crate::pipeline::object;
+use crate::pipeline::{SOON, object};
 
 /// A wrong setting, which `message` is said of.
 struct Wrong {
@@ -185,6 +185,39 @@ fn each_rule_has_a_wrong_manifest_that_is_refused_with_what_to_write_instead() {
                 refusals.iter().any(|said| of_it(&said)),
                 "no case here breaks the rule of {path:?} that says {message:?}: add one to `never` or `from_now_on`"
             );
+        }
+        Ok(())
+    });
+}
+
+/// Every object of a spec, as `kubectl explain` names it. What is a pod's is explained with pods.
+fn objects(path: &str, schema: &Value, found: &mut Vec<String>) {
+    let Some(fields) = schema["properties"].as_object() else { return };
+    found.push(path.to_owned());
+    for (name, field) in
+        fields.iter().filter(|(name, _)| path != "tips.spec.workload" && *name != "resources")
+    {
+        objects(&format!("{path}.{name}"), field, found);
+    }
+}
+
+#[test]
+fn each_field_is_explained() {
+    scenario("operator-explain", |folder| {
+        let control_plane = ControlPlane::start(folder)?;
+        let cluster = control_plane.cluster();
+        operator::install(cluster)?;
+        let crd = serde_json::to_value(tipstream_crds::crd())?;
+        let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        let mut paths = Vec::new();
+        objects("tips.spec", spec, &mut paths);
+        ensure!(paths.len() > 20, "{paths:?}");
+        // The API server publishes what a new kind is some moments after it serves it.
+        let told = |text: &str| text.contains("0 stops the pipeline and keeps its state");
+        cluster.until(&["explain", "tips.spec"], SOON, told)?;
+        for path in paths {
+            let text = cluster.kubectl(&["explain", &path])?;
+            ensure!(!text.contains("<no description>"), "{path}: {text}");
         }
         Ok(())
     });
