@@ -178,7 +178,7 @@ kubernetes() {
 
 venv() {
   local dir=$cache/venv log=$logs/venv.log item
-  local want=("$here"/{oracle,clients}/requirements.txt)
+  local want=("$here"/{oracle,clients,../images}/requirements.txt)
   item=venv-$(cat "${want[@]}" | sha256sum | cut -c1-12)
   stamped "$item" && [ -x "$dir/bin/python" ] && return
   say "venv: $(grep -hv '^#' "${want[@]}" | tr '\n' ' ')"
@@ -186,7 +186,7 @@ venv() {
     "$dir/bin/python" -m pip install -q --disable-pip-version-check "${want[@]/#/-r}" >>"$log" 2>&1; then
     stamp "$item"
   else
-    fail "Python of the oracle and the clients" "$log" "python3 -m venv $dir && $dir/bin/pip install ${want[*]/#/-r} && touch $cache/stamps/$item"
+    fail "Python of the oracle, the clients and hadolint" "$log" "python3 -m venv $dir && $dir/bin/pip install ${want[*]/#/-r} && touch $cache/stamps/$item"
   fi
 }
 

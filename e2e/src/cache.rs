@@ -51,6 +51,11 @@ pub fn python() -> Result<PathBuf> {
     item("venv/bin/python")
 }
 
+/// The linter of Dockerfiles.
+pub fn hadolint() -> Result<PathBuf> {
+    item("venv/bin/hadolint")
+}
+
 /// The ODBC driver of PostgreSQL, where Debian has it.
 pub fn odbc_driver() -> Result<PathBuf> {
     let folders = std::fs::read_dir("/usr/lib").context("reading /usr/lib")?;

@@ -1,12 +1,15 @@
-//! Helm installs the real operator on a real node: it runs under the rights of the chart and the level `restricted`.
+//! Helm installs the real operator on a real node: it runs under the rights of the chart and the level `restricted`. Of
+//! the images' Dockerfile, which needs a container engine, a linter speaks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tips_e2e::kubernetes::{Namespace, Pods};
-use tips_e2e::{Folder, operator, scenario};
+use tips_e2e::process::run;
+use tips_e2e::{Folder, cache, operator, scenario};
 
 const SOON: Duration = Duration::from_secs(60);
 const LEADER: [&str; 4] = ["get", "lease", "tips-tipstream", "--output=jsonpath={.spec.holderIdentity}"];
@@ -48,5 +51,13 @@ fn two_operators_run_as_the_chart_says_and_one_leads() {
         led(&leader)?;
         cluster.helm(&["uninstall", "tips", "--namespace", namespace.name(), "--wait"])?;
         Ok(())
+    });
+}
+
+#[test]
+fn a_linter_finds_nothing_in_the_dockerfile() {
+    scenario("dockerfile", |_| {
+        let dockerfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/Dockerfile");
+        run(Command::new(cache::hadolint()?).arg(dockerfile)).map(drop)
     });
 }
