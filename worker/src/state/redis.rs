@@ -43,10 +43,12 @@ use crate::core::window::Rules;
 const VIEW: &str = "local meta, progress, books, pending = unpack(KEYS) \
     local all = function(key) return redis.call('HGETALL', key) end \
     return {all(meta), all(progress), all(books), redis.call('HLEN', pending)}";
-const FROZEN: &str =
-    "return {redis.call('HGET', KEYS[1], 'watermark'), redis.call('HGET', KEYS[2], ARGV[1])}";
+const FROZEN: &str = "local meta, frozen = unpack(KEYS) \
+    local get = function(field) return redis.call('HGET', meta, field) end \
+    return {get('fingerprint'), get('watermark'), redis.call('HGET', frozen, ARGV[1])}";
 const RESULTS: &str = "local meta, panes, frozen = unpack(KEYS) \
-    return {redis.call('HGET', meta, 'watermark'), redis.call('HGETALL', panes), redis.call('HKEYS', frozen)}";
+    local get = function(field) return redis.call('HGET', meta, field) end \
+    return {get('fingerprint'), get('watermark'), redis.call('HGETALL', panes), redis.call('HKEYS', frozen)}";
 
 /// Raised with every change of what the keys hold or of the shard of an id.
 const FORMAT: u32 = 1;
@@ -167,6 +169,15 @@ impl RedisState {
         link::error(&self.servers, error)
     }
 
+    /// A state may have been removed and begun anew with other settings since it was opened: what is read is read
+    /// together with whose it is.
+    fn check(&self, held: Option<String>) -> Result<(), StateError> {
+        match held {
+            Some(held) if held != self.fingerprint => Err(self.other(held)),
+            _ => Ok(()),
+        }
+    }
+
     fn other(&self, held: String) -> StateError {
         StateError::Fingerprint { held, ours: self.fingerprint.clone() }
     }
@@ -179,9 +190,7 @@ impl RedisState {
         let (meta, progress, books, fields): (_, _, _, u64) =
             call.invoke_async(&mut self.link.clone()).await.map_err(|error| self.failed(error))?;
         let view = wire::Meta::read(meta)?;
-        if let Some(held) = view.fingerprint.filter(|held| *held != self.fingerprint) {
-            return Err(self.other(held));
-        }
+        self.check(view.fingerprint)?;
         Ok(View {
             progress: wire::progress(progress)?,
             known: view.known,
@@ -206,8 +215,9 @@ impl RedisState {
         for part in ["meta", "panes", "frozen"] {
             call.key(self.key(shard, part));
         }
-        let (watermark, panes, closed): (Option<i64>, HashMap<i64, Vec<u8>>, Vec<i64>) =
+        let (held, watermark, panes, closed): (_, Option<i64>, HashMap<i64, Vec<u8>>, Vec<i64>) =
             call.invoke_async(&mut self.link.clone()).await.map_err(|error| self.failed(error))?;
+        self.check(held)?;
         let sums = |(pane, bytes): (i64, Vec<u8>)| Ok((EventTime::from_seconds(pane), wire::sums(&bytes)?));
         Ok(Results {
             watermark: watermark.map(EventTime::from_seconds),
@@ -219,8 +229,9 @@ impl RedisState {
     pub(super) async fn frozen(&self, shard: u16, start: EventTime) -> Result<Frozen, StateError> {
         let mut call = self.scripts.frozen.prepare_invoke();
         call.key(self.key(shard, "meta")).key(self.key(shard, "frozen")).arg(start.seconds());
-        let (watermark, sums): (Option<i64>, Option<Vec<u8>>) =
+        let (held, watermark, sums): (_, Option<i64>, Option<Vec<u8>>) =
             call.invoke_async(&mut self.link.clone()).await.map_err(|error| self.failed(error))?;
+        self.check(held)?;
         Ok(Frozen {
             watermark: watermark.map(EventTime::from_seconds),
             sums: wire::sums(&sums.unwrap_or_default())?,

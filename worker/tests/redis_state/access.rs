@@ -6,7 +6,7 @@ use tips_e2e::{Folder, scenario};
 use tips_worker::state::redis::{Login, RedisConfig};
 use tips_worker::state::{Reply, StateError};
 
-use crate::deltas::{FARES, RIDES, delta, fare, ride, to};
+use crate::deltas::{FARES, RIDES, at, delta, fare, ride, to};
 use crate::server::{self, RULES, block_on, identity, open_with, refusal};
 use crate::twins::Twins;
 
@@ -72,6 +72,33 @@ fn a_user_needs_the_documented_rules_and_no_more() {
     scenario("acl", |folder| {
         let redis = with_user(folder, LEAST_RULES)?;
         block_on(live(&login(&redis, Some("tips"), Some("secret"))))
+    });
+}
+
+/// The rules of docs/query.md.
+const READING: &str =
+    "~tipstream:{default.access/* -@all +info +evalsha +script|load +hget +hgetall +hkeys +hlen";
+
+#[test]
+fn a_user_who_only_reads_needs_the_documented_rules_and_no_more() {
+    scenario("acl-reads", |folder| {
+        let redis = with_user(folder, LEAST_RULES)?;
+        let config = login(&redis, Some("tips"), Some("secret"));
+        block_on(async {
+            live(&config).await?;
+            acl(&redis, "reset")?;
+            for rule in READING.split(' ').chain(["on", ">secret"]) {
+                acl(&redis, rule)?;
+            }
+            let state = open_with(&config, &identity("access"), RULES).await?;
+            state.views().await?;
+            let results = state.results(0).await?;
+            assert!(results.watermark.is_some());
+            state.frozen(0, at(0)).await?;
+            let error = refusal(state.apply(0, &delta(vec![], vec![], vec![], vec![])).await);
+            assert!(matches!(error, StateError::Denied(_)), "{error:?}");
+            Ok(())
+        })
     });
 }
 

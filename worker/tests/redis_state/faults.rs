@@ -4,6 +4,7 @@ use anyhow::Result;
 use tips_e2e::redis::{Redis, RedisOptions};
 use tips_e2e::scenario;
 use tips_worker::core::delta::{Delta, Move};
+use tips_worker::core::time::EventTime;
 use tips_worker::state::redis::Identity;
 use tips_worker::state::{Reply, StateError};
 
@@ -95,6 +96,9 @@ fn state_of_other_settings_is_not_touched() {
             for error in [
                 refusal(both_find_nothing.apply(0, &second()).await),
                 refusal(open_with(&server::config(&redis), &other, RULES).await),
+                refusal(both_find_nothing.view(0).await),
+                refusal(both_find_nothing.results(0).await),
+                refusal(both_find_nothing.frozen(0, EventTime::from_seconds(0)).await),
             ] {
                 let StateError::Fingerprint { held, ours } = &error else { anyhow::bail!("{error:?}") };
                 assert_eq!((held.as_str(), ours.as_str()), ("1:f1", "1:f2"));
