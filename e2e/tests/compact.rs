@@ -10,8 +10,9 @@ use tips_e2e::hdfs::Hdfs;
 use tips_e2e::process::run;
 use tips_e2e::s3::S3;
 use tips_e2e::sender::{Lines, send};
+use tips_e2e::wait::until;
 use tips_e2e::watcher::{Merging, Watcher};
-use tips_e2e::worker::{Bucket, Data, MIXED, PARTITIONS, Pipeline, Target, until_metric};
+use tips_e2e::worker::{Bucket, Data, MIXED, PARTITIONS, Pipeline, Target, metric, until_metric};
 use tips_e2e::{Folder, Process, Servers, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -204,6 +205,70 @@ fn two_runs_at_once_do_no_harm() {
             servers.check(&data, name, &pipeline)?;
             ensure!(pipeline.compact(DAY, &[])?.folders() == 0, "something was left");
         }
+        Ok(())
+    });
+}
+
+/// Before, while and after: what would be done, how far it is, and what is left for the next run.
+#[test]
+fn a_run_tells_of_itself_and_ends_between_two_steps_when_it_is_told_to() {
+    scenario("compact-told", |folder| {
+        let servers = Servers::start(folder)?;
+        let data = data(folder)?;
+        let pipeline = filled(&servers, &data, "told", folder_target(folder, "told"))?;
+        let output = pipeline.output()?;
+        let files = || run(Command::new("find").arg(&output).args(["-type", "f"]));
+        let manifest = pipeline.manifest().display().to_string();
+        let before = files()?;
+        let mut plan = pipeline.command(&["compact", "-f", &manifest, "--day", DAY, "--dry-run"])?;
+        let plan = run(&mut plan)?;
+        for said in ["rides-2013-01-01", "fares-2013-01-01", "tips-2013-01-01", "would be compacted", "→"] {
+            ensure!(plan.contains(said), "{said:?} is not in\n{plan}");
+        }
+        ensure!(files()? == before, "a dry run has done something");
+
+        let mut command = pipeline.compact_command(DAY, &["--listen", "127.0.0.1:0"])?;
+        command.env("FAILPOINTS", "compact::before-merge=sleep(2000)");
+        let mut compact = Process::start("compact", command, &folder.path().join("compact.log"))?;
+        // It has done one of three, and waits before the next.
+        until_metric(&mut compact, "tipstream_compact_plans_total", 1.0, PATIENCE)?;
+        for name in ["files_merged", "files_written", "bytes_merged", "bytes_written"] {
+            let value = metric(&compact, &format!("tipstream_compact_{name}_total"))?;
+            ensure!(value > 0.0, "{name}: {value}");
+        }
+        ensure!(metric(&compact, "tipstream_compact_failures_total")? == 0.0, "failures");
+        compact.terminate()?;
+        let status = compact.wait(PATIENCE)?.context("it does not end")?;
+        ensure!(status.code() == Some(130), "{status}: {}", compact.last_lines());
+        pipeline.verify().context("after it was told to end")?;
+        let rest = pipeline.compact(DAY, &[])?;
+        ensure!((1..3).contains(&rest.folders()), "{rest:?}");
+        servers.check(&data, "told", &pipeline)
+    });
+}
+
+/// A day whose files cannot be read is told, the others wait for the next run.
+#[test]
+fn a_sink_that_is_away_fails_a_run_and_the_next_goes_on() {
+    scenario("compact-away", |folder| {
+        let servers = Servers::start(folder)?;
+        let mut s3 = S3::start(folder)?;
+        let data = data(folder)?;
+        let pipeline = filled(&servers, &data, "away", Target::S3(Bucket::of(&s3)))?;
+        let mut command = pipeline.compact_command(DAY, &[])?;
+        command.env("FAILPOINTS", "sink::before-removal=sleep(3000)");
+        let mut compact = Process::start("compact", command, &folder.path().join("compact.log"))?;
+        let mut merged = Command::new("find");
+        merged.arg(s3.bucket_dir()).args(["-name", "*-compacted-*"]);
+        until("published", PATIENCE, || Ok(!run(&mut merged)?.is_empty()))?;
+        s3.kill9()?;
+        let status = compact.wait(PATIENCE)?.context("it does not end")?;
+        ensure!(status.code() == Some(1), "{status}: {}", compact.last_lines());
+        s3.up()?;
+        pipeline.verify().context("after the sink was away")?;
+        pipeline.compact(DAY, &[])?;
+        servers.check(&data, "away", &pipeline)?;
+        ensure!(pipeline.compact(DAY, &[])?.folders() == 0, "something was left");
         Ok(())
     });
 }

@@ -32,6 +32,34 @@ async fn merge(sink: &Sink, sources: &[RawSource], memory: u64) -> Result<Bytes,
     Merger { sink, topic: Topic::Fares, memory, pace: &mut Pace::new(None) }.merge(sources).await
 }
 
+/// What is read and what is written.
+#[tokio::test]
+async fn what_is_moved_is_paid_for_by_waiting() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let sink = sink(dir.path()).await;
+    let sources = [source(&sink, 0, 0, 3000).await, source(&sink, 1, 50, 2000).await];
+    let read: u64 = sources.iter().map(|source| source.bytes).sum();
+    // Half a second for what is read; what is written last is not waited for.
+    let mut pace = Pace::new(Some(2 * read));
+    let began = std::time::Instant::now();
+    let mut merger = Merger { sink: &sink, topic: Topic::Fares, memory: 1 << 30, pace: &mut pace };
+    merger.merge(&sources).await.expect("merged");
+    assert!(began.elapsed() >= std::time::Duration::from_millis(490), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn rows_that_do_not_fit_are_not_held() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let sink = sink(dir.path()).await;
+    let sources = [source(&sink, 0, 0, 3000).await, source(&sink, 1, 50, 2000).await];
+    let all = Span::of(sources.iter().map(|source| source.footer.times)).expect("times");
+    for (memory, fits) in [(1 << 30, true), (100 << 10, false)] {
+        let mut pace = Pace::new(None);
+        let mut merger = Merger { sink: &sink, topic: Topic::Fares, memory, pace: &mut pace };
+        assert_eq!(merger.collect(&sources, all).await.expect("read").is_some(), fits, "{memory}");
+    }
+}
+
 async fn sink(dir: &std::path::Path) -> Sink {
     Sink::open(&SinkConfig::Fs { root: dir.to_owned() }).await.expect("a folder")
 }
