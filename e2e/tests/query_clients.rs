@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tips_e2e::query::{Query, USER};
 use tips_e2e::tls::Certificates;
-use tips_e2e::worker::{Data, MIXED, Pipeline};
+use tips_e2e::wait::until;
+use tips_e2e::worker::{Data, MIXED, Pipeline, metric};
 use tips_e2e::{Folder, Servers, cache, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -70,6 +71,18 @@ fn psycopg_sqlalchemy_and_pandas_read_the_tables() {
 fn the_odbc_driver_reads() {
     with_service("query-odbc", |query| {
         query.client("odbc.py", &[&cache::odbc_driver()?.display().to_string()]).map(drop)
+    });
+}
+
+#[test]
+fn thirty_clients_are_answered_at_once() {
+    with_service("query-load", |query| {
+        let told = query.client("load.py", &["30", "3"])?;
+        let answers: u32 = told.trim().rsplit(' ').next().context("no answers")?.parse()?;
+        ensure!(answers >= 60, "{told}");
+        let failed = metric(&query.process, "tipstream_query_queries_total{outcome=\"failed\"}")?;
+        ensure!(failed == 0.0, "{failed} failed");
+        until("all gone", PATIENCE, || Ok(metric(&query.process, "tipstream_query_connections")? == 0.0))
     });
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tips_e2e::query::Query;
 use tips_e2e::s3::S3;
 use tips_e2e::worker::{Bucket, Data, Pipeline, Target};
@@ -76,7 +76,39 @@ fn without_the_sink_live_windows_answer() {
             "SELECT watermark IS NOT NULL, state_error IS NULL, sink_error IS NOT NULL FROM pipeline_status",
         )?;
         ensure!(status == [["t", "t", "t"]], "{status:?}");
+        // One that starts meanwhile answers as well.
+        let second = Query::open(&pipeline, &folder.path().join("second.log"), &[])?;
+        ensure!(second.value("SELECT count(*) FROM tips_live")? == live, "the second");
         s3.up()?;
-        until(&query, "SELECT count(*) FROM tips", &all)
+        until(&query, "SELECT count(*) FROM tips", &all)?;
+        until(&second, "SELECT count(*) FROM tips", &all)
+    });
+}
+
+#[test]
+fn the_sink_of_another_pipeline_is_no_empty_archive() {
+    scenario("query-owner", |folder| {
+        let servers = Servers::start(folder)?;
+        let target = Target::Fs(folder.path().join("lake"));
+        let pipeline = Pipeline::new(folder, "mine", &servers.settings(&[]), target)?;
+        let query = Query::open(&pipeline, &folder.path().join("query.log"), &[])?;
+        let status = query.value("SELECT sink_error FROM pipeline_status")?;
+        ensure!(status.contains("no files of pipeline default/mine yet"), "{status}");
+        let owner = pipeline.output()?.join("_tips/owner");
+        std::fs::create_dir_all(owner.parent().context("a folder")?)?;
+        std::fs::write(owner, "pipeline default/other\n")?;
+        let whose = "belongs to pipeline default/other, and this is pipeline default/mine";
+        let said = query.psql("SELECT count(*) FROM tips")?;
+        ensure!(said.contains("ERROR") && said.contains(whose), "{said}");
+        let status = query.value("SELECT sink_error FROM pipeline_status")?;
+        ensure!(status.contains(whose), "{status}");
+        match Query::open(&pipeline, &folder.path().join("second.log"), &[]) {
+            Ok(_) => bail!("it starts"),
+            Err(error) => {
+                let error = format!("{error:#}");
+                ensure!(error.contains("exit status: 2") && error.contains(whose), "{error}");
+            }
+        }
+        Ok(())
     });
 }

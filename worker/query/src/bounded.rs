@@ -15,11 +15,13 @@ use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskCo
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc::Sender;
 
 use crate::connection::{Outcome, Running};
 use crate::error::refuse;
+use crate::statement::Statement;
 use crate::turns::Turn;
 
 /// What a query may take.
@@ -85,14 +87,15 @@ impl Limit {
 #[derive(Debug)]
 pub struct Bounded {
     input: Arc<dyn ExecutionPlan>,
+    statement: Arc<Statement>,
     limit: Limit,
     turn: Arc<Turn>,
 }
 
 impl Bounded {
-    /// `input`, of one partition, within `limit`, in its turn.
-    pub fn new(input: Arc<dyn ExecutionPlan>, limit: Limit, turn: Turn) -> Self {
-        Bounded { input, limit, turn: Arc::new(turn) }
+    /// `input`, the plan of `statement`, within `limit`, in its turn.
+    pub fn new(input: Arc<dyn ExecutionPlan>, statement: Statement, limit: Limit, turn: Turn) -> Self {
+        Bounded { input, statement: Arc::new(statement), limit, turn: Arc::new(turn) }
     }
 }
 
@@ -132,7 +135,8 @@ impl ExecutionPlan for Bounded {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
             (Some(input), true) => {
-                Ok(Arc::new(Bounded { input, limit: self.limit.clone(), turn: Arc::clone(&self.turn) }))
+                let (limit, turn) = (self.limit.clone(), Arc::clone(&self.turn));
+                Ok(Arc::new(Bounded { input, statement: Arc::clone(&self.statement), limit, turn }))
             }
             _ => Err(DataFusionError::Internal("Bounded has one input".to_owned())),
         }
@@ -141,7 +145,8 @@ impl ExecutionPlan for Bounded {
     /// The rows come through a task, so that a query gives its memory and its turn back when its time is over, whether
     /// or not its client reads on: a cursor may be left open for hours.
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, context)?;
+        let first = self.input.execute(partition, Arc::clone(&context))?;
+        let input = Arc::clone(&self.statement).rows(first, context);
         let mut rows = RecordBatchReceiverStream::builder(self.schema(), 1);
         let (limit, turn, reader) = (self.limit.clone(), Arc::clone(&self.turn), rows.tx());
         rows.spawn(async move {
@@ -154,7 +159,9 @@ impl ExecutionPlan for Bounded {
 
 type Reader = Sender<Result<RecordBatch>>;
 
-async fn pass_on(mut input: SendableRecordBatchStream, limit: &Limit, turn: Arc<Turn>, reader: &Reader) {
+type Input = BoxStream<'static, Result<RecordBatch>>;
+
+async fn pass_on(mut input: Input, limit: &Limit, turn: Arc<Turn>, reader: &Reader) {
     let error = tokio::select! {
         biased;
         () = limit.query.cancelled() => limit.cancelled(),
@@ -169,7 +176,7 @@ async fn pass_on(mut input: SendableRecordBatchStream, limit: &Limit, turn: Arc<
     _ = reader.send(Err(error)).await;
 }
 
-async fn pass_rows(input: &mut SendableRecordBatchStream, limit: &Limit, reader: &Reader) -> Result<()> {
+async fn pass_rows(input: &mut Input, limit: &Limit, reader: &Reader) -> Result<()> {
     let mut rows = 0;
     while let Some(batch) = input.next().await {
         let batch = batch.inspect_err(|_| limit.query.ended(Outcome::Failed))?;

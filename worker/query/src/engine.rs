@@ -39,6 +39,9 @@ const UNBOUNDED: [&str; 9] = [
     "array_resize",
     "list_resize",
 ];
+/// What a scan holds of a file, about: the columns of a row group, as they are stored. A query has one for each
+/// processor, and a node may have more of these than memory for them.
+const SCAN_BYTES: usize = 32 << 20;
 /// Who is named where memory has run out.
 const CONSUMERS_NAMED: usize = 3;
 
@@ -73,10 +76,11 @@ impl Engine {
         let runtime =
             runtime(limits).context("cannot prepare the folder for what does not fit into memory")?;
         let url = ObjectStoreUrl::parse(store::URL)?;
-        runtime.register_object_store(url.as_ref(), Arc::new(SinkStore::new(Arc::clone(sources))));
+        let files = SinkStore::new(Arc::clone(sources), &runtime.memory_pool);
+        runtime.register_object_store(url.as_ref(), Arc::new(files));
         let state = SessionStateBuilder::new()
             .with_default_features()
-            .with_config(config())
+            .with_config(config(limits.memory))
             .with_runtime_env(runtime)
             .with_query_planner(Arc::new(planner))
             .with_analyzer_rule(Arc::new(OneRow))
@@ -101,7 +105,8 @@ impl Engine {
     }
 }
 
-fn config() -> SessionConfig {
+/// `memory`: bytes of all queries.
+fn config(memory: usize) -> SessionConfig {
     let mut options = ConfigOptions::new();
     options.catalog.create_default_catalog_and_schema = false;
     options.catalog.default_catalog = DATABASE.to_owned();
@@ -112,6 +117,8 @@ fn config() -> SessionConfig {
     options.execution.time_zone = Some("UTC".to_owned());
     // The footer of a file of windows is read with one request.
     options.execution.parquet.metadata_size_hint = Some(64 << 10);
+    let scans = &mut options.execution.target_partitions;
+    *scans = (*scans).min(memory / SCAN_BYTES).max(1);
     SessionConfig::from(options)
 }
 

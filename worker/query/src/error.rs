@@ -1,6 +1,7 @@
 //! Errors as a client sees them: a SQLSTATE, which drivers act on, and a text, which people act on.
 
 use std::error::Error;
+use std::fmt::Display;
 
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
@@ -27,11 +28,32 @@ pub fn told(severity: &str, code: &str, message: impl Into<String>) -> PgWireErr
     PgWireError::UserError(Box::new(ErrorInfo::new(severity.to_owned(), code.to_owned(), message.into())))
 }
 
+/// What the error of a file says that went between listing and reading: it was merged with others, and the next
+/// listing has what stands for it. It tells that error from others, since of one that comes with a footer the engine
+/// keeps the text alone.
+const OVERTAKEN: &str = "was merged with others while the query ran";
+
+/// What is wrong with a file that has gone.
+pub fn gone(path: &dyn Display) -> String {
+    format!("{path} {OVERTAKEN}")
+}
+
+/// Whether compaction has taken a file away that the query was about to read.
+pub fn is_overtaken(error: &(dyn Error + 'static)) -> bool {
+    error.to_string().contains(OVERTAKEN)
+}
+
+/// That what the query read is not there any more as a whole.
+pub fn overtaken() -> DataFusionError {
+    refuse("40001", "files were merged with others while the query ran; run it again")
+}
+
 /// What the client is told of an error of the engine: the code that PostgreSQL has for it, without the layers that
 /// it came through.
 pub fn for_client(error: &(dyn Error + 'static)) -> ErrorInfo {
     let (code, message) = match root(error) {
         Root::Refusal(refusal) => (refusal.code, refusal.message.clone()),
+        _ if is_overtaken(error) => return for_client(&overtaken()),
         Root::Engine(engine) => (code_of(engine), text_of(engine)),
         Root::Syntax(error) => ("42601", error.to_string()),
         Root::Other(other) => ("XX000", other.to_string()),
@@ -115,6 +137,17 @@ mod tests {
         let wrapped = DataFusionError::External(Box::new(error));
         let info = for_client(&wrapped);
         assert_eq!((info.code.as_str(), info.message.as_str()), ("57014", "took too long"));
+    }
+
+    #[test]
+    fn a_file_that_was_merged_away_is_told_whatever_the_engine_kept_of_its_error() {
+        let store = object_store::Error::Generic { store: "sink", source: gone(&"tips/a.parquet").into() };
+        let text = DataFusionError::Execution(format!("Parquet error: {store}"));
+        for error in [text, DataFusionError::from(store), refuse("58030", "gone").context("elsewhere")] {
+            let info = for_client(&error);
+            assert_eq!(info.code == "40001", is_overtaken(&error), "{info:?}");
+            assert_eq!(info.message.contains("run it again"), is_overtaken(&error), "{info:?}");
+        }
     }
 
     #[test]

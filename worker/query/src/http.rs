@@ -44,7 +44,7 @@ async fn readyz(State(served): State<Served>) -> (StatusCode, String) {
         return (StatusCode::SERVICE_UNAVAILABLE, "not ready: it is about to end\n".to_owned());
     }
     let Err(state) = served.sources.views().await else { return (StatusCode::OK, "ready\n".to_owned()) };
-    match served.sources.sink_error().await {
+    match served.sources.own_sink().error().await {
         None => (StatusCode::OK, format!("ready for the archive: {state}\n")),
         Some(sink) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {state}; {sink}\n")),
     }

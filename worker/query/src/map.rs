@@ -11,18 +11,32 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tips_worker::core::amount::TipSum;
 use tips_worker::core::time::EventTime;
 use tips_worker::map::{Cells, Unavailable, Window, Windows};
+use tips_worker::results::day_file;
 use tokio::sync::Mutex;
 
-use crate::archive::{self, Table};
+use crate::archive::{self, File, Table};
 use crate::bounds::Bounds;
-use crate::error::for_client;
-use crate::snapshot::{Snapshot, Tips};
+use crate::error::{for_client, overtaken};
+use crate::own_sink::ArchiveError;
+use crate::snapshot::{self, Snapshot, Tips};
 use crate::source::Sources;
 
 /// How long the ends of the archive are believed: to find them all of it is listed, and they move with the day.
 const EXTENT_KEPT: Duration = Duration::from_secs(60);
 /// Files that are read at once.
 const AT_ONCE: usize = 8;
+/// How often files are looked for that were merged away before they were read.
+const TRIES: usize = 3;
+
+/// What is there of some time.
+struct Seen {
+    /// From the state.
+    windows: Vec<snapshot::Window>,
+    /// Files that were not read.
+    named: Vec<File>,
+    /// What others hold.
+    read: Vec<day_file::Windows>,
+}
 
 type Extent = Option<RangeInclusive<EventTime>>;
 
@@ -45,7 +59,10 @@ impl Shown {
         if let Some((_, extent)) = known.as_ref().filter(|(when, _)| when.elapsed() < EXTENT_KEPT) {
             return extent.clone();
         }
-        let list = async { archive::list(self.sources.sink().await?, Table::Tips, Bounds::default()).await };
+        let list = async {
+            let sink = self.sources.sink().await?;
+            Ok::<_, ArchiveError>(archive::list(sink, Table::Tips, Bounds::default()).await?)
+        };
         let listed = self.noted(list.await)?;
         let times = || listed.files.iter().filter_map(|file| file.times.clone());
         let first = times().map(|times| *times.start()).min();
@@ -77,24 +94,40 @@ impl Shown {
         (snapshot, tips)
     }
 
+    /// What there is within `starts`, with the files that are `wanted` read.
+    async fn seen(
+        &self,
+        starts: &RangeInclusive<EventTime>,
+        wanted: impl Fn(&File) -> bool,
+    ) -> Result<Seen, Unavailable> {
+        for _ in 0..TRIES {
+            let (snapshot, Tips { windows, files, others }) = self.tips(starts).await;
+            let (wanted, named): (Vec<_>, Vec<_>) = files.into_iter().partition(&wanted);
+            let snapshot = &snapshot;
+            let read = stream::iter(wanted).map(|file| async move { snapshot.windows_in(&file).await });
+            let read: Vec<_> = read.buffer_unordered(AT_ONCE).try_collect().await.map_err(unavailable)?;
+            // Else one was merged away since it was listed.
+            if let Some(read) = read.into_iter().collect::<Option<Vec<_>>>() {
+                return Ok(Seen { windows, named, read: [read, others].concat() });
+            }
+        }
+        Err(unavailable(overtaken()))
+    }
+
     /// All figures of the windows that start within `starts`.
     async fn all(
         &self,
         starts: &RangeInclusive<EventTime>,
     ) -> Result<BTreeMap<EventTime, Cells>, Unavailable> {
-        let (snapshot, tips) = self.tips(starts).await;
-        let snapshot = &snapshot;
-        let read = stream::iter(tips.files).map(|file| async move { snapshot.windows_in(&file).await });
-        let read: Vec<_> = read.buffer_unordered(AT_ONCE).try_collect().await.map_err(unavailable)?;
+        let Seen { windows, read, .. } = self.seen(starts, |_| true).await?;
         let mut all = BTreeMap::new();
-        // Merged away since it was listed: the page asks again.
-        for windows in read.into_iter().flatten().chain(tips.others) {
+        for windows in read {
             let sums = windows.sums().map_err(|error| Unavailable(error.to_string()))?;
             all.extend(sums.into_iter().map(|(start, sums)| (start, Cells { closed: true, sums })));
         }
         let neighbourhoods = &self.sources.setup.job.neighbourhoods;
         all.extend(
-            tips.windows
+            windows
                 .into_iter()
                 .map(|window| (window.start, Cells::named(neighbourhoods, window.is_final, window.sums))),
         );
@@ -114,15 +147,14 @@ impl Windows for Shown {
     }
 
     async fn list(&self, starts: RangeInclusive<EventTime>) -> Result<Vec<Window>, Unavailable> {
-        let (snapshot, tips) = self.tips(&starts).await;
+        // Of a file of one window the name says which.
+        let Seen { windows, named, read } = self.seen(&starts, |file| file.windows_of().is_some()).await?;
         let mut windows: BTreeMap<EventTime, bool> =
-            tips.windows.iter().map(|window| (window.start, window.is_final)).collect();
-        windows.extend(tips.files.iter().filter_map(|file| file.window()).map(|start| (start, true)));
-        let mut merged = tips.others;
-        for file in tips.files.iter().filter(|file| file.windows_of().is_some()) {
-            merged.extend(snapshot.windows_in(file).await.map_err(unavailable)?);
-        }
-        windows.extend(merged.iter().flat_map(|day| day.made().keys()).map(|start| (*start, true)));
+            windows.iter().map(|window| (window.start, window.is_final)).collect();
+        let archived = named.iter().filter_map(File::window);
+        windows.extend(
+            archived.chain(read.iter().flat_map(|day| day.made().keys().copied())).map(|start| (start, true)),
+        );
         let wanted = windows.into_iter().filter(|(start, _)| starts.contains(start));
         Ok(wanted.map(|(start, closed)| Window { start, closed }).collect())
     }

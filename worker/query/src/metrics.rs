@@ -26,6 +26,7 @@ pub struct Inner {
     pub running: IntGauge,
     pub waiting: IntGauge,
     pub queries: IntCounterVec,
+    pub repeated: IntCounter,
     pub query_seconds: Histogram,
     pub state_seconds: Histogram,
     pub state_errors: IntCounterVec,
@@ -72,6 +73,10 @@ impl Metrics {
             running: gauge("running", "Queries that run or wait for their turn.")?,
             waiting: gauge("waiting", "Queries that wait for their turn.")?,
             queries: counters("queries_total", "Queries that have ended, by outcome.", "outcome")?,
+            repeated: counter(
+                "repeated_total",
+                "Queries begun again because files that they were to read had been merged.",
+            )?,
             query_seconds: seconds("duration_seconds", "From the planning of a query to its last row.")?,
             state_seconds: seconds(
                 "state_read_duration_seconds",

@@ -7,19 +7,17 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use datafusion::catalog::Session;
-use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::SessionState;
+use datafusion::error::Result;
 use datafusion::execution::context::{QueryPlanner, SQLOptions};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
-use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::physical_plan::ExecutionPlan;
 
 use crate::bounded::{Bounded, Limit};
 use crate::connection::{Client, Outcome};
 use crate::engine::Limits;
 use crate::snapshot::Snapshot;
 use crate::source::Sources;
+use crate::statement::Statement;
 use crate::turns::Turns;
 
 /// Plans queries over the results of one pipeline.
@@ -47,18 +45,13 @@ impl QueryPlanner for Planner {
         let deadline = Instant::now() + self.limits.time;
         let limit = Limit { deadline, time: self.limits.time, rows: self.limits.rows, query };
         let turn = self.turns.take(&limit).await?;
-        let session = self.with_snapshot(session, &client)?;
-        let planner = DefaultPhysicalPlanner::default();
-        let planning = planner.create_physical_plan(logical_plan, &session);
-        let plan = match tokio::time::timeout_at(deadline.into(), planning).await {
+        let snapshot = Snapshot::new(Arc::clone(&self.sources), client.warnings());
+        let statement = Statement::new(logical_plan, session, snapshot)?;
+        let plan = match tokio::time::timeout_at(deadline.into(), statement.plan()).await {
             Ok(plan) => plan.inspect_err(|_| limit.query.ended(Outcome::Failed))?,
             Err(_) => return Err(limit.too_long()),
         };
-        let plan: Arc<dyn ExecutionPlan> = match plan.output_partitioning().partition_count() {
-            0 | 1 => plan,
-            _ => Arc::new(CoalescePartitionsExec::new(plan)),
-        };
-        Ok(Arc::new(Bounded::new(plan, limit, turn)))
+        Ok(Arc::new(Bounded::new(plan, statement, limit, turn)))
     }
 }
 
@@ -67,15 +60,6 @@ impl Planner {
     pub fn new(sources: Arc<Sources>, limits: Limits) -> Self {
         let turns = Turns::new(limits.queries, &sources.metrics);
         Planner { sources, limits, turns }
-    }
-
-    fn with_snapshot(&self, session: &dyn Session, client: &Client) -> Result<SessionState> {
-        let state = session.as_any().downcast_ref::<SessionState>();
-        let internal = || DataFusionError::Internal("the session is of another kind".to_owned());
-        let mut state = state.ok_or_else(internal)?.clone();
-        let snapshot = Snapshot::new(Arc::clone(&self.sources), client.warnings());
-        state.config_mut().set_extension(Arc::new(snapshot));
-        Ok(state)
     }
 }
 

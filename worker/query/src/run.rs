@@ -31,6 +31,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let setup = Setup::new(&manifest, args.neighbourhoods.as_deref()).map_err(Failure::from)?;
     let metrics = Metrics::new()?;
     let sources = Arc::new(Sources::new(&manifest, setup, metrics.clone()).map_err(Failure::from)?);
+    sources.own_sink().check_owner().await.map_err(|error| Failure::Usage(error.to_string()))?;
     let engine = Engine::new(&sources, &limits(&args), Roles(users.clone())).await?;
     let (auth, tls) = (users.is_some(), certificate.is_some());
     let server = Server::new(engine, users, certificate, args.max_connections.get(), metrics);

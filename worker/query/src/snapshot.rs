@@ -42,6 +42,7 @@ use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 use crate::archive::{self, File, Listed, Table};
 use crate::bounds::Bounds;
 use crate::error::refuse;
+use crate::own_sink::ArchiveError;
 use crate::source::{Live, Sources};
 
 /// How often a listing is made again before a query gives up: each time, a window was published between two looks.
@@ -89,6 +90,13 @@ impl Snapshot {
             listed: AsyncMutex::default(),
             by_file: Mutex::default(),
         }
+    }
+
+    /// The same view of the state, of files as they are from now on; with what there is to say beside its answer.
+    pub fn again(&self) -> (Self, Arc<Mutex<Vec<String>>>) {
+        let warnings = Arc::default();
+        let view = Snapshot::new(Arc::clone(&self.sources), Arc::clone(&warnings));
+        (Snapshot { live: self.live.clone(), ..view }, warnings)
     }
 
     /// The view of the query that is planned in `session`.
@@ -140,7 +148,10 @@ impl Snapshot {
         if let Some(listed) = known.get(&(table, bounds)) {
             return Ok(Arc::clone(listed));
         }
-        let list = async { archive::list(self.sources.sink().await?, table, bounds).await };
+        let list = async {
+            let sink = self.sources.sink().await?;
+            Ok::<_, ArchiveError>(archive::list(sink, table, bounds).await?)
+        };
         let listed = list.await.map_err(|error| self.unreadable(&error))?;
         Ok(Arc::clone(known.entry((table, bounds)).or_insert(Arc::new(listed))))
     }
@@ -190,7 +201,7 @@ impl Snapshot {
     /// Where the sink does not answer, or the file is of something else.
     pub async fn windows_in(&self, file: &File) -> Result<Option<Windows>> {
         let path = &file.entry.path;
-        let read = async { self.sources.sink().await?.read(path).await };
+        let read = async { Ok::<_, ArchiveError>(self.sources.sink().await?.read(path).await?) };
         let Some(bytes) = read.await.map_err(|error| self.unreadable(&error))? else { return Ok(None) };
         let metrics = &self.sources.metrics;
         metrics.sink_reads.inc();

@@ -9,19 +9,18 @@ use tips_worker::core::time::EventTime;
 use tips_worker::core::window::Rules;
 use tips_worker::manifest::Manifest;
 use tips_worker::settings::{self, SettingsError, Setup};
-use tips_worker::sink::{Sink, SinkConfig, SinkError, owner};
+use tips_worker::sink::{Sink, owner};
 use tips_worker::state::redis::RedisConfig;
 use tips_worker::state::{RedisState, Results, State, StateError, View};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use crate::live::Windows;
 use crate::metrics::Metrics;
+use crate::own_sink::{ArchiveError, OwnSink};
 
 /// How long a query waits for Redis. Far above what it takes, and short enough that a query over the archive is
 /// not held up long where Redis is away.
 const STATE_PATIENCE: Duration = Duration::from_secs(3);
-/// How long the sink has to answer before it counts as away.
-const SINK_PATIENCE: Duration = Duration::from_secs(3);
 /// How old a reading of the windows may be for another query: the panels of a dashboard share one, and Redis is read at
 /// most so often. Far below the second that a record may take to get there.
 const SHARED: Duration = Duration::from_millis(100);
@@ -37,8 +36,7 @@ pub struct Sources {
     shards: u16,
     redis: RedisConfig,
     state: OnceCell<State>,
-    sink_config: SinkConfig,
-    sink: OnceCell<Sink>,
+    sink: OwnSink,
     latest: AsyncMutex<Option<Latest>>,
     refused: Mutex<Option<(Instant, Arc<StateError>)>>,
 }
@@ -70,8 +68,10 @@ impl Sources {
             shards: manifest.redis.shards.get(),
             redis: settings::redis(manifest)?,
             state: OnceCell::new(),
-            sink_config: settings::sink(manifest)?,
-            sink: OnceCell::new(),
+            sink: OwnSink::new(
+                settings::sink(manifest)?,
+                owner::pipeline(&manifest.namespace, &manifest.name),
+            ),
             latest: AsyncMutex::default(),
             refused: Mutex::default(),
         })
@@ -85,18 +85,14 @@ impl Sources {
     /// The sink.
     ///
     /// # Errors
-    /// Where its settings cannot work.
-    pub async fn sink(&self) -> Result<&Sink, SinkError> {
-        self.sink.get_or_try_init(|| Sink::open_to_read(&self.sink_config)).await
+    /// See [`OwnSink::get`].
+    pub async fn sink(&self) -> Result<&Sink, ArchiveError> {
+        self.sink.get().await
     }
 
-    /// What is wrong with the sink; `None` where it answers.
-    pub async fn sink_error(&self) -> Option<String> {
-        let ask = async { self.sink().await?.stat(owner::PATH).await };
-        match tokio::time::timeout(SINK_PATIENCE, ask).await {
-            Ok(answer) => answer.err().map(|error| error.to_string()),
-            Err(_) => Some(format!("the sink gave no answer within {SINK_PATIENCE:?}")),
-        }
+    /// The sink, to ask about.
+    pub fn own_sink(&self) -> &OwnSink {
+        &self.sink
     }
 
     /// What the shards know of their input.
@@ -194,5 +190,37 @@ impl Sources {
             *refused() = Some((Instant::now(), Arc::clone(&error)));
             error
         })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::path::Path;
+
+    use tips_worker::sink::SinkConfig;
+
+    use super::*;
+
+    /// Nothing listens where its Redis would be.
+    const MANIFEST: &str = "\
+apiVersion: tipstream.dev/v1alpha1
+kind: TipsPipeline
+metadata: {name: taxi}
+spec:
+  kafka: {bootstrapServers: 'kafka:9092', ridesTopic: rides, faresTopic: fares}
+  redis: {urls: ['redis://127.0.0.1:1']}
+  sink: {s3: {bucket: lake, region: us-east-1}}
+";
+    /// The pipeline of [`sources_of`].
+    pub(crate) const OWNER: &str = "pipeline default/taxi\n";
+
+    /// Files at `root`, without a state.
+    pub(crate) fn sources_of(root: &Path) -> Arc<Sources> {
+        let manifest = Manifest::parse("taxi.yaml", MANIFEST.as_bytes()).expect("a manifest");
+        let setup = Setup::new(&manifest, None).expect("a setup");
+        let metrics = Metrics::new().expect("metrics");
+        let sources = Sources::new(&manifest, setup, metrics).expect("sources");
+        let sink = OwnSink::new(SinkConfig::Fs { root: root.to_owned() }, OWNER.to_owned());
+        Arc::new(Sources { sink, ..sources })
     }
 }

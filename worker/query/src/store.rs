@@ -1,4 +1,8 @@
 //! The sink as DataFusion reads files: ranges of them, counted. It cannot write.
+//!
+//! What was read counts as memory of the queries for as long as it is held, which Parquet's decoder does for the columns
+//! of a row group. It is never refused, since a scan cannot do with less; sorts, joins and aggregates find that much less
+//! and go to disk.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,52 +10,72 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use futures::stream::{self, BoxStream, StreamExt};
 use object_store::path::Path;
 use object_store::{
     Attributes, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
     ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
-use tips_worker::sink::SinkError;
 
+use crate::own_sink::ArchiveError;
 use crate::source::Sources;
 
 /// Where the engine knows the store: any URL does, paths are those of the sink.
 pub const URL: &str = "sink://tips";
 
 /// A sink that is read.
-pub struct SinkStore(Arc<Sources>);
+pub struct SinkStore {
+    sources: Arc<Sources>,
+    /// Of nothing; those of what is read are made of it.
+    memory: MemoryReservation,
+}
+
+/// Bytes that are counted until the last part of them is dropped.
+struct Held {
+    bytes: Bytes,
+    _counted: MemoryReservation,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 impl SinkStore {
-    /// Reads the sink of `sources`.
-    pub fn new(sources: Arc<Sources>) -> Self {
-        SinkStore(sources)
+    /// Reads the sink of `sources` into `memory`.
+    pub fn new(sources: Arc<Sources>, memory: &Arc<dyn MemoryPool>) -> Self {
+        SinkStore { sources, memory: MemoryConsumer::new("files").register(memory) }
+    }
+
+    fn held(&self, bytes: Bytes) -> Bytes {
+        let counted = self.memory.new_empty();
+        counted.grow(bytes.len());
+        Bytes::from_owner(Held { bytes, _counted: counted })
     }
 
     async fn read(&self, path: &Path, range: Range<u64>) -> Result<Bytes> {
-        let read = async { self.0.sink().await?.read_range(path.as_ref(), range).await };
+        let read = async { Ok(self.sources.sink().await?.read_range(path.as_ref(), range).await?) };
         let bytes = read.await.map_err(|error| self.failed(error))?.ok_or_else(|| gone(path))?;
-        self.0.metrics.sink_reads.inc();
-        self.0.metrics.sink_bytes.inc_by(bytes.len() as u64);
-        Ok(bytes)
+        self.sources.metrics.sink_reads.inc();
+        self.sources.metrics.sink_bytes.inc_by(bytes.len() as u64);
+        Ok(self.held(bytes))
     }
 
     async fn len(&self, path: &Path) -> Result<u64> {
-        let stat = async { self.0.sink().await?.stat(path.as_ref()).await };
+        let stat = async { Ok(self.sources.sink().await?.stat(path.as_ref()).await?) };
         stat.await.map_err(|error| self.failed(error))?.ok_or_else(|| gone(path))
     }
 
-    fn failed(&self, error: SinkError) -> Error {
-        self.0.metrics.sink_errors.inc();
+    fn failed(&self, error: ArchiveError) -> Error {
+        self.sources.metrics.sink_errors.inc();
         Error::Generic { store: "sink", source: Box::new(error) }
     }
 }
 
-/// A file that went between listing and reading was merged with others; the next listing has what stands for it.
 fn gone(path: &Path) -> Error {
-    let message = "the file was merged with others while the query ran; run it again";
-    let refusal = crate::error::Refusal { code: "40001", message: format!("{path}: {message}") };
-    Error::Generic { store: "sink", source: Box::new(refusal) }
+    Error::Generic { store: "sink", source: crate::error::gone(path).into() }
 }
 
 fn read_only<T>() -> Result<T> {
@@ -118,5 +142,30 @@ impl fmt::Display for SinkStore {
 impl fmt::Debug for SinkStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SinkStore")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::execution::memory_pool::GreedyMemoryPool;
+    use object_store::ObjectStoreExt;
+
+    use super::*;
+    use crate::source::tests::sources_of;
+
+    #[tokio::test]
+    async fn what_is_read_counts_until_the_last_part_of_it_is_dropped() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("file"), [7; 1000]).expect("written");
+        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(100));
+        let store = SinkStore::new(sources_of(dir.path()), &pool);
+        let path = Path::from("file");
+        let read = store.get_range(&path, 100..900).await.expect("read");
+        assert_eq!((read.len(), pool.reserved()), (800, 800), "more than there is, and not refused");
+        let part = read.slice(10..20);
+        drop(read);
+        assert_eq!((&part[..], pool.reserved()), (&[7; 10][..], 800));
+        drop(part);
+        assert_eq!(pool.reserved(), 0);
     }
 }

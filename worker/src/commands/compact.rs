@@ -120,19 +120,19 @@ fn options(args: &CompactArgs, manifest: &Manifest) -> Options {
 
 /// Merging files of another pipeline, or of a run of `local`, is not asked for.
 async fn check_owner(sink: &Sink, manifest: &Manifest) -> Result<(), Failure> {
-    let ours = format!("pipeline {}/{}\n", manifest.namespace, manifest.name);
-    let Some(there) = sink.read(owner::PATH).await? else {
+    let ours = owner::pipeline(&manifest.namespace, &manifest.name);
+    let Some(there) = owner::read(sink).await? else {
         return Err(Failure::Usage(format!(
             "{} holds no files of a pipeline: has {} run yet, and is spec.sink right?",
             sink.location(),
             manifest.name
         )));
     };
-    if there != ours.as_bytes() {
-        let there = String::from_utf8_lossy(&there).trim_end().to_owned();
+    if there != ours {
         return Err(Failure::Usage(format!(
-            "{} belongs to {there}, and this is {}: name the manifest of that one",
+            "{} belongs to {}, and this is {}: name the manifest of that one",
             sink.location(),
+            owner::described(&there),
             ours.trim_end()
         )));
     }

@@ -120,12 +120,9 @@ pub async fn run(args: StreamArgs, stop: CancellationToken, terminal: &MultiProg
 
 /// What is wrong with the settings is said before: a manifest that cannot work takes no sink.
 async fn claim(sink: &Sink, manifest: &Manifest) -> Result<(), Failure> {
-    let pipeline = format!("pipeline {}/{}\n", manifest.namespace, manifest.name);
+    let pipeline = owner::pipeline(&manifest.namespace, &manifest.name);
     let Some(there) = owner::claim(sink, &pipeline).await? else { return Ok(()) };
-    let owner = match there.lines().next() {
-        Some(owner) if there.starts_with("pipeline ") => owner,
-        _ => "a run of `local`",
-    };
+    let owner = owner::described(&there);
     Err(Failure::Usage(format!(
         "{} belongs to {owner}, and this is {}: give each a path of its own in spec.sink; or, where this one is to \
          take over the files and {owner} never runs again, delete {} there",

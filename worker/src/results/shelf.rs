@@ -261,4 +261,28 @@ mod tests {
         assert!(put(&sink, 1, STARTS[0]).await.expect("replaced"));
         assert_eq!(epochs(&read_all(&sink).await), [1, 0]);
     }
+
+    /// Compaction comes between the look into the file of the day and the writing.
+    #[cfg(feature = "failpoints")]
+    #[tokio::test]
+    async fn a_window_that_is_written_while_its_day_is_merged_is_there_once() {
+        let (dir, sink) = day().await;
+        let merged = read_all(&sink).await.encode().expect("encoded");
+        let path = |start| dir.path().join(window_file::path(EventTime::from_seconds(start)));
+        let of_day = dir.path().join(planned().1.merges[0].target.clone());
+        std::fs::remove_file(path(STARTS[0])).expect("removed");
+        let (other, ours) = (path(STARTS[1]), std::thread::current().id());
+        fail::cfg_callback("tips::before-window", move || {
+            if std::thread::current().id() == ours {
+                std::fs::create_dir_all(of_day.parent().expect("a folder")).expect("made");
+                std::fs::write(&of_day, &merged).expect("merged");
+                std::fs::remove_file(&other).expect("removed");
+            }
+        })
+        .expect("a point");
+        put(&sink, 0, STARTS[0]).await.expect("there");
+        fail::remove("tips::before-window");
+        read_all(&sink).await;
+        assert!(!path(STARTS[0]).exists());
+    }
 }

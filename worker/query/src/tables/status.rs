@@ -133,7 +133,7 @@ impl TableProvider for Status {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let snapshot = Snapshot::of(session)?;
         let sources = snapshot.sources();
-        let (state, sink_error) = tokio::join!(State::ask(sources), sources.sink_error());
+        let (state, sink_error) = tokio::join!(State::ask(sources), sources.own_sink().error());
         let open = match state.error {
             None => Some(snapshot.open_windows().await.len() as i64),
             Some(_) => None,

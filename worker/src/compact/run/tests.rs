@@ -174,6 +174,18 @@ async fn days_that_have_not_closed_are_left() {
     assert_eq!(run(&output, Options { days: late, ..options() }).await.looked_at, 0);
 }
 
+/// Workers of a raised epoch are about to write them anew.
+#[tokio::test]
+async fn windows_of_another_epoch_are_left() {
+    let output = Output::make().await;
+    let before = output.data();
+    let report = run(&output, Options { epoch: 1, datasets: [Dataset::Tips].into(), ..options() }).await;
+    assert_eq!(report.folders.len(), 2, "{report:?}");
+    let left = Outcome::Left("it has windows of epoch 0".into());
+    assert!(report.folders.iter().all(|line| line.outcome == left), "{report:?}");
+    assert_eq!(output.data(), before);
+}
+
 /// What a run leaves behind that dies, at each step between the plan and its end.
 #[tokio::test]
 async fn a_plan_that_is_not_done_is_finished_whatever_of_it_is_done() {

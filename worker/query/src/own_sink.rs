@@ -1,0 +1,155 @@
+//! The sink of the pipeline, opened to read when it is first needed. One that is another pipeline's is refused: its
+//! files are not those that are asked for, and where a path is wrong it would look like an empty archive.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tips_worker::compact::journal::JournalError;
+use tips_worker::sink::{Sink, SinkConfig, SinkError, owner};
+use tokio::sync::OnceCell;
+
+/// How long the sink has to answer before it counts as away.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The sink of a pipeline.
+pub struct OwnSink {
+    config: SinkConfig,
+    /// As it is written down in the sink.
+    owner: String,
+    sink: OnceCell<Sink>,
+    /// Whether it is known to be the owner's.
+    is_claimed: AtomicBool,
+}
+
+/// Why files cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The sink.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The journal of compaction.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The sink of another pipeline.
+    #[error("{location} belongs to {owner}, and this is {ours}: put the sink of this one into spec.sink")]
+    Foreign {
+        /// Where.
+        location: String,
+        /// Whose it is.
+        owner: String,
+        /// Who asks.
+        ours: String,
+    },
+}
+
+impl OwnSink {
+    /// That of `owner`, as [`owner::pipeline`] writes it. Connects to nothing.
+    pub fn new(config: SinkConfig, owner: String) -> Self {
+        OwnSink { config, owner, sink: OnceCell::new(), is_claimed: AtomicBool::new(false) }
+    }
+
+    /// The sink, which is the pipeline's or nobody's yet.
+    ///
+    /// # Errors
+    /// Where its settings cannot work, it does not answer, or it is another's.
+    pub async fn get(&self) -> Result<&Sink, ArchiveError> {
+        let sink = self.sink.get_or_try_init(|| Sink::open_to_read(&self.config)).await?;
+        if self.is_claimed.load(Ordering::Relaxed) {
+            return Ok(sink);
+        }
+        match owner::read(sink).await? {
+            Some(there) if there != self.owner => {
+                return Err(ArchiveError::Foreign {
+                    location: sink.location().to_owned(),
+                    owner: owner::described(&there).to_owned(),
+                    ours: self.owner.trim_end().to_owned(),
+                });
+            }
+            there => self.is_claimed.store(there.is_some(), Ordering::Relaxed),
+        }
+        Ok(sink)
+    }
+
+    /// What there is to say of `sink` where no worker has ever written to it: it is as new as the pipeline, or the wrong
+    /// one.
+    fn unclaimed(&self, sink: &Sink) -> Option<String> {
+        (!self.is_claimed.load(Ordering::Relaxed)).then(|| {
+            format!(
+                "{} holds no files of {} yet: has a worker run, and is spec.sink right?",
+                sink.location(),
+                self.owner.trim_end()
+            )
+        })
+    }
+
+    /// Refuses a sink that is another's. One that does not answer may do so later.
+    ///
+    /// # Errors
+    /// Where it is another's.
+    pub async fn check_owner(&self) -> Result<(), ArchiveError> {
+        match tokio::time::timeout(PATIENCE, self.get()).await {
+            Ok(Err(error @ ArchiveError::Foreign { .. })) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is wrong with it; `None` where it answers and has been written to.
+    pub async fn error(&self) -> Option<String> {
+        let ask = async {
+            let sink = self.get().await?;
+            sink.stat(owner::PATH).await?;
+            Ok::<_, ArchiveError>(self.unclaimed(sink))
+        };
+        match tokio::time::timeout(PATIENCE, ask).await {
+            Ok(answer) => answer.unwrap_or_else(|error| Some(error.to_string())),
+            Err(_) => Some(format!("the sink gave no answer within {PATIENCE:?}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const OURS: &str = "pipeline default/taxi\n";
+
+    fn in_folder() -> (TempDir, SinkConfig) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let config = SinkConfig::Fs { root: dir.path().to_owned() };
+        (dir, config)
+    }
+
+    async fn claim(config: &SinkConfig, owner: &str) {
+        let sink = Sink::open(config).await.expect("a folder");
+        owner::claim(&sink, owner).await.expect("claimed");
+    }
+
+    #[tokio::test]
+    async fn the_sink_of_another_pipeline_is_refused() {
+        for (owner, called) in
+            [("pipeline default/other\n", "pipeline default/other"), ("local 1\n", "a run of `local`")]
+        {
+            let (_dir, config) = in_folder();
+            claim(&config, owner).await;
+            let sink = OwnSink::new(config, OURS.to_owned());
+            let error = sink.check_owner().await.expect_err("another's").to_string();
+            let whose = format!("belongs to {called}, and this is pipeline default/taxi");
+            assert!(error.contains(&whose), "{error}");
+            assert_eq!(sink.error().await, Some(error));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sink_that_nobody_has_is_told_of_until_the_pipeline_has_it() {
+        let (_dir, config) = in_folder();
+        let sink = OwnSink::new(config.clone(), OURS.to_owned());
+        sink.check_owner().await.expect("nobody's");
+        let told = sink.error().await.expect("nobody's");
+        assert!(told.contains("is spec.sink right?"), "{told}");
+        claim(&config, OURS).await;
+        assert_eq!(sink.error().await, None);
+        sink.get().await.expect("ours");
+    }
+}
