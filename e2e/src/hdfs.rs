@@ -1,6 +1,7 @@
 //! HDFS of one NameNode and one DataNode.
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -12,13 +13,14 @@ use crate::ports::Port;
 use crate::process::run;
 use crate::{Folder, Process, cache, http};
 
-mod fetch;
+mod files;
+
+pub use files::Files;
 
 /// Two JVMs on a busy machine take their time.
 const READY: Duration = Duration::from_secs(180);
 /// A live bean; those of FSNamesystem are cached for ten seconds.
 const NAME_NODE_INFO: &str = "/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo";
-const WEBHDFS: &str = "/webhdfs/v1";
 const NAME_NODE: &str = "org.apache.hadoop.hdfs.server.namenode.NameNode";
 const DATA_NODE: &str = "org.apache.hadoop.hdfs.server.datanode.DataNode";
 
@@ -62,14 +64,9 @@ impl Hdfs {
         Ok(started)
     }
 
-    /// `hdfs://127.0.0.1:<port>`.
-    pub fn uri(&self) -> String {
-        format!("hdfs://{}", self.ports.name.address())
-    }
-
-    /// `http://127.0.0.1:<port>/webhdfs/v1`, to which a path is appended.
-    pub fn webhdfs(&self) -> String {
-        format!("http://{}{WEBHDFS}", self.ports.name_http.address())
+    /// Its files, for who reads and writes them while the nodes come and go.
+    pub fn files(&self) -> Files {
+        Files::new(self.ports.name.address(), self.ports.name_http.address())
     }
 
     /// The NameNode's process, to stop and wake it.
@@ -94,11 +91,14 @@ impl Hdfs {
         self.name_node.end()
     }
 
-    /// Starts both again with the same files on the same ports.
+    /// Starts what has ended again, with the same files on the same ports.
     pub fn up(&mut self) -> Result<()> {
-        self.down()?;
-        self.name_node = launch(&self.dir, "namenode", NAME_NODE)?;
-        self.data_node = launch(&self.dir, "datanode", DATA_NODE)?;
+        if !self.name_node.is_running() {
+            self.name_node = launch(&self.dir, "namenode", NAME_NODE)?;
+        }
+        if !self.data_node.is_running() {
+            self.data_node = launch(&self.dir, "datanode", DATA_NODE)?;
+        }
         self.await_ready()
     }
 
@@ -117,7 +117,10 @@ impl Hdfs {
             };
             is_ready(&body, &data).unwrap_or(false)
         };
-        self.name_node.until("left safe mode with a DataNode", READY, ready)
+        self.name_node.until("left safe mode with a DataNode", READY, ready)?;
+        // One that was there before is taken to live for some minutes.
+        let listens = || TcpStream::connect(self.ports.data.address()).is_ok();
+        self.data_node.until("listened", READY, listens)
     }
 }
 

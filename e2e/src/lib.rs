@@ -18,6 +18,7 @@ pub mod http;
 pub mod kafka;
 pub mod kubernetes;
 pub mod monitored;
+mod noise;
 pub mod operator;
 pub mod oracle;
 pub mod ports;

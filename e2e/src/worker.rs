@@ -13,7 +13,7 @@ use flate2::read::GzDecoder;
 
 use crate::built::built;
 use crate::data::RealData;
-use crate::hdfs::Hdfs;
+use crate::hdfs::Files;
 use crate::kafka::Kafka;
 use crate::oracle::Oracle;
 use crate::process::run;
@@ -30,13 +30,13 @@ pub fn binary() -> Result<PathBuf> {
 }
 
 /// Where a pipeline under test writes.
-pub enum Target<'a> {
+pub enum Target {
     /// A folder.
     Fs(PathBuf),
     /// A bucket.
     S3(Bucket),
     /// A directory of HDFS.
-    Hdfs(&'a Hdfs),
+    Hdfs(Files),
 }
 
 /// A bucket of the gateway, which may be down at times.
@@ -67,7 +67,7 @@ impl Bucket {
 pub struct Pipeline<'a> {
     name: String,
     folder: &'a Folder,
-    target: Target<'a>,
+    target: Target,
     manifest: PathBuf,
     environment: BTreeMap<String, String>,
     started: usize,
@@ -85,7 +85,7 @@ pub struct Settings {
 
 impl<'a> Pipeline<'a> {
     /// Writes the manifest of the pipeline `name`, whose topics are `<name>-rides` and `<name>-fares`.
-    pub fn new(folder: &'a Folder, name: &str, settings: &Settings, target: Target<'a>) -> Result<Self> {
+    pub fn new(folder: &'a Folder, name: &str, settings: &Settings, target: Target) -> Result<Self> {
         let mut environment = BTreeMap::new();
         let sink = match &target {
             Target::Fs(root) => {
@@ -97,7 +97,7 @@ impl<'a> Pipeline<'a> {
                 environment.extend(variables);
                 format!("s3: {{{}, prefix: {name}}}", bucket.manifest)
             }
-            Target::Hdfs(hdfs) => format!("hdfs: {{nameNode: \"{}\", path: /{name}}}", hdfs.uri()),
+            Target::Hdfs(files) => format!("hdfs: {{nameNode: \"{}\", path: /{name}}}", files.uri()),
         };
         let Settings { kafka, redis, more } = settings;
         let mut yaml = format!(
@@ -189,9 +189,9 @@ impl<'a> Pipeline<'a> {
         Ok(match &self.target {
             Target::Fs(root) => root.join("out"),
             Target::S3(bucket) => bucket.dir.join(&self.name),
-            Target::Hdfs(hdfs) => {
+            Target::Hdfs(files) => {
                 let copy = self.folder.dir(&format!("{}-output", self.name))?;
-                hdfs.fetch(&format!("/{}", self.name), &copy)?;
+                files.fetch(&format!("/{}", self.name), &copy)?;
                 copy
             }
         })

@@ -26,7 +26,7 @@ fn data(folder: &Folder) -> Result<Data> {
 }
 
 /// A pipeline that has read all data in several ranges.
-fn filled<'a>(servers: &Servers<'a>, data: &Data, name: &str, target: Target<'a>) -> Result<Pipeline<'a>> {
+fn filled<'a>(servers: &Servers<'a>, data: &Data, name: &str, target: Target) -> Result<Pipeline<'a>> {
     let mut pipeline = Pipeline::new(servers.folder, name, &servers.settings(&MORE), target)?;
     let topics = data.topics(&servers.kafka, name)?;
     for half in halves(servers.folder, data)? {
@@ -59,7 +59,7 @@ fn named(topics: &[Lines; 2], [rides, fares]: [Vec<PathBuf>; 2]) -> [Lines; 2] {
     ]
 }
 
-fn folder_target(folder: &Folder, name: &str) -> Target<'static> {
+fn folder_target(folder: &Folder, name: &str) -> Target {
     Target::Fs(folder.path().join("output").join(name))
 }
 
@@ -117,13 +117,13 @@ fn a_directory_of_hdfs_is_compacted() {
         let servers = Servers::start(folder)?;
         let hdfs = Hdfs::start(folder)?;
         let data = data(folder)?;
-        let pipeline = filled(&servers, &data, "hdfs", Target::Hdfs(&hdfs))?;
-        let watcher = watch(folder, format!("{}/hdfs", hdfs.webhdfs()), Merging::Overlapping)?;
+        let pipeline = filled(&servers, &data, "hdfs", Target::Hdfs(hdfs.files()))?;
+        let watcher = watch(folder, format!("{}/hdfs", hdfs.files().webhdfs()), Merging::Overlapping)?;
         compacts(&servers, &data, "hdfs", &pipeline)?;
         eprintln!("watched: {}", watcher.finish()?);
         for point in ["sink::before-publish", "sink::before-removal"] {
             let name = format!("hdfs-{}", point.replace("::", "-"));
-            let pipeline = filled(&servers, &data, &name, Target::Hdfs(&hdfs))?;
+            let pipeline = filled(&servers, &data, &name, Target::Hdfs(hdfs.files()))?;
             survives(&servers, &data, &name, &pipeline, point)?;
         }
         Ok(())

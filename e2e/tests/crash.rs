@@ -1,20 +1,33 @@
 //! A worker that dies at any step of the protocol changes nothing (I6): each crash point is hit once, the next
 //! worker goes on, and the files and the books are those of an undisturbed run.
 
+use std::os::unix::process::ExitStatusExt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use rustix::process::Signal;
+use tips_e2e::hdfs::Hdfs;
 use tips_e2e::kafka::KafkaOptions;
-use tips_e2e::worker::{Data, Pipeline};
+use tips_e2e::s3::S3;
+use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Target};
 use tips_e2e::{Folder, Servers, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
-const DATA: [&str; 10] =
-    ["--seed", "12", "--rate", "12", "--span", "2h", "--disorder", "5m", "--invalid", "0.01"];
+const DATA: [&str; 6] = ["--seed", "12", "--rate", "12", "--span", "2h"];
+/// Enough for each point to be passed often enough.
+const LITTLE: [&str; 6] = ["--seed", "15", "--rate", "2", "--span", "2h"];
+const FLUSH: [&str; 2] = ["epoch: 0", "raw: {flushInterval: 1s}"];
+/// All in one range, so that its file goes to S3 in parts.
+const ONE_RANGE: [&str; 2] = ["epoch: 0", "raw: {flushInterval: 1h}"];
+/// Pipelines that are worked on at a time: mostly they wait, for sessions that end and for each other's servers.
+const AT_ONCE: usize = 4;
 
-/// The points, and how often each is passed before the worker dies there: dying at the first pass finds nothing
-/// done before, dying later finds some of it.
-const POINTS: [(&str, usize); 22] = [
+/// A point, and how often it is passed before the worker dies there: dying at the first pass finds nothing done
+/// before, dying later finds some of it.
+type Point = (&'static str, usize);
+
+const POINTS: [Point; 22] = [
     ("state::before-apply", 0),
     ("state::before-apply", 1),
     ("state::between-shards", 0),
@@ -39,15 +52,34 @@ const POINTS: [(&str, usize); 22] = [
     ("sink::after-publish", 2),
 ];
 
+/// Those at which something of the sink is half done, which each sink does in its own way.
+const REMOTE_POINTS: [Point; 11] = [
+    ("raw::before-range", 0),
+    ("raw::after-range", 3),
+    ("raw::after-file", 3),
+    ("raw::before-prune", 0),
+    ("raw::before-commit", 0),
+    ("raw::after-commit", 3),
+    ("tips::before-window", 2),
+    ("tips::after-window", 0),
+    ("sink::before-upload", 2),
+    ("sink::before-publish", 2),
+    ("sink::after-publish", 2),
+];
+
 /// The partitions of a worker that died are given to the next when its session has ended.
 fn start(folder: &Folder) -> Result<Servers<'_>> {
     let session_timeout = Duration::from_secs(2);
     Servers::start_with(folder, &KafkaOptions { session_timeout, ..KafkaOptions::default() })
 }
 
+fn mixed(folder: &Folder, arguments: &[&str]) -> Result<Data> {
+    Data::generate(folder, &[arguments, &MIXED].concat())
+}
+
 fn pipeline<'a>(servers: &Servers<'a>, data: &Data, name: &str) -> Result<Pipeline<'a>> {
     data.produce(&servers.kafka, name)?;
-    servers.pipeline(name, &["epoch: 0", "raw: {flushInterval: 1s}"])
+    servers.pipeline(name, &FLUSH)
 }
 
 /// A worker dies at `point`, another goes on, and all is as if nothing had been.
@@ -56,25 +88,75 @@ fn survives(
     pipeline: &mut Pipeline<'_>,
     data: &Data,
     name: &str,
-    (point, passes): (&str, usize),
+    point: Point,
 ) -> Result<()> {
-    die_at(pipeline, point, passes)?;
+    die_at(pipeline, point)?;
     pipeline.catch_up(1, PATIENCE)?;
-    let checked = servers.check(data, name, pipeline);
-    checked.with_context(|| format!("after a death at {point}, passed {passes} times before"))
+    servers.check(data, name, pipeline)
+}
+
+/// [`survives`] each of `points`, with a pipeline for each that writes to `target`.
+fn all_survive(
+    servers: &Servers<'_>,
+    data: &Data,
+    more: &[&str],
+    points: &[Point],
+    target: impl Fn(&str) -> Target + Sync,
+) -> Result<()> {
+    let settings = servers.settings(more);
+    let one_survives = |point: Point| {
+        let name = format!("{}-{}", point.0.replace("::", "-"), point.1);
+        data.produce(&servers.kafka, &name)?;
+        let mut pipeline = Pipeline::new(servers.folder, &name, &settings, target(&name))?;
+        let survived = survives(servers, &mut pipeline, data, &name, point);
+        survived.with_context(|| format!("a death at {}, passed {} times before", point.0, point.1))
+    };
+    let left = Mutex::new(points.iter());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some(point) = next() {
+            one_survives(*point)?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| anyhow!("a thread panicked"))?)
+    })
 }
 
 #[test]
 fn a_worker_that_dies_at_any_step_changes_nothing() {
     scenario("crash-points", |folder| {
         let servers = start(folder)?;
-        let data = Data::generate(folder, &DATA)?;
-        for (number, point) in POINTS.into_iter().enumerate() {
-            let name = format!("crash-{number}");
-            let mut pipeline = pipeline(&servers, &data, &name)?;
-            survives(&servers, &mut pipeline, &data, &name, point)?;
-        }
-        Ok(())
+        let data = mixed(folder, &DATA)?;
+        let output = |name: &str| Target::Fs(folder.path().join("output").join(name));
+        all_survive(&servers, &data, &FLUSH, &POINTS, output)
+    });
+}
+
+#[test]
+fn a_worker_that_dies_while_it_writes_to_s3_changes_nothing() {
+    scenario("crash-s3", |folder| {
+        let servers = start(folder)?;
+        let s3 = S3::start(folder)?;
+        let target = |_: &str| Target::S3(Bucket::of(&s3));
+        let data = mixed(folder, &LITTLE)?;
+        all_survive(&servers, &data, &FLUSH, &REMOTE_POINTS, target)?;
+        // More than one request takes.
+        data.add_noise(0, 24 << 20)?;
+        all_survive(&servers, &data, &ONE_RANGE, &[("sink::mid-upload", 0)], target)
+    });
+}
+
+#[test]
+fn a_worker_that_dies_while_it_writes_to_hdfs_changes_nothing() {
+    scenario("crash-hdfs", |folder| {
+        let servers = start(folder)?;
+        let hdfs = Hdfs::start(folder)?;
+        let data = mixed(folder, &LITTLE)?;
+        let points = [&REMOTE_POINTS[..], &[("sink::mid-upload", 3)]].concat();
+        all_survive(&servers, &data, &FLUSH, &points, |_| Target::Hdfs(hdfs.files()))
     });
 }
 
@@ -94,7 +176,7 @@ fn a_worker_that_dies_before_it_forgets_windows_changes_nothing() {
 fn a_worker_that_dies_before_it_replaces_a_window_changes_nothing() {
     scenario("crash-replace", |folder| {
         let servers = start(folder)?;
-        let data = Data::generate(folder, &DATA)?;
+        let data = mixed(folder, &DATA)?;
         let mut pipeline = pipeline(&servers, &data, "replace")?;
         pipeline.catch_up(1, PATIENCE)?;
         for (epoch, passes) in [(1, 0), (2, 2)] {
@@ -110,7 +192,7 @@ fn a_worker_that_dies_before_it_replaces_a_window_changes_nothing() {
 fn a_sink_that_was_wiped_is_filled_again_though_a_worker_dies_at_the_first_range() {
     scenario("crash-wiped", |folder| {
         let servers = start(folder)?;
-        let data = Data::generate(folder, &DATA)?;
+        let data = mixed(folder, &DATA)?;
         let mut pipeline = pipeline(&servers, &data, "wiped")?;
         pipeline.catch_up(1, PATIENCE)?;
         std::fs::remove_dir_all(pipeline.output()?)?;
@@ -118,15 +200,20 @@ fn a_sink_that_was_wiped_is_filled_again_though_a_worker_dies_at_the_first_range
     });
 }
 
-fn die_at(pipeline: &mut Pipeline<'_>, point: &str, passes: usize) -> Result<()> {
+fn die_at(pipeline: &mut Pipeline<'_>, (point, passes): Point) -> Result<()> {
     let action = match passes {
         0 => format!("{point}=return"),
         passes => format!("{point}={passes}*off->return"),
     };
     let mut worker = pipeline.start_with(&["--until-caught-up"], &[("FAILPOINTS", &action)])?;
-    match worker.wait(PATIENCE)? {
-        Some(status) => ensure!(!status.success(), "the worker did not pass {point} so often"),
-        None => bail!("the worker neither died at {point} nor ended"),
-    }
+    let Some(status) = worker.wait(PATIENCE)? else {
+        bail!("the worker neither died at {point} nor ended; {}", worker.last_lines());
+    };
+    let died = status.signal() == Some(Signal::ABORT.as_raw());
+    ensure!(
+        died,
+        "the worker did not pass {point} so often, and ended with {status}; {}",
+        worker.last_lines()
+    );
     Ok(())
 }

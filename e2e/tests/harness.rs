@@ -203,19 +203,19 @@ fn hdfs_keeps_its_files_over_a_kill_and_a_restart() {
         put_hdfs(&hdfs, folder, "/tips/year=2013/a file.parquet", "contents")?;
         hdfs.kill9()?;
         hdfs.up()?;
-        hdfs.fetch("/tips", &folder.path().join("fetched"))?;
+        hdfs.files().fetch("/tips", &folder.path().join("fetched"))?;
         let fetched = folder.path().join("fetched/year=2013/a file.parquet");
         ensure!(std::fs::read_to_string(fetched)? == "contents");
         hdfs.restart()?;
-        ensure!(hdfs.read("/tips/year=2013/a file.parquet")? == b"contents");
-        ensure!(hdfs.read("/tips/missing").is_err());
+        ensure!(hdfs.files().read("/tips/year=2013/a file.parquet")? == b"contents");
+        ensure!(hdfs.files().read("/tips/missing").is_err());
         Ok(())
     });
 }
 
 fn put_hdfs(hdfs: &Hdfs, folder: &Folder, path: &str, contents: &str) -> Result<()> {
     let body = folder.file("body", contents)?;
-    let url = format!("{}{}?op=CREATE&overwrite=true", hdfs.webhdfs(), path.replace(' ', "%20"));
+    let url = format!("{}{}?op=CREATE&overwrite=true", hdfs.files().webhdfs(), path.replace(' ', "%20"));
     let output = Command::new("curl").args(["-sSfL", "-X", "PUT", "-T"]).arg(&body).arg(url).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())

@@ -218,7 +218,7 @@ fn contents(query: &Query) -> Result<String> {
 
 /// A day of a pipeline in `target`, before, while and after it is compacted, by runs that die at `points` and by one
 /// that waits at `pause`. Its windows are in the state too: closed there, and the last ones open.
-fn stays_the_same(folder: &Folder, target: Target<'_>, points: &[&str], pause: &str) -> Result<()> {
+fn stays_the_same(folder: &Folder, target: Target, points: &[&str], pause: &str) -> Result<()> {
     let servers = Servers::start(folder)?;
     let data = Data::generate(folder, &["--seed", "45", "--rate", "3", "--span", "6h"])?;
     data.produce(&servers.kafka, "merged")?;
@@ -270,7 +270,7 @@ fn a_day_in_a_bucket_is_the_same_before_while_and_after_it_is_compacted() {
 fn a_day_of_hdfs_is_the_same_before_while_and_after_it_is_compacted() {
     scenario("query-compacted-hdfs", |folder| {
         let hdfs = Hdfs::start(folder)?;
-        stays_the_same(folder, Target::Hdfs(&hdfs), &["sink::before-removal"], "sink::before-removal")
+        stays_the_same(folder, Target::Hdfs(hdfs.files()), &["sink::before-removal"], "sink::before-removal")
     });
 }
 

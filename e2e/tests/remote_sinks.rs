@@ -32,7 +32,7 @@ fn the_sink_keeps_its_promises_on_s3_and_hdfs() {
             .env("AWS_ACCESS_KEY_ID", s3.access_key())
             .env("AWS_SECRET_ACCESS_KEY", s3.secret_key())
             .env("AWS_REGION", s3.region())
-            .env("TIPS_TEST_HDFS", hdfs.uri());
+            .env("TIPS_TEST_HDFS", hdfs.files().uri());
         Result::map(run(&mut tests), drop)
     });
 }

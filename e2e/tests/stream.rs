@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const DATA: [&str; 6] = ["--seed", "11", "--rate", "12", "--span", "2h"];
 
 /// One worker from the beginning, and three beside each other on another pipeline; then the real data.
-fn one_worker_and_three<'a>(folder: &'a Folder, target: impl Fn(&str) -> Target<'a>) -> Result<()> {
+fn one_worker_and_three(folder: &Folder, target: impl Fn(&str) -> Target) -> Result<()> {
     let servers = Servers::start(folder)?;
     let generated = Data::generate(folder, &[&DATA[..], &MIXED].concat())?;
     let real = RealData::find().map(|real| Data::real(folder, &real)).transpose()?;
@@ -56,7 +56,7 @@ fn one_and_three_workers_to_s3() {
 fn one_and_three_workers_to_hdfs() {
     scenario("stream-hdfs", |folder| {
         let hdfs = Hdfs::start(folder)?;
-        one_worker_and_three(folder, |_| Target::Hdfs(&hdfs))
+        one_worker_and_three(folder, |_| Target::Hdfs(hdfs.files()))
     });
 }
 

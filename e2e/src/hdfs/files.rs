@@ -1,4 +1,4 @@
-//! Copies a folder of HDFS to a local one by WebHDFS, for readers that know only files.
+//! What is in HDFS: where, for its clients; and by WebHDFS a copy of it, for readers that know only files.
 
 use std::fs;
 use std::path::Path;
@@ -6,8 +6,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::{Hdfs, WEBHDFS};
 use crate::http;
+
+const WEBHDFS: &str = "/webhdfs/v1";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -41,7 +42,28 @@ struct Redirect {
     location: String,
 }
 
-impl Hdfs {
+/// The files of a file system, which may be down at times.
+#[derive(Clone, Debug)]
+pub struct Files {
+    name_node: String,
+    http: String,
+}
+
+impl Files {
+    pub(super) fn new(name_node: String, http: String) -> Self {
+        Files { name_node, http }
+    }
+
+    /// `hdfs://127.0.0.1:<port>`.
+    pub fn uri(&self) -> String {
+        format!("hdfs://{}", self.name_node)
+    }
+
+    /// `http://127.0.0.1:<port>/webhdfs/v1`, to which a path is appended.
+    pub fn webhdfs(&self) -> String {
+        format!("http://{}{WEBHDFS}", self.http)
+    }
+
     /// Copies everything below `from`, an absolute path, into the local folder `to`.
     pub fn fetch(&self, from: &str, to: &Path) -> Result<()> {
         fs::create_dir_all(to).with_context(|| format!("creating {}", to.display()))?;
@@ -61,7 +83,7 @@ impl Hdfs {
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
         // The NameNode says where the DataNode is; the path is in that address again, already encoded.
         let target = format!("{}?op=OPEN&noredirect=true", webhdfs(path));
-        let body = http::get(&self.ports.name_http.address(), &target)?;
+        let body = http::get(&self.http, &target)?;
         let redirect: Redirect = serde_json::from_slice(&body).context("WebHDFS' answer to OPEN")?;
         let (address, target) = redirect
             .location
@@ -72,7 +94,7 @@ impl Hdfs {
     }
 
     fn list(&self, path: &str) -> Result<Vec<Status>> {
-        let body = http::get(&self.ports.name_http.address(), &format!("{}?op=LISTSTATUS", webhdfs(path)))?;
+        let body = http::get(&self.http, &format!("{}?op=LISTSTATUS", webhdfs(path)))?;
         let listing: Listing = serde_json::from_slice(&body).context("WebHDFS' answer to LISTSTATUS")?;
         Ok(listing.file_statuses.file_status)
     }
