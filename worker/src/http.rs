@@ -132,7 +132,12 @@ impl Board {
 
     /// Says that the reader has passed by.
     pub fn beat(&self) {
-        self.0.beat_millis.store(self.0.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.beat_at(Instant::now());
+    }
+
+    fn beat_at(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.0.started);
+        self.0.beat_millis.store(since.as_millis() as u64, Ordering::Relaxed);
     }
 
     /// Says that the worker is about to end.
@@ -150,9 +155,14 @@ impl Board {
         *self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner) = lanes;
     }
 
-    fn silent_for(&self) -> Duration {
-        let beat = Duration::from_millis(self.0.beat_millis.load(Ordering::Relaxed));
-        self.0.started.elapsed().saturating_sub(beat)
+    fn health(&self, now: Instant) -> (StatusCode, String) {
+        let beat = self.0.started + Duration::from_millis(self.0.beat_millis.load(Ordering::Relaxed));
+        let silent = now.saturating_duration_since(beat);
+        if silent > STUCK_AFTER {
+            let why = format!("the reader has not moved for {} s\n", silent.as_secs());
+            return (StatusCode::SERVICE_UNAVAILABLE, why);
+        }
+        (StatusCode::OK, "ok\n".into())
     }
 
     async fn status(&self) -> Status {
@@ -243,11 +253,7 @@ async fn metrics(Shared(board): Shared<Board>) -> Result<String, (StatusCode, St
 }
 
 async fn healthz(Shared(board): Shared<Board>) -> (StatusCode, String) {
-    let silent = board.silent_for();
-    if silent > STUCK_AFTER {
-        return (StatusCode::SERVICE_UNAVAILABLE, format!("the reader has not moved for {silent:?}\n"));
-    }
-    (StatusCode::OK, "ok\n".into())
+    board.health(Instant::now())
 }
 
 async fn readyz(Shared(board): Shared<Board>) -> (StatusCode, String) {
@@ -274,6 +280,21 @@ mod tests {
         let sink = Sink::open(&SinkConfig::Fs { root: root.to_owned() }).await.expect("a sink");
         let state = State::Memory(MemoryState::new(RULES, 1));
         Board::new(identity, state, sink, Metrics::new().expect("metrics"))
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_has_not_moved_for_long_is_ill_until_it_moves() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let board = board(dir.path()).await;
+        let since_start = |seconds| board.0.started + Duration::from_secs(seconds);
+        assert_eq!(board.health(since_start(120)).0, StatusCode::OK);
+        let stuck = (StatusCode::SERVICE_UNAVAILABLE, "the reader has not moved for 121 s\n".to_owned());
+        assert_eq!(board.health(since_start(121)), stuck);
+        board.beat_at(since_start(100));
+        assert_eq!(board.health(since_start(220)).0, StatusCode::OK);
+        assert_eq!(board.health(since_start(221)), stuck);
+        board.beat_at(since_start(221));
+        assert_eq!(board.health(since_start(221)).0, StatusCode::OK);
     }
 
     #[tokio::test]
