@@ -26,7 +26,7 @@ const CLUSTER_ID: &str = "dGlwc3RyZWFtLWUyZS0wMQ";
 pub struct KafkaOptions {
     /// Where it listens, and what it tells its clients.
     pub host: Ipv4Addr,
-    /// A second listener: SASL_SSL with SCRAM-SHA-512 and PLAIN.
+    /// A second listener: SASL_SSL with SCRAM-SHA-512 and PLAIN; and a third: SSL, which asks for a certificate.
     pub secure: bool,
     /// When a silent member of a group of the new protocol (KIP-848) is given up. Members of the classic protocol
     /// say it themselves (`session.timeout.ms`, 1 s at least).
@@ -49,10 +49,11 @@ impl Default for KafkaOptions {
     }
 }
 
-/// How to reach the secure listener.
+/// How to reach the secure listeners.
 #[derive(Debug)]
 pub struct Secure {
     port: Port,
+    mutual: Port,
     certificates: Certificates,
 }
 
@@ -60,6 +61,16 @@ impl Secure {
     /// `127.0.0.1:<port>`.
     pub fn bootstrap(&self) -> String {
         self.port.address()
+    }
+
+    /// `127.0.0.1:<port>` of the listener that asks for a certificate.
+    pub fn mutual_bootstrap(&self) -> String {
+        self.mutual.address()
+    }
+
+    /// Among them one that a client may show.
+    pub fn certificates(&self) -> &Certificates {
+        &self.certificates
     }
 
     /// What a client must trust.
@@ -101,7 +112,8 @@ impl Kafka {
         let dir = folder.dir("kafka")?;
         let (port, controller) = (Port::reserve_at(options.host)?, Port::reserve()?);
         let secure = if options.secure {
-            Some(Secure { port: Port::reserve()?, certificates: Certificates::create(folder, "kafka-tls")? })
+            let certificates = Certificates::create(folder, "kafka-tls")?;
+            Some(Secure { port: Port::reserve()?, mutual: Port::reserve()?, certificates })
         } else {
             None
         };
@@ -122,7 +134,7 @@ impl Kafka {
         self.port.address()
     }
 
-    /// The secure listener, where it was asked for.
+    /// The secure listeners, where they were asked for.
     pub fn secure(&self) -> Option<&Secure> {
         self.secure.as_ref()
     }
@@ -207,8 +219,8 @@ fn properties(
     let mut protocols = "INT:PLAINTEXT,CTL:PLAINTEXT".to_owned();
     let mut lines = Vec::new();
     if let Some(secure) = secure {
-        listeners += &format!(",SEC://{}", secure.bootstrap());
-        protocols += ",SEC:SASL_SSL";
+        listeners += &format!(",SEC://{},MUTUAL://{}", secure.bootstrap(), secure.mutual_bootstrap());
+        protocols += ",SEC:SASL_SSL,MUTUAL:SSL";
         lines.extend(secure_lines(secure));
     }
     let session = options.session_timeout.as_millis();
@@ -250,18 +262,28 @@ fn properties(
     lines.join("\n") + "\n"
 }
 
-fn secure_lines(secure: &Secure) -> [String; 6] {
+fn secure_lines(secure: &Secure) -> Vec<String> {
     let (user, password) = (secure.username(), secure.password());
-    let listener = "listener.name.sec";
     let modules = "org.apache.kafka.common.security";
-    [
-        format!("{listener}.ssl.keystore.location={}", secure.certificates.keystore().display()),
-        format!("{listener}.ssl.keystore.password={KEYSTORE_PASSWORD}"),
-        format!("{listener}.ssl.keystore.type=PKCS12"),
-        format!("{listener}.sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN"),
-        format!("{listener}.scram-sha-512.sasl.jaas.config={modules}.scram.ScramLoginModule required;"),
+    let shown = ["sec", "mutual"].map(|name| {
+        let ssl = format!("listener.name.{name}.ssl");
+        [
+            format!("{ssl}.keystore.location={}", secure.certificates.keystore().display()),
+            format!("{ssl}.keystore.password={KEYSTORE_PASSWORD}"),
+            format!("{ssl}.keystore.type=PKCS12"),
+        ]
+    });
+    let sasl = "listener.name.sec";
+    let asked = "listener.name.mutual.ssl";
+    let more = [
+        format!("{sasl}.sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN"),
+        format!("{sasl}.scram-sha-512.sasl.jaas.config={modules}.scram.ScramLoginModule required;"),
         format!(
-            "{listener}.plain.sasl.jaas.config={modules}.plain.PlainLoginModule required user_{user}=\"{password}\";"
+            "{sasl}.plain.sasl.jaas.config={modules}.plain.PlainLoginModule required user_{user}=\"{password}\";"
         ),
-    ]
+        format!("{asked}.client.auth=required"),
+        format!("{asked}.truststore.type=PEM"),
+        format!("{asked}.truststore.location={}", secure.certificates.ca().display()),
+    ];
+    shown.into_iter().flatten().chain(more).collect()
 }

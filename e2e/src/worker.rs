@@ -170,7 +170,7 @@ impl<'a> Pipeline<'a> {
         Ok(())
     }
 
-    /// Runs a worker that has to end by itself, with the exit code `code`, and to say each of `texts`.
+    /// Runs a worker that has to end by itself, with the exit code `code`, and to say each of `texts` as the reason.
     pub fn refused(&mut self, code: i32, texts: &[&str]) -> Result<()> {
         let mut worker = self.start(&["--until-caught-up"])?;
         let Some(status) = worker.wait(REFUSAL)? else {
@@ -178,8 +178,9 @@ impl<'a> Pipeline<'a> {
         };
         let said = worker.output()?;
         ensure!(status.code() == Some(code), "it ended with {status} in place of {code}:\n{said}");
+        let reason = said.rsplit_once("tips-worker: ").map_or("", |(_, reason)| reason);
         for text in texts {
-            ensure!(said.contains(text), "it does not say {text:?}:\n{said}");
+            ensure!(reason.contains(text), "it does not say {text:?} as the reason:\n{said}");
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What a command cannot work with ends it, soon, with an exit code that tells the kind and a text that tells
 //! what to do. What serves, with the same security, is used.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tips_e2e::kafka::{Kafka, KafkaOptions};
 use tips_e2e::ports::Port;
 use tips_e2e::redis::{Redis, RedisOptions, User};
 use tips_e2e::s3::S3;
+use tips_e2e::tls::Certificates;
 use tips_e2e::worker::{Bucket, Data, Pipeline, Settings, Target, binary, polygons, watermark};
 use tips_e2e::{Folder, Servers, scenario};
 
@@ -166,9 +167,9 @@ fn kafka_refuses(folder: &Folder, kafka: &Kafka, settings: &Settings) -> Result<
     pipeline.refused(2, &["spec.kafka.sasl needs the environment variable TIPS_KAFKA_USERNAME"])?;
     pipeline.set("TIPS_KAFKA_USERNAME", secure.username());
     pipeline.set("TIPS_KAFKA_PASSWORD", "wrong");
-    pipeline.refused(1, &["cannot reach Kafka at", "certificate verify failed"])?;
+    pipeline.refused(1, &["cannot reach Kafka at", "certificate verify failed", "check TIPS_KAFKA_CA"])?;
     pipeline.set("TIPS_KAFKA_CA", &secure.ca().display().to_string());
-    pipeline.refused(1, &["cannot reach Kafka at", "Authentication failed"])
+    pipeline.refused(1, &["cannot reach Kafka at", "Authentication failed", "TIPS_KAFKA_PASSWORD"])
 }
 
 const SCRAM: &str = "{mechanism: SCRAM-SHA-512, secretRef: {name: kafka}}";
@@ -210,6 +211,36 @@ fn secure_servers_serve(folder: &Folder, kafka: &Kafka, redis: &Redis) -> Result
     Ok(())
 }
 
+/// A listener of Kafka that asks for a certificate.
+fn a_certificate_is_shown(servers: &Servers<'_>) -> Result<()> {
+    let secure = servers.kafka.secure().context("secure listeners")?;
+    let folder = servers.folder;
+    let data = Data::generate_in(&folder.path().join("mutual"), &DATA)?;
+    data.produce(&servers.kafka, "mutual")?;
+    let mut pipeline = servers.pipeline("mutual", &["raw: {flushInterval: 1s}"])?;
+    pipeline.change(&servers.kafka.bootstrap(), &secure.mutual_bootstrap())?;
+    pipeline.change("ridesTopic", "tls: {}, ridesTopic")?;
+    pipeline.set("TIPS_KAFKA_CA", &secure.ca().display().to_string());
+    let advice = "check TIPS_KAFKA_CLIENT_CERT and TIPS_KAFKA_CLIENT_KEY";
+    pipeline.refused(1, &["cannot reach Kafka at", advice])?;
+    let (ours, strangers) = (secure.certificates(), &Certificates::create(folder, "strangers")?);
+    let show = |pipeline: &mut Pipeline<'_>, certificate: &Path, key: &Path| {
+        pipeline.set("TIPS_KAFKA_CLIENT_CERT", &certificate.display().to_string());
+        pipeline.set("TIPS_KAFKA_CLIENT_KEY", &key.display().to_string());
+    };
+    show(&mut pipeline, &ours.certificate(), Path::new(""));
+    pipeline.refused(2, &["spec.kafka.tls.clientCertificate needs", "TIPS_KAFKA_CLIENT_KEY"])?;
+    show(&mut pipeline, &strangers.certificate(), &strangers.key());
+    pipeline.refused(1, &["cannot reach Kafka at", advice])?;
+    show(&mut pipeline, &ours.certificate(), &strangers.key());
+    pipeline.refused(1, &["refuses its settings", "ssl.key.location"])?;
+    show(&mut pipeline, &folder.path().join("none.pem"), &ours.key());
+    pipeline.refused(1, &["refuses its settings", "ssl.certificate.location"])?;
+    show(&mut pipeline, &ours.certificate(), &ours.key());
+    pipeline.catch_up(1, PATIENCE)?;
+    servers.check(&data, "mutual", &pipeline)
+}
+
 /// That of `secure_servers_serve`.
 fn sink_of_another_is_refused(servers: &Servers<'_>) -> Result<()> {
     for kind in ["rides", "fares"] {
@@ -244,6 +275,7 @@ fn servers_that_refuse_are_named_and_secure_ones_serve() {
         redis_refuses(folder, &settings, &secure)?;
         kafka_refuses(folder, &servers.kafka, &settings)?;
         secure_servers_serve(folder, &servers.kafka, &secure)?;
+        a_certificate_is_shown(&servers)?;
         sink_of_another_is_refused(&servers)
     });
 }

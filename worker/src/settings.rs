@@ -115,18 +115,17 @@ pub fn redis(manifest: &Manifest) -> Result<RedisConfig, SettingsError> {
             (RedisMode::Sentinel { master: master_name.clone(), login }, urls.clone())
         }
     };
-    let pem = |name| variable(name).map(|path| read(Path::new(&path)).map(String::into_bytes)).transpose();
-    let client = match (pem(env::REDIS_CLIENT_CERT)?, pem(env::REDIS_CLIENT_KEY)?) {
-        (Some(certificate), Some(key)) => Some(ClientPem { certificate, key }),
-        (None, None) => None,
-        (Some(_), None) => return Err(missing_for_client(env::REDIS_CLIENT_KEY)),
-        (None, Some(_)) => return Err(missing_for_client(env::REDIS_CLIENT_CERT)),
+    let pem = |path: String| read(Path::new(&path)).map(String::into_bytes);
+    let variables = [env::REDIS_CLIENT_CERT, env::REDIS_CLIENT_KEY];
+    let client = match client_certificate("spec.redis.tls.clientCertificate", variables)? {
+        Some([certificate, key]) => Some(ClientPem { certificate: pem(certificate)?, key: pem(key)? }),
+        None => None,
     };
     Ok(RedisConfig {
         mode,
         urls,
         login: login(env::REDIS_USERNAME, env::REDIS_PASSWORD),
-        ca: pem(env::REDIS_CA)?,
+        ca: variable(env::REDIS_CA).map(pem).transpose()?,
         client,
     })
 }
@@ -135,8 +134,20 @@ fn login(username: &str, password: &str) -> Login {
     Login { username: variable(username), password: variable(password) }
 }
 
-fn missing_for_client(variable: &'static str) -> SettingsError {
-    SettingsError::Missing { setting: "spec.redis.tls.clientCertificate", variable }
+/// Paths of the certificate that is shown to a server and of its key, where the environment names them.
+///
+/// # Errors
+/// Where it names one without the other.
+pub fn client_certificate(
+    setting: &'static str,
+    [certificate, key]: [&'static str; 2],
+) -> Result<Option<[String; 2]>, SettingsError> {
+    match (variable(certificate), variable(key)) {
+        (Some(certificate), Some(key)) => Ok(Some([certificate, key])),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(SettingsError::Missing { setting, variable: key }),
+        (None, Some(_)) => Err(SettingsError::Missing { setting, variable: certificate }),
+    }
 }
 
 /// Where the manifest's files go.

@@ -501,5 +501,8 @@ fn is_news(error: &KafkaError) -> bool {
 }
 
 fn unusable(error: &KafkaError) -> SourceError {
-    SourceError::Kafka(format!("spec.kafka.properties: {error}"))
+    SourceError::Kafka(format!(
+        "Kafka's client refuses its settings: {error}; check spec.kafka.properties, and the files that TIPS_KAFKA_CA, \
+         TIPS_KAFKA_CLIENT_CERT and TIPS_KAFKA_CLIENT_KEY name"
+    ))
 }

@@ -5,7 +5,7 @@ use tipstream_crds::env;
 
 use crate::core::shard::PartitionCounts;
 use crate::manifest::Manifest;
-use crate::settings::{SettingsError, variable};
+use crate::settings::{SettingsError, client_certificate, variable};
 
 /// What librdkafka may hold of records that are not read yet, all partitions together. Beside its bytes a
 /// record of this job costs librdkafka about three times as much again.
@@ -15,7 +15,7 @@ const MIN_QUEUE_KBYTES: usize = 64;
 /// How to reach the brokers: addresses, TLS, login, and the properties of the manifest.
 ///
 /// # Errors
-/// Where the manifest wants a login and the environment has none.
+/// Where the manifest wants a login and the environment has none, or has a certificate without its key.
 pub fn client_config(manifest: &Manifest) -> Result<ClientConfig, SettingsError> {
     let kafka = &manifest.kafka;
     let mut config = ClientConfig::new();
@@ -33,15 +33,12 @@ pub fn client_config(manifest: &Manifest) -> Result<ClientConfig, SettingsError>
         },
     );
     if kafka.tls {
-        let files = [
-            ("ssl.ca.location", env::KAFKA_CA),
-            ("ssl.certificate.location", env::KAFKA_CLIENT_CERT),
-            ("ssl.key.location", env::KAFKA_CLIENT_KEY),
-        ];
-        for (property, name) in files {
-            if let Some(path) = variable(name) {
-                config.set(property, path);
-            }
+        if let Some(path) = variable(env::KAFKA_CA) {
+            config.set("ssl.ca.location", path);
+        }
+        let variables = [env::KAFKA_CLIENT_CERT, env::KAFKA_CLIENT_KEY];
+        if let Some([certificate, key]) = client_certificate("spec.kafka.tls.clientCertificate", variables)? {
+            config.set("ssl.certificate.location", certificate).set("ssl.key.location", key);
         }
     }
     if let Some(mechanism) = kafka.sasl {

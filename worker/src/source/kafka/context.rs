@@ -93,7 +93,10 @@ impl ClientContext for Context {
             return;
         }
         tracing::warn!(%error, reason, "Kafka");
-        *lock(&self.last_error) = Some(reason.to_owned());
+        // That none is left says nothing of why.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *lock(&self.last_error) = Some(reason.to_owned());
+        }
     }
 }
 

@@ -11,6 +11,9 @@ use super::{REQUEST_TIMEOUT, unusable};
 use crate::core::shard::PartitionCounts;
 use crate::source::SourceError;
 
+/// How long the reason of a failed connection may take: it is there with the failure.
+const REASON_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How many partitions the topics have, asked by a client of its own, which knows why it cannot connect.
 pub(super) fn known(
     config: &ClientConfig,
@@ -24,12 +27,26 @@ pub(super) fn known(
             "Kafka at {brokers} has no topic {topic}: create it, or name another in spec.kafka"
         )),
         CountError::Kafka(error) => {
-            // The reason of a failed connection is told only to those who poll.
-            _ = client.poll(Duration::ZERO);
+            // The reason of a failed connection is told only to those who poll, after what is for the log.
+            _ = client.poll(REASON_TIMEOUT);
             let reason = client.client().context().reason(&error);
-            SourceError::Kafka(format!("cannot reach Kafka at {brokers}: {reason}"))
+            let advice = advice(&reason).map(|advice| format!("; {advice}")).unwrap_or_default();
+            SourceError::Kafka(format!("cannot reach Kafka at {brokers}: {reason}{advice}"))
         }
     })
+}
+
+/// What to do about a connection that the broker or we have refused.
+fn advice(reason: &str) -> Option<&'static str> {
+    let advices = [
+        ("certificate verify failed", "check TIPS_KAFKA_CA"),
+        (
+            " alert ",
+            "check TIPS_KAFKA_CLIENT_CERT and TIPS_KAFKA_CLIENT_KEY: the broker asks for a certificate",
+        ),
+        ("Authentication failed", "check TIPS_KAFKA_USERNAME and TIPS_KAFKA_PASSWORD"),
+    ];
+    advices.into_iter().find(|(sign, _)| reason.contains(sign)).map(|(_, advice)| advice)
 }
 
 /// Why the partitions cannot be counted.
