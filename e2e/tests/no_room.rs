@@ -1,4 +1,4 @@
-//! No room in Redis or on the disk: a worker says so, keeps what it has, and goes on when there is room again.
+//! No room in Redis, on the disk or in memory: a worker keeps what it has, and goes on when there is room again.
 
 use std::fs::File;
 use std::io::Write;
@@ -10,14 +10,20 @@ use anyhow::{Context, Result, ensure};
 use tips_e2e::kafka::KafkaOptions;
 use tips_e2e::process::run;
 use tips_e2e::redis::Redis;
+use tips_e2e::s3::S3;
 use tips_e2e::sender::send;
-use tips_e2e::worker::{Data, PARTITIONS, Pipeline, Target, metric, until_metric};
-use tips_e2e::{Folder, Servers, scenario};
+use tips_e2e::wait::until;
+use tips_e2e::worker::{Bucket, Data, PARTITIONS, Pipeline, Target, metric, metrics, page, until_metric};
+use tips_e2e::{Folder, Process, Servers, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const SESSION: Duration = Duration::from_secs(2);
 const DATA: [&str; 10] =
     ["--seed", "23", "--rate", "3", "--span", "2h", "--disorder", "10m", "--invalid", "0.01"];
+
+const ASSIGNED: &str = "tipstream_assigned_partitions";
+const CONSUMED: &str = "tipstream_records_consumed_total";
+const MIB: f64 = (1 << 20) as f64;
 
 fn start(folder: &Folder) -> Result<Servers<'_>> {
     Servers::start_with(folder, &KafkaOptions { session_timeout: SESSION, ..KafkaOptions::default() })
@@ -38,7 +44,7 @@ fn a_full_redis_is_waited_for() {
         let mut pipeline =
             Pipeline::new(folder, "redis", &servers.settings(&["raw: {flushInterval: 1s}"]), output)?;
         let mut worker = pipeline.start(&[])?;
-        until_metric(&mut worker, "tipstream_assigned_partitions", 2.0 * PARTITIONS as f64, PATIENCE)?;
+        until_metric(&mut worker, ASSIGNED, 2.0 * PARTITIONS as f64, PATIENCE)?;
         let changes = metric(&worker, "tipstream_rebalances_total")?;
         // Less than an empty server has.
         set_maxmemory(&servers.redis, "500kb")?;
@@ -120,5 +126,63 @@ fn a_full_disk_is_waited_for() {
         pipeline.catch_up(1, PATIENCE)?;
         worker.end()?;
         servers.check(&data, "disk", &pipeline)
+    });
+}
+
+/// Waits until the worker has read nothing for some seconds; how much it had read then.
+fn until_it_waits(worker: &Process) -> Result<f64> {
+    let mut last = metric(worker, CONSUMED)?;
+    until("waiting", PATIENCE, || {
+        std::thread::sleep(Duration::from_secs(3));
+        let before = std::mem::replace(&mut last, metric(worker, CONSUMED)?);
+        Ok(last > 0.0 && last == before)
+    })?;
+    Ok(last)
+}
+
+/// A worker holds what its budget allows, leaves the rest in Kafka, and stays in its group (I7).
+#[test]
+fn a_slow_sink_is_waited_for() {
+    const NOISE_OF_A_PARTITION: usize = 40 << 20;
+    scenario("slow-sink", |folder| {
+        let servers = start(folder)?;
+        let mut s3 = S3::start(folder)?;
+        let data = Data::generate(folder, &DATA)?;
+        (0..PARTITIONS).try_for_each(|partition| data.add_noise(partition, NOISE_OF_A_PARTITION))?;
+        let topics = data.topics(&servers.kafka, "slow")?;
+        let settings = servers.settings(&["raw: {flushInterval: 1s}"]);
+        let mut pipeline = Pipeline::new(folder, "slow", &settings, Target::S3(Bucket::of(&s3)))?;
+        let mut worker = pipeline.start(&[])?;
+        // What a partition lacks is known when the sink has said where it begins. It may not listen yet.
+        let begun = || metrics(&worker, "tipstream_partition_lag_records").map_or(0, |known| known.len());
+        until("begun with all partitions", PATIENCE, || Ok(begun() == 2 * PARTITIONS))?;
+        let changes = metric(&worker, "tipstream_rebalances_total")?;
+        s3.process().stop()?;
+        send(&servers.kafka.client(), &topics, None)?;
+        let (read, records) = (until_it_waits(&worker)?, data.records()? as f64);
+        ensure!(read < records, "it has read all {records} records, though none can be written");
+
+        // Now and then it answers a little.
+        for _ in 0..4 {
+            s3.process().cont()?;
+            std::thread::sleep(Duration::from_millis(50));
+            s3.process().stop()?;
+            std::thread::sleep(Duration::from_secs(1));
+            let held = metric(&worker, "tipstream_raw_buffered_bytes")?;
+            let budget = metric(&worker, "tipstream_raw_budget_bytes")?;
+            // A chunk is looked at when it is there.
+            ensure!(held < budget + 4.0 * MIB, "it holds {held} of {budget} bytes");
+            ensure!(held > budget / 2.0, "it waits, and holds only {held} of {budget} bytes");
+            let resident = metric(&worker, "process_resident_memory_bytes")?;
+            ensure!(resident < 256.0 * MIB, "it takes {resident} bytes");
+        }
+        ensure!(page(&worker, "/healthz")? == "ok\n", "to wait is no illness");
+        ensure!(metric(&worker, "tipstream_rebalances_total")? == changes, "it has not kept its partitions");
+        ensure!(metric(&worker, CONSUMED)? < records, "it was to have more to read yet");
+        s3.process().cont()?;
+        until_metric(&mut worker, CONSUMED, records, PATIENCE)?;
+        worker.end()?;
+        pipeline.catch_up(1, PATIENCE)?;
+        servers.check(&data, "slow", &pipeline)
     });
 }
