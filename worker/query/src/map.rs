@@ -14,10 +14,9 @@ use tips_worker::map::{Cells, Unavailable, Window, Windows};
 use tips_worker::results::day_file;
 use tokio::sync::Mutex;
 
-use crate::archive::{self, File, Table};
+use crate::archive::{File, Table};
 use crate::bounds::Bounds;
 use crate::error::{for_client, overtaken};
-use crate::own_sink::ArchiveError;
 use crate::snapshot::{self, Snapshot, Tips};
 use crate::source::Sources;
 
@@ -59,11 +58,7 @@ impl Shown {
         if let Some((_, extent)) = known.as_ref().filter(|(when, _)| when.elapsed() < EXTENT_KEPT) {
             return extent.clone();
         }
-        let list = async {
-            let sink = self.sources.sink().await?;
-            Ok::<_, ArchiveError>(archive::list(sink, Table::Tips, Bounds::default()).await?)
-        };
-        let listed = self.noted(list.await)?;
+        let listed = self.noted(self.sources.list(Table::Tips, Bounds::default()).await)?;
         let times = || listed.files.iter().filter_map(|file| file.times.clone());
         let first = times().map(|times| *times.start()).min();
         let last = times().map(|times| *times.end()).max();

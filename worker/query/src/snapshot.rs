@@ -39,7 +39,7 @@ use tips_worker::core::time::EventTime;
 use tips_worker::results::day_file::Windows;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
-use crate::archive::{self, File, Listed, Table};
+use crate::archive::{File, Listed, Table};
 use crate::bounds::Bounds;
 use crate::error::refuse;
 use crate::own_sink::ArchiveError;
@@ -148,11 +148,7 @@ impl Snapshot {
         if let Some(listed) = known.get(&(table, bounds)) {
             return Ok(Arc::clone(listed));
         }
-        let list = async {
-            let sink = self.sources.sink().await?;
-            Ok::<_, ArchiveError>(archive::list(sink, table, bounds).await?)
-        };
-        let listed = list.await.map_err(|error| self.unreadable(&error))?;
+        let listed = self.sources.list(table, bounds).await.map_err(|error| self.unreadable(&error))?;
         Ok(Arc::clone(known.entry((table, bounds)).or_insert(Arc::new(listed))))
     }
 

@@ -14,6 +14,8 @@ use tips_worker::state::redis::RedisConfig;
 use tips_worker::state::{RedisState, Results, State, StateError, View};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
+use crate::archive::{self, Listed, Table};
+use crate::bounds::Bounds;
 use crate::live::Windows;
 use crate::metrics::Metrics;
 use crate::own_sink::{ArchiveError, OwnSink};
@@ -88,6 +90,14 @@ impl Sources {
     /// See [`OwnSink::get`].
     pub async fn sink(&self) -> Result<&Sink, ArchiveError> {
         self.sink.get().await
+    }
+
+    /// What `table` has within `bounds`, as of one moment.
+    ///
+    /// # Errors
+    /// As [`Sources::sink`], and where the journal of compaction makes no sense.
+    pub async fn list(&self, table: Table, bounds: Bounds) -> Result<Listed, ArchiveError> {
+        Ok(archive::list(self.sink().await?, table, bounds).await?)
     }
 
     /// The sink, to ask about.
