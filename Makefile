@@ -33,13 +33,9 @@ check: ## Formatting and lints
 
 # Tests wait for servers more than they compute.
 test: export RUST_TEST_THREADS ?= 3
-# The worker and the operator of the end-to-end tests can be ended at their crash points.
-FAILPOINTS = --features tips-worker/failpoints,tips-operator/failpoints
-test: export TIPS_WORKER = $(CARGO_TARGET_DIR)/tips-worker-failpoints
 test: setup check ## All tests
-	$(BUILD) --bin tips-worker --bin tips-operator --bin tips-query $(FAILPOINTS)
-	cp $(WORKER) $(TIPS_WORKER)
-	cargo test --locked --workspace --no-fail-fast $(FAILPOINTS)
+	$(BUILD) --bins --tests
+	cargo test --locked --workspace --no-fail-fast
 
 # The profile of the images.
 bench: export TIPS_WORKER = $(CARGO_TARGET_DIR)/dist/tips-worker

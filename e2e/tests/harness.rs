@@ -43,7 +43,7 @@ fn a_process_ends_when_the_test_process_is_killed() {
     scenario("process-orphan", |folder| {
         let pid_file = folder.path().join("pid");
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["--ignored", "--exact", "holds_a_process"]).env(HOLDER, &pid_file);
+        command.args(["--ignored", "--exact", "harness::holds_a_process"]).env(HOLDER, &pid_file);
         let mut holder = Process::start("holder", command, &folder.path().join("log"))?;
         holder.until("started its child", Duration::from_secs(20), || pid_file.exists())?;
         let child = format!("/proc/{}", std::fs::read_to_string(pid_file)?);

@@ -1,8 +1,6 @@
 //! The map of `local --serve`: its figures are those of the files, in a real browser too, which may ask nobody else.
 
-#[path = "map/files.rs"]
 mod files;
-#[path = "map/page.rs"]
 mod page;
 
 use std::collections::BTreeMap;

@@ -1,9 +1,7 @@
 //! Alerts and dashboards: every alert fires when it should and only then, and says what to do; every panel shows
 //! something true of a real run.
 
-#[path = "monitoring/alerts.rs"]
 mod alerts;
-#[path = "monitoring/dashboards.rs"]
 mod dashboards;
 
 use std::collections::BTreeSet;

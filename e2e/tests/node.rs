@@ -207,7 +207,7 @@ fn nothing_of_a_node_outlives_the_test_process() {
         let file = folder.path().join("host");
         let mut command = Command::new(env::current_exe()?);
         command
-            .args(["--ignored", "--exact", "holds_a_node"])
+            .args(["--ignored", "--exact", "node::holds_a_node"])
             .env(HOLDER, &file)
             .env("TIPSTREAM_E2E_DIR", folder.path());
         let mut holder = Process::start("holder", command, &folder.path().join("log"))?;

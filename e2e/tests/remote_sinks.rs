@@ -8,15 +8,11 @@ use tips_e2e::process::run;
 use tips_e2e::s3::S3;
 use tips_e2e::scenario;
 
-/// As `make test` has built them: with others all would be built once more.
-const FEATURES: &str = "tips-worker/failpoints,tips-operator/failpoints";
-
 #[test]
 fn the_sink_keeps_its_promises_on_s3_and_hdfs() {
     scenario("sink", |folder| {
         let s3 = S3::start(folder)?;
         let hdfs = Hdfs::start(folder)?;
-        let build = ["--locked", "--workspace", "--features", FEATURES];
         let mut tests = Command::new("cargo");
         // What cargo says of this package would have build scripts of libraries run again, and all after them.
         let own = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
@@ -24,9 +20,7 @@ fn the_sink_keeps_its_promises_on_s3_and_hdfs() {
             tests.env_remove(name);
         }
         tests
-            .arg("test")
-            .args(build)
-            .args(["--test", "sink"])
+            .args(["test", "--locked", "--workspace", "--test", "sink"])
             .env("TIPS_TEST_S3_ENDPOINT", s3.endpoint())
             .env("TIPS_TEST_S3_BUCKET", s3.bucket())
             .env("AWS_ACCESS_KEY_ID", s3.access_key())

@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     // Reads FAILPOINTS, where the feature is on.
-    let _crash_points = fail::FailScenario::setup();
+    let _crash_points = cfg!(debug_assertions).then(fail::FailScenario::setup);
     // A build together with the worker has both providers, so none is the default.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         eprintln!("tips-operator: a TLS provider was installed before main");

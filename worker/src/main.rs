@@ -7,7 +7,7 @@ use tips_worker::cli::Cli;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let _crash_points = fail::FailScenario::setup();
+    let _crash_points = cfg!(debug_assertions).then(fail::FailScenario::setup);
     // Both providers are compiled in through libraries, so none is the default.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         eprintln!("tips-worker: a TLS provider was installed before main");

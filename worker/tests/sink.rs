@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[cfg(feature = "failpoints")]
+#[cfg(debug_assertions)]
 #[path = "sink/crash.rs"]
 mod crash;
 #[path = "sink/fs.rs"]

@@ -16,7 +16,7 @@ use tips_e2e::site::{PATIENCE, Site};
 use tips_e2e::worker::Data;
 use tips_e2e::{Folder, cache, scenario, sender};
 
-use crate::transcript::{self, Block, Step};
+use crate::cluster::transcript::{self, Block, Step};
 
 #[test]
 fn the_commands_of_the_readme_do_what_it_says() {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tips_e2e::browser::Browser;
 use tips_e2e::served::Served;
 
-use crate::files::{Cells, Figures, last_hours};
+use crate::map::files::{Cells, Figures, last_hours};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);

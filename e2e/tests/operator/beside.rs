@@ -6,7 +6,7 @@ use std::thread;
 use anyhow::{Result, ensure};
 use tips_e2e::kubernetes::Cluster;
 
-use crate::pipeline::{
+use crate::operator::pipeline::{
     QUIET, SOON, becomes, condition, end_job, events, field, manifest, message, patch, with_operator,
 };
 

@@ -8,7 +8,7 @@ use tips_e2e::kubernetes::ControlPlane;
 use tips_e2e::operator::{self, Operator, await_degraded};
 use tips_e2e::scenario;
 
-use crate::pipeline::{SOON, becomes, condition, field, manifest, message, patch, with_operator};
+use crate::operator::pipeline::{SOON, becomes, condition, field, manifest, message, patch, with_operator};
 
 pub(crate) const CHILDREN: [&str; 6] = [
     "configmap/nyc-worker",

@@ -8,7 +8,7 @@ use tips_e2e::kubernetes::{Cluster, ControlPlane};
 use tips_e2e::operator::{self, Operator};
 use tips_e2e::scenario;
 
-use crate::pipeline::{
+use crate::operator::pipeline::{
     QUIET, SOON, becomes, condition, end_job, events, field, manifest, patch, purge, with_operator,
 };
 

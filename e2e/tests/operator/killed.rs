@@ -6,9 +6,9 @@ use tips_e2e::kubernetes::{Cluster, ControlPlane};
 use tips_e2e::operator::{self, Operator};
 use tips_e2e::{Folder, scenario};
 
-use crate::children::CHILDREN;
-use crate::deletion::nothing_is_left;
-use crate::pipeline::{becomes, condition, end_job, events, manifest, patch, purge};
+use crate::operator::children::CHILDREN;
+use crate::operator::deletion::nothing_is_left;
+use crate::operator::pipeline::{becomes, condition, end_job, events, manifest, patch, purge};
 
 /// The writes of a reconcile that makes everything, each with how often it was done then: `operator/src/crash.rs` tells
 /// them. The objects of the workers come first, then those of the query service, then those of the compaction.
@@ -149,7 +149,7 @@ fn an_operator_that_dies_behind_any_write_is_replaced_by_one_that_finishes_it() 
             ])?;
             cluster.until(
                 &["get", "tips", "nyc", settled, "--namespace", namespace],
-                crate::pipeline::SOON,
+                crate::operator::pipeline::SOON,
                 |reason| reason == "Settled",
             )?;
         }

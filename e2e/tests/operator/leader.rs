@@ -8,7 +8,7 @@ use tips_e2e::kubernetes::ControlPlane;
 use tips_e2e::operator::{self, Operator};
 use tips_e2e::scenario;
 
-use crate::pipeline::{becomes, condition, manifest, patch};
+use crate::operator::pipeline::{becomes, condition, manifest, patch};
 
 /// Until `operator` leads, and how long that took.
 fn leads(operator: &Operator, within: Duration) -> Result<Duration> {

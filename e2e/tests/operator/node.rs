@@ -10,7 +10,7 @@ use tips_e2e::scenario;
 use tips_e2e::site::{PATIENCE, Site, await_none};
 use tips_e2e::worker::{Bucket, Data, Pipeline, Settings, Target, watermark};
 
-use crate::pipeline::{becomes, condition, field, message, patch};
+use crate::operator::pipeline::{becomes, condition, field, message, patch};
 
 fn ready(cluster: &Cluster, replicas: usize) -> Result<()> {
     cluster.kubectl(&["scale", "tips/nyc", &format!("--replicas={replicas}")])?;

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tips_e2e::kubernetes::Cluster;
 
-use crate::pipeline::{becomes, condition, field, manifest, merge, message, object, with_operator};
+use crate::operator::pipeline::{becomes, condition, field, manifest, merge, message, object, with_operator};
 
 const POLYGONS: &str = include_str!("../../../worker/assets/manhattan.geojson");
 const REFERRING: &str = "  replicas: 1
@@ -80,7 +80,7 @@ fn what_the_pods_read_rolls_them_and_nothing_else_does() {
         ensure!(hash(cluster)? == before, "the pods roll though nothing that they read has changed");
         cluster.kubectl(&["patch", "secret", "kafka", "--patch", r#"{"stringData": {"password": "q"}}"#])?;
         let query = ["get", "deployment/nyc-worker", "--output=jsonpath={.metadata.generation}"];
-        cluster.until(&query, crate::pipeline::SOON, |generation| generation == "3")?;
+        cluster.until(&query, crate::operator::pipeline::SOON, |generation| generation == "3")?;
         ensure!(hash(cluster)? != before, "a new password does not roll the pods");
         Ok(())
     });

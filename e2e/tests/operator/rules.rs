@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tips_e2e::kubernetes::{Cluster, ControlPlane};
 use tips_e2e::{operator, scenario};
 
-use crate::pipeline::{SOON, object};
+use crate::operator::pipeline::{SOON, object};
 
 /// A wrong setting, which `message` is said of.
 struct Wrong {

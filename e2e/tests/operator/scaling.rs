@@ -11,8 +11,8 @@ use tips_e2e::sender::send;
 use tips_e2e::site::{PATIENCE, Site};
 use tips_e2e::worker::{Bucket, Data, PARTITIONS, Pipeline, Settings, Target};
 
-use crate::pipeline::{QUIET, becomes, condition, events, field, manifest, patch, with_operator};
-use crate::quiet::a_quiet_minute;
+use crate::operator::pipeline::{QUIET, becomes, condition, events, field, manifest, patch, with_operator};
+use crate::operator::quiet::a_quiet_minute;
 
 const REPLICAS: &str = "{.spec.replicas}";
 

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 
-use crate::pipeline::{SOON, becomes, condition, field, manifest, patch, with_operator};
+use crate::operator::pipeline::{SOON, becomes, condition, field, manifest, patch, with_operator};
 
 #[test]
 fn a_deciding_setting_changes_with_the_epoch_and_all_workers_at_once() {

@@ -7,7 +7,7 @@ use tips_e2e::kubernetes::ControlPlane;
 use tips_e2e::operator::{self, Operator};
 use tips_e2e::{Process, scenario};
 
-use crate::pipeline::{SOON, condition, manifest, patch};
+use crate::operator::pipeline::{SOON, condition, manifest, patch};
 
 #[test]
 fn an_edit_is_not_told_to_be_settled_before_it_is() {

@@ -263,7 +263,7 @@ mod tests {
     }
 
     /// Compaction comes between the look into the file of the day and the writing.
-    #[cfg(feature = "failpoints")]
+    #[cfg(debug_assertions)]
     #[tokio::test]
     async fn a_window_that_is_written_while_its_day_is_merged_is_there_once() {
         let (dir, sink) = day().await;
