@@ -10,6 +10,7 @@ pub mod batch;
 pub mod books;
 pub mod clean;
 pub mod delta;
+mod digits;
 pub mod fold;
 pub mod join;
 pub mod locate;

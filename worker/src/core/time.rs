@@ -6,6 +6,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime, date};
 
+use super::digits::Shape;
+
 const DAY: i64 = 86_400;
 const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
 
@@ -59,19 +61,22 @@ impl EventTime {
 
     /// Reads exactly `yyyy-MM-dd HH:mm:ss`, years 1970 to 9999, a date that exists, no leap second.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let t: &[u8; 19] = text.try_into().ok()?;
-        if t[4] != b'-' || t[7] != b'-' || t[10] != b' ' || t[13] != b':' || t[16] != b':' {
+        const YEAR_MONTH: Shape = Shape::new(b"0000-00-");
+        const DAY_HOUR: Shape = Shape::new(b"00 00:00");
+        const TIME: Shape = Shape::new(b"00:00:00");
+        if text.len() != 19 {
             return None;
         }
-        let year = two_digits(t[0], t[1])? * 100 + two_digits(t[2], t[3])?;
-        let month = two_digits(t[5], t[6])?;
-        let day = two_digits(t[8], t[9])?;
-        let hour = two_digits(t[11], t[12])?;
-        let minute = two_digits(t[14], t[15])?;
-        let second = two_digits(t[17], t[18])?;
+        let [y, yy, yyy, yyyy, _, m, mm, _] = YEAR_MONTH.digits(*text.first_chunk()?)?;
+        let [d, dd, ..] = DAY_HOUR.digits(*text[8..].first_chunk()?)?;
+        let [h, hh, _, min, minmin, _, s, ss] = TIME.digits(*text.last_chunk()?)?;
+        let year = two_digits(y, yy) * 100 + two_digits(yyy, yyyy);
+        let (month, day) = (two_digits(m, mm), two_digits(d, dd));
+        let (hour, minute, second) = (two_digits(h, hh), two_digits(min, minmin), two_digits(s, ss));
         let valid = year >= 1970
             && (1..=12).contains(&month)
-            && (1..=days_in_month(year, month)).contains(&day)
+            && day >= 1
+            && (day <= 28 || day <= days_in_month(year, month))
             && hour < 24
             && minute < 60
             && second < 60;
@@ -144,9 +149,8 @@ impl From<Duration> for Span {
     }
 }
 
-fn two_digits(tens: u8, ones: u8) -> Option<u32> {
-    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
-    (tens < 10 && ones < 10).then(|| u32::from(tens) * 10 + u32::from(ones))
+fn two_digits(tens: u8, ones: u8) -> u32 {
+    u32::from(tens) * 10 + u32::from(ones)
 }
 
 fn days_in_month(year: u32, month: u32) -> u32 {
