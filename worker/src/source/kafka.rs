@@ -16,6 +16,8 @@ mod config;
 mod context;
 mod gaps;
 mod group;
+mod lane;
+mod queue;
 mod topics;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -23,18 +25,17 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{ClientConfig, Offset, Timestamp, TopicPartitionList};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 pub use self::config::client_config;
 use self::context::{Context, Rebalance};
-use self::gaps::Gaps;
 use self::group::published;
 pub use self::group::{GroupOffsets, Offsets, Whole, group_offsets};
+use self::lane::Lane;
+use self::queue::Queue;
 use self::topics::{counts, known};
 use super::{Assigned, BURST_BYTES, Change, Done, Due, Read, Record, Source, SourceError};
 use crate::core::shard::{Partition, PartitionCounts, Topic};
@@ -89,15 +90,6 @@ pub struct KafkaSource {
     committed_again: Instant,
     /// For consumers beside that of the group.
     config: ClientConfig,
-}
-
-struct Lane {
-    queue: PartitionQueue<Context>,
-    next: i64,
-    at_end: bool,
-    /// What was committed last, since it came to this worker.
-    committed: Option<(i64, Done)>,
-    gaps: Gaps,
 }
 
 impl KafkaSource {
@@ -223,14 +215,9 @@ impl KafkaSource {
 
     fn split(&mut self, partition: Partition) -> Result<(), SourceError> {
         let name = self.topic(partition.topic);
-        let queue = self
-            .consumer
-            .split_partition_queue(name, partition.index)
+        let queue = Queue::of(&self.consumer, name, partition.index)
             .ok_or_else(|| SourceError::Kafka(format!("librdkafka has no queue for {partition}")))?;
-        self.lanes.insert(
-            partition,
-            Lane { queue, next: 0, at_end: false, committed: None, gaps: Gaps::default() },
-        );
+        self.lanes.insert(partition, Lane::new(queue));
         let Partition { topic, index } = partition;
         let known = &mut self.known;
         match topic {
@@ -347,8 +334,7 @@ impl Source for KafkaSource {
             std::thread::sleep(SEEK_PAUSE);
         }
         if let Some(lane) = self.lanes.get_mut(&partition) {
-            lane.next = offset;
-            lane.at_end = false;
+            lane.start(offset);
         }
         let list = self.list(&[partition]);
         self.consumer.resume(&list).map_err(|error| self.failed("resume a partition", &error))
@@ -358,48 +344,13 @@ impl Source for KafkaSource {
         &mut self,
         partition: Partition,
         max: usize,
-        mut take: impl FnMut(Record<'_>),
+        take: impl FnMut(Record<'_>),
     ) -> Result<Read, SourceError> {
         let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(Read::Nothing) };
-        let (mut records, mut bytes) = (0, 0);
-        while records < max && bytes < BURST_BYTES {
-            match lane.queue.poll(Duration::ZERO) {
-                Some(Ok(message)) => {
-                    let offset = message.offset();
-                    if offset > lane.next {
-                        lane.gaps.note(lane.next..offset);
-                    }
-                    let timestamp = match message.timestamp() {
-                        Timestamp::NotAvailable => None,
-                        Timestamp::CreateTime(millis) | Timestamp::LogAppendTime(millis) => Some(millis),
-                    };
-                    let value = message.payload();
-                    bytes += value.map_or(0, <[u8]>::len);
-                    take(Record { offset, timestamp, value });
-                    lane.next = offset + 1;
-                    lane.at_end = false;
-                    records += 1;
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => {
-                    lane.at_end = true;
-                    break;
-                }
-                Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
-                    return Err(self.failed("consume", &error));
-                }
-                // librdkafka tries again by itself.
-                Some(Err(error)) => {
-                    tracing::warn!(%partition, reason = self.consumer.client().context().reason(&error), "Kafka");
-                    break;
-                }
-                None => break,
-            }
+        let (read, failed) = lane.read(max, take);
+        if let Some(error) = failed {
+            tracing::warn!(%partition, reason = self.consumer.client().context().reason(&error), "Kafka");
         }
-        let read = match (records, lane.at_end) {
-            (0, true) => Read::End,
-            (0, false) => Read::Nothing,
-            (records, _) => Read::Records(records),
-        };
         if let Some(gap) = lane.gaps.take() {
             self.look_into(partition, &gap);
         }
@@ -437,7 +388,7 @@ impl Source for KafkaSource {
     }
 
     fn high(&self, partition: Partition) -> Option<i64> {
-        let next = self.lanes.get(&partition).map(|lane| lane.next);
+        let next = self.lanes.get(&partition).map(Lane::next);
         let heard = self.consumer.client().context().high(self.topic(partition.topic), partition.index);
         heard.max(next)
     }
