@@ -104,7 +104,7 @@ impl Metrics {
             watermark_seconds: make.gauge("watermark_timestamp_seconds", "The least watermark of all shards, as event time since the epoch.")?,
             apply_seconds: make.histogram("apply_duration_seconds", "Time to apply a batch to all shards.")?,
             flush_seconds: make.histogram("flush_duration_seconds", "Time to publish the raw files of a range.")?,
-            latency_seconds: make.histogram("record_latency_seconds", "From a record's Kafka timestamp to its effect in the state, of the oldest record of each batch.")?,
+            latency_seconds: make.histogram("record_latency_seconds", "From a record's Kafka timestamp to its effect in the state, of the oldest of each read of a partition, 1024 records at most.")?,
             state_calls: make.counter("state_calls_total", "Calls that apply a delta to a shard.")?,
             state_refusals: make.counter("state_refusals_total", "Calls refused because the shard stood elsewhere.")?,
             state_errors: make.counters("state_errors_total", "Calls that failed, by kind of error.", &["category"])?,

@@ -41,8 +41,8 @@ pub enum ToApplier {
         generation: u64,
         /// The batch.
         batch: Batch,
-        /// Kafka's timestamp of its oldest record, in milliseconds.
-        oldest: Option<i64>,
+        /// Kafka's timestamps of the oldest record of each read of a partition, in milliseconds.
+        oldest: Vec<i64>,
     },
     /// Find where to read; all batches before it have been applied or dropped.
     Locate(Vec<Question>),
@@ -157,7 +157,7 @@ impl Applier {
             match message {
                 ToApplier::Batch { generation, .. } if self.is_void(generation) => {}
                 ToApplier::Batch { generation, batch, oldest } => {
-                    self.apply(generation, &batch, oldest).await?;
+                    self.apply(generation, &batch, &oldest).await?;
                 }
                 ToApplier::Look { generation } if self.is_void(generation) => {}
                 ToApplier::Look { generation } => self.look(generation).await?,
@@ -182,12 +182,7 @@ impl Applier {
         self.void_up_to.is_some_and(|void| generation <= void)
     }
 
-    async fn apply(
-        &mut self,
-        generation: u64,
-        batch: &Batch,
-        oldest: Option<i64>,
-    ) -> Result<(), ApplierError> {
+    async fn apply(&mut self, generation: u64, batch: &Batch, oldest: &[i64]) -> Result<(), ApplierError> {
         let begun = Instant::now();
         let deltas = batch.deltas(&self.job.rules, &mut self.joiner);
         crash::point("state::before-apply");
@@ -311,10 +306,11 @@ impl Applier {
         Ok(())
     }
 
-    fn observe(&self, begun: Instant, oldest: Option<i64>) {
+    fn observe(&self, begun: Instant, oldest: &[i64]) {
         self.metrics.apply_seconds.observe(begun.elapsed().as_secs_f64());
-        if let Some(oldest) = oldest {
-            self.metrics.latency_seconds.observe((unix_millis() - oldest).max(0) as f64 / 1000.0);
+        let now = unix_millis();
+        for oldest in oldest {
+            self.metrics.latency_seconds.observe((now - oldest).max(0) as f64 / 1000.0);
         }
     }
 

@@ -141,7 +141,8 @@ pub struct Reader<S> {
     lanes: BTreeMap<Partition, Lane>,
     batcher: Batcher,
     batch_since: Option<Instant>,
-    oldest: Option<i64>,
+    /// Kafka's timestamps of the oldest record of each burst in the batch, in milliseconds.
+    oldest: Vec<i64>,
     out: VecDeque<Out>,
     generation: u64,
     incarnations: u64,
@@ -170,7 +171,7 @@ impl<S: Source> Reader<S> {
             lanes: BTreeMap::new(),
             batcher,
             batch_since: None,
-            oldest: None,
+            oldest: Vec::new(),
             out: VecDeque::new(),
             generation: 0,
             incarnations: 0,
@@ -356,14 +357,16 @@ impl<S: Source> Reader<S> {
 
     fn read_burst(&mut self, partition: Partition) -> Result<Found, SourceError> {
         let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(Found::Nothing) };
-        let (batcher, metrics, oldest) = (&mut self.batcher, &self.links.metrics, &mut self.oldest);
+        let (batcher, metrics) = (&mut self.batcher, &self.links.metrics);
+        let mut oldest: Option<i64> = None;
         let read = self.source.read(partition, BURST, |record| {
             lane.take(batcher, metrics, &record);
-            *oldest = match (*oldest, record.timestamp) {
+            oldest = match (oldest, record.timestamp) {
                 (Some(before), Some(now)) => Some(before.min(now)),
                 (before, now) => before.or(now),
             };
         })?;
+        self.oldest.extend(oldest);
         match read {
             Read::Records(records) => {
                 self.links
@@ -401,7 +404,8 @@ impl<S: Source> Reader<S> {
         }
         let waited = self.batch_since.map_or(Duration::ZERO, |since| since.elapsed());
         let full = self.batcher.records() >= self.settings.batch_records;
-        let in_backlog = has_more && self.oldest.is_none_or(|oldest| unix_millis() - oldest > BACKLOG_AGE);
+        let in_backlog =
+            has_more && self.oldest.iter().min().is_none_or(|oldest| unix_millis() - oldest > BACKLOG_AGE);
         let linger = self.settings.linger.saturating_mul(if in_backlog { BACKLOG_LINGER } else { 1 });
         // A batch that cannot be handed on yet keeps filling instead.
         if full || (waited >= linger && self.batch_since.is_some() && self.out.is_empty()) {
@@ -443,7 +447,7 @@ impl<S: Source> Reader<S> {
         }
         let cursors = self.lanes.values_mut().filter_map(|lane| lane.cursor.as_mut());
         let batch = self.batcher.cut(cursors, self.source.known());
-        let (generation, oldest) = (self.generation, self.oldest.take());
+        let (generation, oldest) = (self.generation, std::mem::take(&mut self.oldest));
         self.looked = Instant::now();
         self.out.push_back(Out::Applier(ToApplier::Batch { generation, batch, oldest }));
     }

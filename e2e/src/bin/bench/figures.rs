@@ -17,6 +17,10 @@ use super::usage::{self, Usage};
 const PATIENCE: Duration = Duration::from_secs(600);
 /// 8 partitions of each topic, both keyed by the ride.
 const PARTITIONS: &str = "8";
+/// Records a second at which latency is measured.
+const PACE: f64 = 50_000.0;
+/// As many records as a worker reads of a partition at most, before it reads of another.
+const LARGEST_READ: f64 = 1024.0;
 
 /// The whole job on uncompressed files.
 pub(super) fn local(folder: &Folder) -> Result<Vec<Figure>> {
@@ -153,7 +157,7 @@ pub(super) fn nothing_joins(folder: &Folder) -> Result<Vec<Figure>> {
 pub(super) fn live(folder: &Folder) -> Result<Vec<Figure>> {
     let live = folder.dir("live")?;
     let servers = servers(folder)?;
-    let data = ["--seed", "3", "--rate", "500", "--rides", "2000000", "--pace", "50000"];
+    let data = ["--seed", "3", "--rate", "500", "--rides", "2000000", "--pace", &PACE.to_string()];
     let mut pipeline = servers.pipeline("live", &[])?;
     let sender = generate(&servers, "live", &data)?;
     let mut sender = Process::start("generate", sender, &live.join("generate.log"))?;
@@ -161,9 +165,10 @@ pub(super) fn live(folder: &Folder) -> Result<Vec<Figure>> {
     let (mut one, two) = (pipeline.start(&[])?, pipeline.start(&[])?);
     // Of the steady state: what waited before the workers began is no measure of them.
     std::thread::sleep(Duration::from_secs(10));
-    let before = latencies(&two)?;
+    let (begun, before) = (Instant::now(), [Latencies::of(&one)?, Latencies::of(&two)?]);
     std::thread::sleep(Duration::from_secs(20));
-    let latency = p99(&before, &latencies(&two)?)?;
+    let (seconds, after) = (begun.elapsed().as_secs_f64(), [Latencies::of(&one)?, Latencies::of(&two)?]);
+    let latency = p99(&before, &after, seconds)?;
     one.kill9()?;
     let killed = Instant::now();
     let caught_up = loop {
@@ -198,21 +203,46 @@ pub(super) fn live(folder: &Folder) -> Result<Vec<Figure>> {
     ])
 }
 
-/// The buckets of the latencies so far: upper bounds in seconds, and how many were below each.
-fn latencies(worker: &Process) -> Result<Vec<(f64, f64)>> {
-    let metrics = page(worker, "/metrics")?;
-    let buckets = metrics.lines().filter_map(|line| {
-        line.strip_prefix("tipstream_record_latency_seconds_bucket{le=\"")?.split_once("\"} ")
-    });
-    buckets.map(|(bound, count)| Ok((bound.parse().unwrap_or(f64::INFINITY), count.parse()?))).collect()
+/// What a worker has observed so far.
+struct Latencies {
+    records: f64,
+    /// Upper bounds in seconds, and of how many reads the oldest record was below each.
+    reads: Vec<(f64, f64)>,
 }
 
-/// The upper bound of the bucket that holds the 99th percentile of what came between two looks.
-fn p99(before: &[(f64, f64)], after: &[(f64, f64)]) -> Result<f64> {
-    let new: Vec<(f64, f64)> =
-        after.iter().zip(before).map(|((bound, after), (_, before))| (*bound, after - before)).collect();
-    let all = new.last().context("no latencies in /metrics")?.1;
-    new.iter().find(|(_, count)| *count >= 0.99 * all).map(|(bound, _)| *bound).context("no bucket")
+impl Latencies {
+    fn of(worker: &Process) -> Result<Self> {
+        let metrics = page(worker, "/metrics")?;
+        let of = |name: &'static str| {
+            metrics.lines().filter_map(move |line| line.strip_prefix(name)?.split_once("\"} "))
+        };
+        let records =
+            of("tipstream_records_consumed_total{topic=\"").map(|(_, count)| Ok(count.parse::<f64>()?));
+        let reads = of("tipstream_record_latency_seconds_bucket{le=\"");
+        let reads = reads.map(|(bound, count)| Ok((bound.parse().unwrap_or(f64::INFINITY), count.parse()?)));
+        Ok(Latencies { records: records.sum::<Result<f64>>()?, reads: reads.collect::<Result<_>>()? })
+    }
+}
+
+/// A bound, in seconds, that no more than one in a hundred of the records has passed that came to the workers between
+/// two looks: a read whose oldest has passed it counts as one of the largest, with all its records.
+fn p99(before: &[Latencies; 2], after: &[Latencies; 2], seconds: f64) -> Result<f64> {
+    let records: f64 = after.iter().zip(before).map(|(after, before)| after.records - before.records).sum();
+    if records < 0.95 * PACE * seconds {
+        bail!(
+            "{:.0} records a second came, fewer than {PACE}: this says nothing of the latency",
+            records / seconds
+        );
+    }
+    let reads = |looks: &[Latencies; 2], bucket: usize| -> Option<f64> {
+        looks.iter().map(|look| look.reads.get(bucket).map(|(_, count)| count)).sum()
+    };
+    let new = |bucket| Some(reads(after, bucket)? - reads(before, bucket)?);
+    let bounds = &after[0].reads;
+    let all = bounds.len().checked_sub(1).and_then(new).context("no latencies in /metrics")?;
+    let is_kept =
+        |bucket: usize| new(bucket).is_some_and(|below| (all - below) * LARGEST_READ <= 0.01 * records);
+    (0..bounds.len()).find(|bucket| is_kept(*bucket)).map(|bucket| bounds[bucket].0).context("no bucket")
 }
 
 /// Whether the worker has all partitions and is less than a second of records behind.

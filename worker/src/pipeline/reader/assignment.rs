@@ -54,7 +54,7 @@ impl<S: Source> Reader<S> {
         self.returns += 1;
         self.batcher = Batcher::new(self.job.clone(), self.shards);
         self.batch_since = None;
-        self.oldest = None;
+        self.oldest.clear();
         self.out.retain(|out| !matches!(out, Out::Applier(ToApplier::Batch { .. })));
         let partitions: Vec<Partition> = self.lanes.keys().copied().collect();
         self.lanes.values_mut().for_each(Lane::lose_state);
