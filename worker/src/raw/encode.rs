@@ -39,7 +39,8 @@ const DICTIONARIES: [&str; 7] =
 
 /// Numbers of which deltas leave nothing to compress. A column without zstd needs no memory for it, and there are
 /// as many open files as partitions.
-const UNCOMPRESSED: [&str; 5] = ["ride_id", "taxi_id", "driver_id", "kafka_partition", "kafka_offset"];
+const UNCOMPRESSED: [&str; 6] =
+    ["ride_id", "taxi_id", "driver_id", "total_fare", "kafka_partition", "kafka_offset"];
 /// Rows of a page: what zstd needs for an open column grows with it.
 const PAGE_ROWS: usize = 8192;
 
