@@ -21,7 +21,8 @@ use crate::source::files::is_stdin;
 pub const OWNER: &str = "local\n";
 /// Files that are digested at once.
 const AT_ONCE: usize = 4;
-const BUFFER: usize = 1 << 20;
+/// Digested while it is in the processor's cache.
+const BUFFER: usize = 128 << 10;
 
 /// Refuses to read standard input twice: who comes second finds nothing.
 pub(super) fn check_stdin(args: &LocalArgs) -> Result<(), Failure> {

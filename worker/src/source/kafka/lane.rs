@@ -1,5 +1,7 @@
 //! One partition, as it is read.
 
+use std::ops::ControlFlow;
+
 use rdkafka::error::KafkaError;
 
 use super::gaps::Gaps;
@@ -27,7 +29,6 @@ impl Lane {
 
     /// It goes on at another offset.
     pub(super) fn start(&mut self, offset: i64) {
-        self.queue.clear();
         self.next = offset;
         self.at_end = false;
     }
@@ -39,32 +40,37 @@ impl Lane {
         max: usize,
         mut take: impl FnMut(Record<'_>),
     ) -> (Read, Option<KafkaError>) {
+        let Lane { queue, next, at_end, gaps, .. } = self;
         let (mut records, mut bytes, mut failed) = (0, 0, None);
-        while records < max && bytes < BURST_BYTES {
-            match self.queue.next() {
-                Some(Ok(message)) => {
+        queue.take(|message| {
+            match message {
+                Ok(message) => {
                     let offset = message.offset();
-                    if offset > self.next {
-                        self.gaps.note(self.next..offset);
+                    if offset > *next {
+                        gaps.note(*next..offset);
                     }
                     let value = message.value();
                     bytes += value.map_or(0, <[u8]>::len);
                     take(Record { offset, timestamp: message.timestamp(), value });
-                    self.next = offset + 1;
-                    self.at_end = false;
+                    *next = offset + 1;
+                    *at_end = false;
                     records += 1;
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => {
-                    self.at_end = true;
-                    break;
+                Err(KafkaError::PartitionEOF(_)) => {
+                    *at_end = true;
+                    return ControlFlow::Break(());
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     failed = Some(error);
-                    break;
+                    return ControlFlow::Break(());
                 }
-                None => break,
             }
-        }
+            if records < max && bytes < BURST_BYTES {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
         let read = match (records, self.at_end) {
             (0, true) => Read::End,
             (0, false) => Read::Nothing,
