@@ -303,3 +303,14 @@ async fn write_status(
         Err(error) => Err(Error::Status(error.into())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_tried_again_less_and_less_often() {
+        let waits = [1, 2, 3, 4, 5, 6, 7, 8, u32::MAX].map(|failures| retry(failures).as_secs());
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    }
+}
