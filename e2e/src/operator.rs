@@ -195,6 +195,11 @@ impl Operator {
         self.port.address()
     }
 
+    /// The most memory that it has ever had resident, in MiB.
+    pub fn peak_mib(&self) -> Result<f64> {
+        self.process.peak_mib().context("no VmHWM in /proc")
+    }
+
     /// The value of a metric, such as `leader`; all of its labels added up.
     pub fn metric(&self, name: &str) -> Result<f64> {
         let text = String::from_utf8(http::get(&self.port.address(), "/metrics")?)?;

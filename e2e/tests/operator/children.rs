@@ -96,6 +96,9 @@ fn what_belongs_to_somebody_else_is_left_alone() {
         cluster.kubectl(&["create", "serviceaccount", "nyc-worker"])?;
         let mine = ["create", "configmap", "nyc-worker", "--from-literal=pipeline.yaml=mine"];
         cluster.kubectl(&mine)?;
+        let budget = ["create", "pdb", "nyc-worker", "--selector=app=mine", "--min-available=1"];
+        cluster.kubectl(&budget)?;
+        cluster.kubectl(&["create", "deployment", "nyc-worker", "--image=mine", "--replicas=0"])?;
         cluster.apply(&manifest("nyc", ""))?;
         condition(cluster, "nyc", "Degraded", "True/NameTaken")?;
         ensure!(field(cluster, "serviceaccount/nyc-worker", "{.metadata.ownerReferences}")?.is_empty());
@@ -105,13 +108,23 @@ fn what_belongs_to_somebody_else_is_left_alone() {
         condition(cluster, "nyc", "Degraded", "True/NameTaken")?;
         ensure!(field(cluster, "configmap/nyc-worker", "{.data.pipeline\\.yaml}")? == "mine");
         cluster.kubectl(&["delete", "configmap", "nyc-worker"])?;
+        for kind in ["PodDisruptionBudget", "Deployment"] {
+            let message = "--output=jsonpath={.status.conditions[?(@.type=='Degraded')].message}";
+            let taken = format!("the {kind} nyc-worker exists and does not belong to this TipsPipeline");
+            cluster.until(&["get", "tips/nyc", message], SOON, |said| said.contains(&taken))?;
+            let object = format!("{}/nyc-worker", kind.to_lowercase());
+            ensure!(field(cluster, &object, "{.metadata.ownerReferences}")?.is_empty());
+            cluster.kubectl(&["delete", &object])?;
+            // Another spec is looked at at once.
+            cluster.kubectl(&["scale", "tips/nyc", &format!("--replicas={}", kind.len())])?;
+        }
         condition(cluster, "nyc", "Degraded", "False/AsExpected")
     });
 }
 
 /// That of a pipeline `nyc` that is gone: on its way out, and not gone yet.
-const LEFT_BEHIND: &str = "apiVersion: v1
-kind: ConfigMap
+const LEFT_BEHIND: &str = "apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
 metadata:
   name: nyc-worker
   namespace: default
@@ -122,6 +135,7 @@ metadata:
       name: nyc
       uid: 0b1c2d3e-0000-0000-0000-000000000000
       controller: true
+spec: {podSelector: {matchLabels: {app.kubernetes.io/instance: nyc}}}
 ";
 
 #[test]
@@ -131,7 +145,8 @@ fn what_a_pipeline_of_the_same_name_has_left_is_waited_for_and_told_only_if_it_s
         let cluster = control_plane.cluster();
         let rights = operator::install(cluster)?;
         let operator = Operator::start(folder, &rights, "operator")?;
-        cluster.apply(LEFT_BEHIND)?;
+        let as_the_operator = ["apply", "--server-side", "--field-manager=tips-operator", "-f", "-"];
+        cluster.kubectl_with(&as_the_operator, LEFT_BEHIND)?;
         cluster.apply(&manifest("nyc", "  replicas: 0\n"))?;
         let begun = Instant::now();
         while operator.metric("reconcile_errors_total")? < 1.0 {
@@ -141,13 +156,16 @@ fn what_a_pipeline_of_the_same_name_has_left_is_waited_for_and_told_only_if_it_s
         ensure!(field(cluster, "tips/nyc", "{.status.conditions}")?.is_empty(), "it is told at once");
         condition(cluster, "nyc", "Degraded", "True/NameTaken")?;
         let said = message(cluster, "nyc", "Degraded")?;
-        ensure!(said.contains("ConfigMap nyc-worker of a TipsPipeline of this name that is gone"), "{said}");
+        ensure!(
+            said.contains("NetworkPolicy nyc-worker of a TipsPipeline of this name that is gone"),
+            "{said}"
+        );
         let let_go = r#"{"metadata": {"finalizers": null}}"#;
-        cluster.kubectl(&["patch", "configmap/nyc-worker", "--type=merge", "--patch", let_go])?;
+        cluster.kubectl(&["patch", "networkpolicy/nyc-worker", "--type=merge", "--patch", let_go])?;
         // The collector takes its time, and the operator tries again in half a minute at the latest.
-        cluster.kubectl(&["delete", "configmap/nyc-worker", "--ignore-not-found"])?;
+        cluster.kubectl(&["delete", "networkpolicy/nyc-worker", "--ignore-not-found"])?;
         await_degraded(cluster, "AsExpected", 3 * SOON)?;
-        let owner = field(cluster, "configmap/nyc-worker", "{.metadata.ownerReferences[0].uid}")?;
+        let owner = field(cluster, "networkpolicy/nyc-worker", "{.metadata.ownerReferences[0].uid}")?;
         ensure!(owner == field(cluster, "tips/nyc", "{.metadata.uid}")?);
         Ok(())
     });
