@@ -21,6 +21,8 @@ mod pipeline;
 mod quiet;
 #[path = "operator/references.rs"]
 mod references;
+#[path = "operator/rights.rs"]
+mod rights;
 #[path = "operator/rules.rs"]
 mod rules;
 #[path = "operator/scaling.rs"]
