@@ -154,6 +154,11 @@ fn command(cluster: &Cluster) -> Result<Command> {
 }
 
 impl Operator {
+    /// Starts one, called `name`, and does not wait for it.
+    pub fn begin(folder: &Folder, cluster: &Cluster, name: &str) -> Result<Self> {
+        Self::launch(folder, cluster, name, |command| command)
+    }
+
     /// Starts one, called `name`, and waits until it knows what is there.
     pub fn start(folder: &Folder, cluster: &Cluster, name: &str) -> Result<Self> {
         Self::start_with(folder, cluster, name, &[])

@@ -31,6 +31,10 @@ fn an_applied_pipeline_gets_its_objects_and_each_has_an_owner() {
         cluster.until(&pods, SOON, |names| names.lines().count() == 2)?;
         let table = cluster.kubectl(&["get", "tips"])?;
         ensure!(table.starts_with("NAME   READY   REASON"), "{table}");
+        let wide = cluster.kubectl(&["get", "tips", "--output=wide"])?;
+        let more = ["BEHIND", "LAST WINDOW", "DEGRADED", "QUERY", "COMPACTED", "SUSPENDED", "EPOCH"];
+        ensure!(more.iter().all(|column| wide.contains(column) && !table.contains(column)), "{wide}");
+        ensure!(wide.contains("AsExpected") && wide.contains("false"), "{wide}");
         cluster.kubectl(&["scale", "tips/nyc", "--replicas=3"])?;
         becomes(cluster, "deployment/nyc-worker", "{.spec.replicas}", "3")?;
         let scale = cluster.kubectl(&["get", "--raw", &format!("{API}/nyc/scale")])?;
@@ -74,7 +78,7 @@ fn what_is_edited_or_deleted_by_hand_comes_back() {
 }
 
 #[test]
-fn another_field_manager_does_not_keep_what_it_has_taken() {
+fn other_field_managers_say_their_part_of_a_spec_and_do_not_keep_what_they_take_of_a_child() {
     with_operator("operator-managers", |cluster| {
         cluster.apply(&manifest("nyc", "  replicas: 2\n"))?;
         condition(cluster, "nyc", "Progressing", "True/Starting")?;
@@ -85,7 +89,44 @@ spec: {replicas: 7}
 ";
         let force = ["apply", "--server-side", "--force-conflicts", "--field-manager=other", "-f", "-"];
         cluster.kubectl_with(&force, taken)?;
-        becomes(cluster, "deployment/nyc-worker", "{.spec.replicas}", "2")
+        becomes(cluster, "deployment/nyc-worker", "{.spec.replicas}", "2")?;
+
+        let says = |manager: &str, part: &str, more: &[&str]| {
+            let object = format!(
+                "{{apiVersion: tipstream.dev/v1alpha1, kind: TipsPipeline, metadata: {{name: nyc, namespace: default}}, {part}}}"
+            );
+            let manager = format!("--field-manager={manager}");
+            let apply = ["apply", "--server-side", &manager, "-f", "-"];
+            cluster.kubectl_with(&[&apply[..], more].concat(), &object)
+        };
+        says(
+            "first",
+            "spec: {workload: {env: [{name: A, value: a}], volumes: [{name: a, emptyDir: {}}]}}",
+            &[],
+        )?;
+        says(
+            "second",
+            "spec: {workload: {env: [{name: B, value: b}], volumes: [{name: b, emptyDir: {}}]}}",
+            &[],
+        )?;
+        becomes(
+            cluster,
+            "tips/nyc",
+            "{.spec.workload.env[*].name} {.spec.workload.volumes[*].name}",
+            "A B a b",
+        )?;
+        let variables = "{.spec.template.spec.containers[0].env[?(@.value!='/var/lib/tipstream')].name}";
+        becomes(cluster, "deployment/nyc-worker", variables, "A B")?;
+        says("first", "spec: {workload: {env: [{name: C, value: c}]}}", &[])?;
+        becomes(cluster, "deployment/nyc-worker", variables, "B C")?;
+
+        // A condition of somebody else stands beside those of the operator.
+        let theirs = "status: {conditions: [{type: Audited, status: 'True', reason: Seen, message: '', \
+                      lastTransitionTime: '2030-01-01T00:00:00Z'}]}";
+        says("auditor", theirs, &["--subresource=status"])?;
+        patch(cluster, "nyc", r#"{"spec": {"suspend": true}}"#)?;
+        condition(cluster, "nyc", "Ready", "False/Suspended")?;
+        condition(cluster, "nyc", "Audited", "True/Seen")
     });
 }
 
@@ -218,12 +259,12 @@ fn an_operator_that_is_killed_again_and_again_gets_there() {
         let control_plane = ControlPlane::start(folder)?;
         let cluster = control_plane.cluster();
         let rights = operator::install(cluster)?;
-        for round in 0..12_u64 {
+        for round in 0..6_u64 {
             let name = format!("nyc-{round}");
             cluster.apply(&manifest(&name, "  replicas: 0\n"))?;
             let mut operator = Operator::start(folder, &rights, &format!("operator-{round}"))?;
             // From before it leads to after the last object.
-            thread::sleep(Duration::from_millis(25 * round));
+            thread::sleep(Duration::from_millis(50 * round));
             operator.process().kill9()?;
             // Nobody gave the Lease up.
             cluster.kubectl(&[
@@ -235,7 +276,7 @@ fn an_operator_that_is_killed_again_and_again_gets_there() {
             ])?;
         }
         let _operator = Operator::start(folder, &rights, "operator")?;
-        for round in 0..12 {
+        for round in 0..6 {
             let name = format!("nyc-{round}");
             condition(cluster, &name, "Progressing", "False/Settled")?;
             for child in CHILDREN {
