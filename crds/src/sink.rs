@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    env,
     reference::{ConfigMapRef, SecretKeyRef, SecretRef},
     rule::{Rule, Ruled},
 };
@@ -44,6 +45,20 @@ impl Sink {
             (None, Some(hdfs), None) => Some(SinkKind::Hdfs(hdfs)),
             (None, None, Some(volume)) => Some(SinkKind::Volume(volume)),
             _ => None,
+        }
+    }
+
+    /// Whether the operator fills the environment variable `name` from what this refers to.
+    pub(crate) fn sets(&self, name: &str) -> bool {
+        let kerberos = self.hdfs.as_ref().and_then(|hdfs| hdfs.kerberos.as_ref());
+        match name {
+            env::S3_ACCESS_KEY_ID | env::S3_SECRET_ACCESS_KEY => {
+                self.s3.as_ref().is_some_and(|s3| s3.credentials.is_some())
+            }
+            env::HADOOP_CONF_DIR => self.hdfs.as_ref().is_some_and(|hdfs| hdfs.config_map_ref.is_some()),
+            env::KRB5_CLIENT_KEYTAB => kerberos.is_some(),
+            env::KRB5_CONFIG => kerberos.is_some_and(|kerberos| kerberos.config_map_ref.is_some()),
+            _ => false,
         }
     }
 }

@@ -261,6 +261,16 @@ impl Ruled for TipsPipelineSpec {
             message: "must be 0 or more",
             holds: |spec| spec.epoch >= 0,
         },
+        Rule {
+            field: ".workload.env",
+            cel: "!has(self.workload.env) || self.workload.env.all(variable, \
+                  !(variable.name in ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'] && has(self.sink.s3) && has(self.sink.s3.credentials)) && \
+                  !(variable.name == 'HADOOP_CONF_DIR' && has(self.sink.hdfs) && has(self.sink.hdfs.configMapRef)) && \
+                  !(variable.name == 'KRB5_CLIENT_KTNAME' && has(self.sink.hdfs) && has(self.sink.hdfs.kerberos)) && \
+                  !(variable.name == 'KRB5_CONFIG' && has(self.sink.hdfs) && has(self.sink.hdfs.kerberos) && has(self.sink.hdfs.kerberos.configMapRef)))",
+            message: "must not set what the sink sets: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY beside s3.credentials, HADOOP_CONF_DIR beside hdfs.configMapRef, KRB5_CLIENT_KTNAME and KRB5_CONFIG beside hdfs.kerberos; leave out the variable, or the field of the sink",
+            holds: |spec| !spec.workload.env.iter().any(|variable| spec.sink.sets(&variable.name)),
+        },
     ];
 }
 

@@ -145,6 +145,10 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Ready, Self::Progressing, Self::Degraded, Self::StateCompatible, Self::ScalingActive];
+
     /// The value of a condition's `type`.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -68,14 +68,14 @@ pub struct Workload {
     pub env: Vec<EnvVar>,
     /// Volumes added to the pods.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend(
+    #[schemars(length(max = 64), extend(
         "x-kubernetes-list-type" = "map",
         "x-kubernetes-list-map-keys" = ["name"]
     ))]
     pub volumes: Vec<Volume>,
     /// Where the containers see those volumes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend(
+    #[schemars(length(max = 64), extend(
         "x-kubernetes-list-type" = "map",
         "x-kubernetes-list-map-keys" = ["mountPath"]
     ))]
@@ -104,10 +104,29 @@ impl Ruled for Workload {
             message: "must not set TIPS_ variables, which the operator fills from the spec and its Secrets; use kafka.sasl, kafka.tls, redis.auth, redis.tls, job.neighbourhoods and sink.volume",
             holds: |workload| !workload.env.iter().any(|variable| variable.name.starts_with("TIPS_")),
         },
+        Rule {
+            field: ".volumes",
+            cel: "!has(self.volumes) || self.volumes.all(volume, !volume.name.startsWith('tipstream-'))",
+            message: "must not have names that begin with tipstream-, as the operator's own volumes do; write a name of your own, such as name: ca-bundle",
+            holds: |workload| !workload.volumes.iter().any(|volume| volume.name.starts_with("tipstream-")),
+        },
+        Rule {
+            field: ".volumeMounts",
+            cel: "!has(self.volumeMounts) || self.volumeMounts.all(mount, !(mount.mountPath in ['/tmp', '/tmp/']) && \
+                  !mount.mountPath.startsWith('/etc/tipstream') && !mount.mountPath.startsWith('/var/lib/tipstream'))",
+            message: "must not be at /tmp, /etc/tipstream or /var/lib/tipstream, where the operator mounts what the pods need; write a path of your own, such as mountPath: /etc/ssl/extra",
+            holds: |workload| !workload.volume_mounts.iter().any(|mount| is_taken(&mount.mount_path)),
+        },
     ];
 }
 
 const OWN_PREFIX: &str = "tipstream.dev/";
+
+/// Where the operator mounts something, or may come to do so.
+fn is_taken(path: &str) -> bool {
+    ["/tmp", "/tmp/"].contains(&path)
+        || ["/etc/tipstream", "/var/lib/tipstream"].iter().any(|own| path.starts_with(own))
+}
 
 /// What the operator selects pods by.
 fn is_reserved(label: &str) -> bool {

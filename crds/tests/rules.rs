@@ -260,6 +260,47 @@ fn what_the_operator_goes_by_cannot_be_set_in_the_workload() {
     );
     let env = json!([{"name": "RUST_LOG", "value": "debug"}, {"name": "TIPS_REDIS_PASSWORD", "value": "x"}]);
     assert_refused("spec.workload.env", &[("/workload/env", env)]);
+    for name in ["tipstream-config", "tipstream-anything"] {
+        let volume = json!([{"name": name, "emptyDir": {}}]);
+        assert_refused("spec.workload.volumes", &[("/workload/volumes", volume)]);
+    }
+    let mounted = |path: &str| json!({"volumes": [{"name": "extra", "emptyDir": {}}], "volumeMounts": [{"name": "extra", "mountPath": path}]});
+    for path in
+        ["/tmp", "/tmp/", "/etc/tipstream", "/etc/tipstream/", "/etc/tipstream-users", "/var/lib/tipstream/x"]
+    {
+        assert_refused("spec.workload.volumeMounts", &[("/workload", mounted(path))]);
+    }
+    for path in ["/tmp/extra", "/etc/ssl/extra", "/var/lib"] {
+        assert_eq!(refused(&with(&[("/workload", mounted(path))]), None), [""; 0], "{path}");
+    }
+}
+
+#[test]
+fn a_variable_that_the_sink_sets_is_not_set_twice() {
+    let key = json!({"name": "keytab", "key": "tips.keytab"});
+    let s3 = json!({"s3": {"bucket": "taxi", "region": "us-east-1", "credentials": {"secretRef": {"name": "s3"}}}});
+    let hdfs = |more: Value| {
+        let mut hdfs = json!({"nameNode": "hdfs://nn:8020", "path": "/lake"});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            hdfs[name] = value.clone();
+        }
+        json!({"hdfs": hdfs})
+    };
+    let kerberos = json!({"principal": "tips@X", "keytabSecretRef": key});
+    let configured = json!({"principal": "tips@X", "keytabSecretRef": key, "configMapRef": {"name": "krb5"}});
+    let plain_s3 = minimal()["sink"].clone();
+    for (variable, plain, sets) in [
+        ("AWS_ACCESS_KEY_ID", &plain_s3, s3.clone()),
+        ("AWS_SECRET_ACCESS_KEY", &plain_s3, s3),
+        ("HADOOP_CONF_DIR", &hdfs(json!({})), hdfs(json!({"configMapRef": {"name": "hadoop"}}))),
+        ("KRB5_CLIENT_KTNAME", &hdfs(json!({})), hdfs(json!({"kerberos": kerberos}))),
+        ("KRB5_CONFIG", &hdfs(json!({"kerberos": kerberos})), hdfs(json!({"kerberos": configured}))),
+    ] {
+        let env = json!([{"name": variable, "value": "x"}]);
+        let allowed = with(&[("/sink", plain.clone()), ("/workload/env", env.clone())]);
+        assert_eq!(refused(&allowed, None), [""; 0], "{variable}");
+        assert_refused("spec.workload.env", &[("/sink", sets), ("/workload/env", env)]);
+    }
 }
 
 /// A change of each setting that decides results.

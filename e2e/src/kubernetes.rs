@@ -3,6 +3,7 @@
 //! What needs no pods is tested on a [`ControlPlane`]. What needs them takes [`Pods`], which may be a cluster that
 //! somebody lends by `TIPS_TEST_KUBECONFIG`, or a [`Node`] if it stops and starts the servers.
 
+mod asked;
 mod cgroups;
 mod cluster;
 mod control_plane;
@@ -14,6 +15,7 @@ mod node;
 mod part;
 mod pods;
 
+pub use asked::Asked;
 pub use cluster::{Cluster, KUBECONFIG};
 pub use control_plane::ControlPlane;
 pub use image::{Image, PAUSE};

@@ -154,6 +154,11 @@ fn command(cluster: &Cluster) -> Result<Command> {
 }
 
 impl Operator {
+    /// Starts one, called `name`, and does not wait for it.
+    pub fn begin(folder: &Folder, cluster: &Cluster, name: &str) -> Result<Self> {
+        Self::launch(folder, cluster, name, |command| command)
+    }
+
     /// Starts one, called `name`, and waits until it knows what is there.
     pub fn start(folder: &Folder, cluster: &Cluster, name: &str) -> Result<Self> {
         Self::start_with(folder, cluster, name, &[])
@@ -193,6 +198,11 @@ impl Operator {
     /// Where it listens.
     pub fn address(&self) -> String {
         self.port.address()
+    }
+
+    /// The most memory that it has ever had resident, in MiB.
+    pub fn peak_mib(&self) -> Result<f64> {
+        self.process.peak_mib().context("no VmHWM in /proc")
     }
 
     /// The value of a metric, such as `leader`; all of its labels added up.

@@ -55,6 +55,14 @@ impl Process {
         self.child.id()
     }
 
+    /// The most memory that it has ever had resident, in MiB; `None` where it has ended.
+    pub fn peak_mib(&self) -> Option<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: f64 = peak.split_whitespace().next()?.parse().ok()?;
+        Some(kib / 1024.0)
+    }
+
     /// Its log file.
     pub fn log(&self) -> &Path {
         &self.log

@@ -13,7 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext};
 
 /// Lines of the longest file between two looks at the pace.
-const STEP: usize = 2000;
+const STEP: usize = 500;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Files of one topic.
@@ -39,6 +39,11 @@ impl ProducerContext for Lost {
 
 /// Sends all lines, the files keeping step; `pace` is in records a second of wall time.
 pub fn send(client: &ClientConfig, topics: &[Lines], pace: Option<usize>) -> Result<()> {
+    send_at(client, topics, || pace)
+}
+
+/// The same at a pace that may change meanwhile.
+pub fn send_at(client: &ClientConfig, topics: &[Lines], pace: impl Fn() -> Option<usize>) -> Result<()> {
     let mut config = client.clone();
     // Neither twice nor out of order, though a broker goes and comes back.
     config.set("enable.idempotence", "true").set("linger.ms", "20");
@@ -63,7 +68,7 @@ pub fn send(client: &ClientConfig, topics: &[Lines], pace: Option<usize>) -> Res
                 sent += 1;
             }
         }
-        let due = pace.map_or(Duration::ZERO, |pace| Duration::from_secs_f64(sent as f64 / pace as f64));
+        let due = pace().map_or(Duration::ZERO, |pace| Duration::from_secs_f64(sent as f64 / pace as f64));
         producer.poll(due.saturating_sub(begun.elapsed()));
         std::thread::sleep(due.saturating_sub(begun.elapsed()));
     }

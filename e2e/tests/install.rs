@@ -7,7 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tips_e2e::kubernetes::{Namespace, Pods};
+use serde_json::{Value, json};
+use tips_e2e::kubernetes::{Image, Namespace, Pods};
 use tips_e2e::process::run;
 use tips_e2e::{Folder, cache, operator, scenario};
 
@@ -50,6 +51,37 @@ fn two_operators_run_as_the_chart_says_and_one_leads() {
         namespace.kubectl(&["delete", "pod", pod, "--grace-period=0", "--force"])?;
         led(&leader)?;
         cluster.helm(&["uninstall", "tips", "--namespace", namespace.name(), "--wait"])?;
+        Ok(())
+    });
+}
+
+/// Beside the program: the libraries that it is linked with, and the certificates.
+const MOST_BESIDE: u64 = 8 << 20;
+
+#[test]
+fn an_image_is_labelled_small_and_each_time_the_same() {
+    scenario("image", |folder| {
+        let program = program(folder, operator::binary()?, "tips-operator")?;
+        let make = || Image::make(folder, "tipstream.test/tips-operator:1.2.3", &program);
+        let first = fs::read(make()?.file())?;
+        let image = make()?;
+        ensure!(fs::read(image.file())? == first, "two images of the same have other bytes");
+
+        let beside = (first.len() as u64).saturating_sub(fs::metadata(&program)?.len());
+        ensure!(beside < MOST_BESIDE, "{beside} bytes beside the program");
+        let member = |name: &str| -> Result<Value> {
+            let mut tar = Command::new("tar");
+            let text = run(tar.arg("-xOf").arg(image.file()).arg(format!("./{name}")))?;
+            serde_json::from_str(&text).with_context(|| format!("{name}: {text}"))
+        };
+        let config =
+            member("manifest.json")?[0]["Config"].as_str().map(member).context("no configuration")??;
+        let config = &config["config"];
+        let label = |name: &str| config["Labels"][format!("org.opencontainers.image.{name}")].clone();
+        ensure!(label("title") == "tips-operator" && label("version") == "1.2.3", "{config}");
+        ensure!(label("licenses") == "Apache-2.0" && label("description").is_string(), "{config}");
+        ensure!(config["User"] == "65532:65532", "{config}");
+        ensure!(config["Entrypoint"] == json!(["/usr/bin/tips-operator"]), "{config}");
         Ok(())
     });
 }

@@ -11,6 +11,7 @@ mod node;
 mod pipeline;
 mod quiet;
 mod references;
+mod rights;
 mod rules;
 mod scaling;
 mod settings;

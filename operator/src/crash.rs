@@ -12,8 +12,8 @@
 //! | `apply::after-scale` | the Deployment has another number of workers, and is else what it was |
 //! | `apply::after-delete` | an object is deleted: one that is not wanted, or in the course of a deletion |
 //! | `scale::after-write` | the pipeline has the number of workers that its lag asks for, which is not told |
-//! | `status::after-write` | the status is written, its Events are not told |
-//! | `events::after-tell` | an Event is told |
+//! | `events::after-tell` | an Event is told, and of a status is not written yet |
+//! | `status::after-write` | the status is written |
 
 use std::fmt::Display;
 

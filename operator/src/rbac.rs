@@ -34,7 +34,9 @@ pub fn roles() -> Roles {
     ];
     pipelines.extend(Kind::all().map(|kind| {
         let resource = kind.resource();
-        rule(&resource.group, &[&resource.plural], &OWNED)
+        // A Job has a name of its own, so nobody else's is looked for.
+        let verbs = OWNED.iter().filter(|verb| kind != Kind::Job || **verb != "get");
+        rule(&resource.group, &[&resource.plural], &verbs.copied().collect::<Vec<_>>())
     }));
     Roles { pipelines, own: vec![rule("coordination.k8s.io", &["leases"], &["get", "create", "update"])] }
 }

@@ -250,7 +250,8 @@ async fn wanted_objects(
     Ok((objects, contents.query.err()))
 }
 
-/// Writes the status, where it says something new, and tells what turned.
+/// Tells what turned, and writes the status, where it says something new. The Events come first: an operator that dies
+/// in between tells them again, where one that dies the other way round would leave them untold.
 async fn tell(
     pipeline: &TipsPipeline,
     before: Option<TipsPipelineStatus>,
@@ -263,19 +264,24 @@ async fn tell(
     let moved = before.as_ref() != Some(&status);
     if !(material || due && moved) {
         memo.status = before;
+        memo.told = None;
         return Ok(());
     }
+    // A status that could not be written is not told again with each try.
+    let told = memo.told.as_ref().or(before.as_ref());
+    for event in events::of_transition(told, &status) {
+        tracing::info!(reason = event.reason, "{}", event.note.as_deref().unwrap_or_default());
+        context.events.tell(pipeline, &event).await;
+    }
+    memo.told = Some(status.clone());
     let result = write_status(pipeline, &status, &context.client).await;
     if let Err(error) = result {
         memo.status = before;
         return Err(error);
     }
     context.metrics.status_writes.inc();
+    memo.told = None;
     memo.figures_written = Some(Instant::now());
-    for event in events::of_transition(before.as_ref(), &status) {
-        tracing::info!(reason = event.reason, "{}", event.note.as_deref().unwrap_or_default());
-        context.events.tell(pipeline, &event).await;
-    }
     memo.status = Some(status);
     Ok(())
 }
@@ -301,5 +307,16 @@ async fn write_status(
         }
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(error) => Err(Error::Status(error.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_tried_again_less_and_less_often() {
+        let waits = [1, 2, 3, 4, 5, 6, 7, 8, u32::MAX].map(|failures| retry(failures).as_secs());
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
     }
 }

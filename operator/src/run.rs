@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::build;
 use crate::cli::RunArgs;
 use crate::cluster::Cluster;
 use crate::cluster::watches::{self, Scope};
@@ -56,7 +57,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         let context = Arc::new(Context::new(
             client.clone(),
             cluster.clone(),
-            Observer::new()?,
+            Observer::new(build::PORT)?,
             events,
             metrics.clone(),
             args.worker_image.clone(),

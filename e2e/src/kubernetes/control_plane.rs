@@ -1,5 +1,6 @@
 //! etcd, the API server and the controllers.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use super::asked::{self, Asked};
 use super::{Cluster, Part};
 use crate::ports::Port;
 use crate::tls::Certificates;
@@ -82,6 +84,11 @@ impl ControlPlane {
     /// The controllers: while they are down Deployments get no Pods and namespaces do not go.
     pub fn controllers(&mut self) -> &mut Part {
         &mut self.controllers
+    }
+
+    /// What the service account `name` has used of its rights so far.
+    pub fn asked_by(&self, namespace: &str, name: &str) -> Result<BTreeSet<Asked>> {
+        asked::by(&self.files.dir, namespace, name)
     }
 
     /// Waits until the API server is ready and the controllers work.
@@ -209,6 +216,7 @@ fn api_server(files: &Files, place: &Place, etcd: &str, port: u16) -> Result<Com
         .arg(file("--service-account-signing-key-file", &pki.key()))
         .arg("--service-account-issuer=https://kubernetes.default.svc")
         .args(["--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"]);
+    command.args(asked::flags(dir)?);
     if place.node.is_none() {
         // A loopback address cannot be an endpoint, and without a node nobody is there to use it.
         command.arg("--endpoint-reconciler-type=none");

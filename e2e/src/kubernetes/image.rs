@@ -44,6 +44,11 @@ impl Image {
         &self.name
     }
 
+    /// The file.
+    pub fn file(&self) -> &Path {
+        &self.tar
+    }
+
     pub(super) fn load(&self, machine: &Machine) -> Result<()> {
         ctr(machine, &["images", "import", &self.tar.display().to_string()]).map(drop)
     }

@@ -1,24 +1,27 @@
 //! While data flows a pipeline is scaled, by hand and by an autoscaler, its workers are deleted and drained, the
-//! kubelet stops, the operator is upgraded and rolled back: the files are those of an undisturbed run.
+//! kubelet stops, the operator is upgraded and rolled back: the files are those of an undisturbed run. Data flows in each
+//! step: there is more to be sent, and what is sent is worked off.
 
 use std::fs;
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use jiff::Timestamp;
 use tips_e2e::kubernetes::Cluster;
 use tips_e2e::operator::NAMESPACE;
-use tips_e2e::sender::send;
+use tips_e2e::sender::send_at;
 use tips_e2e::site::{PATIENCE, Site, WORKERS, await_none, workers};
 use tips_e2e::wait::until;
 use tips_e2e::watcher::{Merging, Watcher};
 use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Settings, Target, watermark};
 use tips_e2e::{Folder, Process, operator, scenario};
 
-const DATA: [&str; 6] = ["--seed", "21", "--rate", "30", "--span", "3h"];
-/// Records a second of wall time: the data lasts for most of what is done.
-const PACE: usize = 10_000;
+const DATA: [&str; 6] = ["--seed", "21", "--rate", "20", "--span", "3h"];
+/// Records a second of wall time: the data lasts for longer than all that is done.
+const PACE: usize = 1500;
 /// A worker on a node that is given up is replaced 2 s later and not 5 min, as Kubernetes has it by itself.
 const GIVEN_UP_SOON: &str = "workload: {tolerations: [{key: node.kubernetes.io/unreachable, operator: Exists, \
                              effect: NoExecute, tolerationSeconds: 2}]}";
@@ -47,17 +50,30 @@ fn whatever_is_done_to_a_pipeline_while_data_flows_its_files_are_right() {
         let watcher = Watcher::start(folder, &pipeline.output()?, Merging::None)?;
         let (client, topics) = (site.kafka.client(), data.topics(&site.kafka, "nyc")?);
         cluster.apply(&fs::read_to_string(pipeline.manifest()).context("reading the manifest")?)?;
-        let sender = thread::spawn(move || send(&client, &topics, Some(PACE)));
+        let enough = Arc::new(AtomicBool::new(false));
+        let is_enough = enough.clone();
+        let pace = move || (!is_enough.load(Ordering::Relaxed)).then_some(PACE);
+        let mut flow =
+            Flow { sender: thread::spawn(move || send_at(&client, &topics, pace)), closed: String::new() };
         cluster.kubectl(&["wait", "tips/nyc", "--for=condition=Ready", "--timeout=120s"])?;
 
+        flow.goes_on(&site, "the scaling")?;
         scale(&cluster)?;
+        flow.goes_on(&site, "the autoscaler")?;
         an_autoscaler_scales(&cluster)?;
+        flow.goes_on(&site, "the roll")?;
+        roll(&cluster)?;
+        flow.goes_on(&site, "the death of a worker")?;
         let killed = workers(&cluster)?.into_iter().next().context("a worker")?;
         cluster.kubectl(&["delete", "pod", &killed, "--grace-period=0", "--force"])?;
         await_settled(&cluster, 3)?;
+        flow.goes_on(&site, "the drains")?;
         drain(folder, &cluster)?;
+        flow.goes_on(&site, "the death of a worker that lives on")?;
         a_worker_lives_on_beside_its_successor(&mut site)?;
+        flow.goes_on(&site, "the silence of the node")?;
         a_silent_node_is_given_up(&mut site)?;
+        flow.goes_on(&site, "the upgrade")?;
 
         let uid = || cluster.kubectl(&["get", "tips/nyc", "--output=jsonpath={.metadata.uid}"]);
         let (before, running) = (uid()?, workers(&cluster)?);
@@ -65,12 +81,15 @@ fn whatever_is_done_to_a_pipeline_while_data_flows_its_files_are_right() {
         cluster.helm(&["test", "tips", "--namespace", NAMESPACE])?;
         let compacted = r#"{"spec": {"compaction": {"schedule": "0 4 * * *"}}}"#;
         cluster.kubectl(&["patch", "tips", "nyc", "--type=merge", "--patch", compacted])?;
+        flow.goes_on(&site, "the rollback")?;
         helm(&["rollback", "tips", "1"])?;
         operator::await_ready(&cluster, 2, PATIENCE)?;
         ensure!(uid()? == before, "it is another pipeline");
         ensure!(workers(&cluster)? == running, "workers were replaced though nothing of theirs has changed");
 
-        sender.join().map_err(|_| anyhow!("the sender panicked"))??;
+        flow.goes_on(&site, "the end")?;
+        enough.store(true, Ordering::Relaxed);
+        flow.sender.join().map_err(|_| anyhow!("the sender panicked"))??;
         operator::await_consumed(&cluster, data.records()?, PATIENCE)?;
         cluster.kubectl(&[
             "patch",
@@ -86,6 +105,42 @@ fn whatever_is_done_to_a_pipeline_while_data_flows_its_files_are_right() {
         data.oracle("nyc", Some(closed)).check(&pipeline.output()?)?;
         pipeline.verify().map(drop)
     });
+}
+
+/// Data that is sent and worked off.
+struct Flow {
+    sender: JoinHandle<Result<()>>,
+    /// Up to when the windows were closed on all shards at the last look.
+    closed: String,
+}
+
+impl Flow {
+    /// Waits until workers have come further than at the last look, and sees to it that there is more for them to do
+    /// `before` the next step.
+    fn goes_on(&mut self, site: &Site, before: &str) -> Result<()> {
+        until(&format!("consumed on before {before}"), PATIENCE, || {
+            // Before the first window closes there is none.
+            let now = watermark(&mut site.redis.connection()?, "nyc").unwrap_or_default();
+            let further = now > self.closed;
+            self.closed = now.max(std::mem::take(&mut self.closed));
+            Ok(further)
+        })?;
+        ensure!(!self.sender.is_finished(), "all is sent before {before}");
+        Ok(())
+    }
+}
+
+/// A changed template replaces the workers, and never are there more than were asked for.
+fn roll(cluster: &Cluster) -> Result<()> {
+    let old = workers(cluster)?;
+    let labels = r#"{"spec": {"workload": {"labels": {"team": "taxi"}}}}"#;
+    cluster.kubectl(&["patch", "tips", "nyc", "--type=merge", "--patch", labels])?;
+    until("rolled", PATIENCE, || {
+        let now = workers(cluster)?;
+        ensure!(now.len() <= old.len(), "{} workers in place of {}: {now:?}", now.len(), old.len());
+        Ok(now.len() == old.len() && now.iter().all(|name| !old.contains(name)))
+    })?;
+    await_settled(cluster, old.len())
 }
 
 fn pipeline<'a>(folder: &'a Folder, site: &Site) -> Result<Pipeline<'a>> {

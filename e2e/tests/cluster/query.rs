@@ -73,7 +73,14 @@ fn sql_and_the_map_are_answered_by_pods() {
             psql("SELECT count(*) > 0 FROM tips_live")?.trim() == "t",
             "no live windows without the sink"
         );
+        // Of several that are gone all are named, and of the last one its name is the reason.
+        site.kafka.down()?;
+        site.redis.down()?;
         site.s3.up()?;
+        operator::await_degraded(&cluster, "ServersUnreachable", PATIENCE)?;
+        site.kafka.up()?;
+        operator::await_degraded(&cluster, "RedisUnreachable", PATIENCE)?;
+        site.redis.up()?;
         operator::await_degraded(&cluster, "AsExpected", PATIENCE)
     });
 }

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tips_e2e::kubernetes::Cluster;
+use tips_e2e::oracle::Oracle;
 use tips_e2e::process::run;
-use tips_e2e::site::{PATIENCE, Site};
-use tips_e2e::worker::Data;
-use tips_e2e::{Folder, cache, scenario, sender};
+use tips_e2e::site::{PATIENCE, Site, await_none};
+use tips_e2e::worker::{Data, watermark};
+use tips_e2e::{Folder, cache, operator, scenario, sender};
 
 use crate::cluster::transcript::{self, Block, Step};
 
@@ -27,7 +28,7 @@ fn the_commands_of_the_readme_do_what_it_says() {
         let Some(site) = Site::start(folder)? else {
             return Ok(());
         };
-        let reader = Reader::prepare(folder, &site)?;
+        let (reader, data) = Reader::prepare(folder, &site)?;
         let mut steps = 0;
         for block in blocks {
             match block {
@@ -35,14 +36,26 @@ fn the_commands_of_the_readme_do_what_it_says() {
                 Block::Steps(all) => {
                     for step in all {
                         steps += 1;
+                        if step.command.starts_with("kubectl delete") {
+                            operator::await_consumed(site.cluster(), data.records()?, PATIENCE)?;
+                        }
                         reader.follow(&step).with_context(|| format!("$ {}", step.command))?;
                     }
                 }
             }
         }
         ensure!(steps >= 12, "the README has {steps} commands on Kubernetes");
-        Ok(())
+        await_none(site.cluster())?;
+        let closed = watermark(&mut site.redis.connection()?, "nyc")?;
+        let topics = ["--ride-topic=rides", "--fare-topic=fares"].map(str::to_owned);
+        let oracle = Oracle { settings: topics.into(), ..data.oracle("nyc", Some(closed)) };
+        oracle.check(&lake(&site).join("lake")).map(drop)
     });
+}
+
+/// The bucket of the README.
+fn lake(site: &Site) -> PathBuf {
+    site.s3.bucket_dir().with_file_name("taxi")
 }
 
 /// Who follows the README.
@@ -57,7 +70,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Gives the reader what the README takes for granted: the servers by name, the topics with data, the bucket, the
     /// chart and the clients.
-    fn prepare(folder: &'a Folder, site: &Site) -> Result<Self> {
+    fn prepare(folder: &'a Folder, site: &Site) -> Result<(Self, Data)> {
         let data = Data::generate(folder, &["--seed", "23", "--rate", "10", "--span", "3h"])?;
         let topics = data.topics_named(&site.kafka, ["rides", "fares"])?;
         sender::send(&site.kafka.client(), &topics, None)?;
@@ -71,7 +84,7 @@ impl<'a> Reader<'a> {
             cluster.apply(&service(name, port, &address)?)?;
         }
         // To the gateway a bucket is a folder.
-        fs::create_dir(site.s3.bucket_dir().with_file_name("taxi")).context("making the bucket")?;
+        fs::create_dir(lake(site)).context("making the bucket")?;
         let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts");
         symlink(charts, folder.path().join("charts")).context("linking the charts")?;
         let dirs = [cache::binary("kubectl")?, cache::python()?];
@@ -81,7 +94,7 @@ impl<'a> Reader<'a> {
         let keys =
             [("AWS_ACCESS_KEY_ID", site.s3.access_key()), ("AWS_SECRET_ACCESS_KEY", site.s3.secret_key())];
         folder.file("nyc-s3.env", keys.map(|(name, key)| format!("{name}={key}\n")).concat())?;
-        Ok(Reader { folder, cluster, path, endpoint, keys })
+        Ok((Reader { folder, cluster, path, endpoint, keys }, data))
     }
 
     /// Runs a command and compares what it prints. One that only looks may be told the news a little later.

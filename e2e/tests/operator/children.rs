@@ -31,6 +31,10 @@ fn an_applied_pipeline_gets_its_objects_and_each_has_an_owner() {
         cluster.until(&pods, SOON, |names| names.lines().count() == 2)?;
         let table = cluster.kubectl(&["get", "tips"])?;
         ensure!(table.starts_with("NAME   READY   REASON"), "{table}");
+        let wide = cluster.kubectl(&["get", "tips", "--output=wide"])?;
+        let more = ["BEHIND", "LAST WINDOW", "DEGRADED", "QUERY", "COMPACTED", "SUSPENDED", "EPOCH"];
+        ensure!(more.iter().all(|column| wide.contains(column) && !table.contains(column)), "{wide}");
+        ensure!(wide.contains("AsExpected") && wide.contains("false"), "{wide}");
         cluster.kubectl(&["scale", "tips/nyc", "--replicas=3"])?;
         becomes(cluster, "deployment/nyc-worker", "{.spec.replicas}", "3")?;
         let scale = cluster.kubectl(&["get", "--raw", &format!("{API}/nyc/scale")])?;
@@ -74,7 +78,7 @@ fn what_is_edited_or_deleted_by_hand_comes_back() {
 }
 
 #[test]
-fn another_field_manager_does_not_keep_what_it_has_taken() {
+fn other_field_managers_say_their_part_of_a_spec_and_do_not_keep_what_they_take_of_a_child() {
     with_operator("operator-managers", |cluster| {
         cluster.apply(&manifest("nyc", "  replicas: 2\n"))?;
         condition(cluster, "nyc", "Progressing", "True/Starting")?;
@@ -85,7 +89,44 @@ spec: {replicas: 7}
 ";
         let force = ["apply", "--server-side", "--force-conflicts", "--field-manager=other", "-f", "-"];
         cluster.kubectl_with(&force, taken)?;
-        becomes(cluster, "deployment/nyc-worker", "{.spec.replicas}", "2")
+        becomes(cluster, "deployment/nyc-worker", "{.spec.replicas}", "2")?;
+
+        let says = |manager: &str, part: &str, more: &[&str]| {
+            let object = format!(
+                "{{apiVersion: tipstream.dev/v1alpha1, kind: TipsPipeline, metadata: {{name: nyc, namespace: default}}, {part}}}"
+            );
+            let manager = format!("--field-manager={manager}");
+            let apply = ["apply", "--server-side", &manager, "-f", "-"];
+            cluster.kubectl_with(&[&apply[..], more].concat(), &object)
+        };
+        says(
+            "first",
+            "spec: {workload: {env: [{name: A, value: a}], volumes: [{name: a, emptyDir: {}}]}}",
+            &[],
+        )?;
+        says(
+            "second",
+            "spec: {workload: {env: [{name: B, value: b}], volumes: [{name: b, emptyDir: {}}]}}",
+            &[],
+        )?;
+        becomes(
+            cluster,
+            "tips/nyc",
+            "{.spec.workload.env[*].name} {.spec.workload.volumes[*].name}",
+            "A B a b",
+        )?;
+        let variables = "{.spec.template.spec.containers[0].env[?(@.value!='/var/lib/tipstream')].name}";
+        becomes(cluster, "deployment/nyc-worker", variables, "A B")?;
+        says("first", "spec: {workload: {env: [{name: C, value: c}]}}", &[])?;
+        becomes(cluster, "deployment/nyc-worker", variables, "B C")?;
+
+        // A condition of somebody else stands beside those of the operator.
+        let theirs = "status: {conditions: [{type: Audited, status: 'True', reason: Seen, message: '', \
+                      lastTransitionTime: '2030-01-01T00:00:00Z'}]}";
+        says("auditor", theirs, &["--subresource=status"])?;
+        patch(cluster, "nyc", r#"{"spec": {"suspend": true}}"#)?;
+        condition(cluster, "nyc", "Ready", "False/Suspended")?;
+        condition(cluster, "nyc", "Audited", "True/Seen")
     });
 }
 
@@ -96,6 +137,9 @@ fn what_belongs_to_somebody_else_is_left_alone() {
         cluster.kubectl(&["create", "serviceaccount", "nyc-worker"])?;
         let mine = ["create", "configmap", "nyc-worker", "--from-literal=pipeline.yaml=mine"];
         cluster.kubectl(&mine)?;
+        let budget = ["create", "pdb", "nyc-worker", "--selector=app=mine", "--min-available=1"];
+        cluster.kubectl(&budget)?;
+        cluster.kubectl(&["create", "deployment", "nyc-worker", "--image=mine", "--replicas=0"])?;
         cluster.apply(&manifest("nyc", ""))?;
         condition(cluster, "nyc", "Degraded", "True/NameTaken")?;
         ensure!(field(cluster, "serviceaccount/nyc-worker", "{.metadata.ownerReferences}")?.is_empty());
@@ -105,13 +149,23 @@ fn what_belongs_to_somebody_else_is_left_alone() {
         condition(cluster, "nyc", "Degraded", "True/NameTaken")?;
         ensure!(field(cluster, "configmap/nyc-worker", "{.data.pipeline\\.yaml}")? == "mine");
         cluster.kubectl(&["delete", "configmap", "nyc-worker"])?;
+        for kind in ["PodDisruptionBudget", "Deployment"] {
+            let message = "--output=jsonpath={.status.conditions[?(@.type=='Degraded')].message}";
+            let taken = format!("the {kind} nyc-worker exists and does not belong to this TipsPipeline");
+            cluster.until(&["get", "tips/nyc", message], SOON, |said| said.contains(&taken))?;
+            let object = format!("{}/nyc-worker", kind.to_lowercase());
+            ensure!(field(cluster, &object, "{.metadata.ownerReferences}")?.is_empty());
+            cluster.kubectl(&["delete", &object])?;
+            // Another spec is looked at at once.
+            cluster.kubectl(&["scale", "tips/nyc", &format!("--replicas={}", kind.len())])?;
+        }
         condition(cluster, "nyc", "Degraded", "False/AsExpected")
     });
 }
 
 /// That of a pipeline `nyc` that is gone: on its way out, and not gone yet.
-const LEFT_BEHIND: &str = "apiVersion: v1
-kind: ConfigMap
+const LEFT_BEHIND: &str = "apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
 metadata:
   name: nyc-worker
   namespace: default
@@ -122,6 +176,7 @@ metadata:
       name: nyc
       uid: 0b1c2d3e-0000-0000-0000-000000000000
       controller: true
+spec: {podSelector: {matchLabels: {app.kubernetes.io/instance: nyc}}}
 ";
 
 #[test]
@@ -131,7 +186,8 @@ fn what_a_pipeline_of_the_same_name_has_left_is_waited_for_and_told_only_if_it_s
         let cluster = control_plane.cluster();
         let rights = operator::install(cluster)?;
         let operator = Operator::start(folder, &rights, "operator")?;
-        cluster.apply(LEFT_BEHIND)?;
+        let as_the_operator = ["apply", "--server-side", "--field-manager=tips-operator", "-f", "-"];
+        cluster.kubectl_with(&as_the_operator, LEFT_BEHIND)?;
         cluster.apply(&manifest("nyc", "  replicas: 0\n"))?;
         let begun = Instant::now();
         while operator.metric("reconcile_errors_total")? < 1.0 {
@@ -141,13 +197,16 @@ fn what_a_pipeline_of_the_same_name_has_left_is_waited_for_and_told_only_if_it_s
         ensure!(field(cluster, "tips/nyc", "{.status.conditions}")?.is_empty(), "it is told at once");
         condition(cluster, "nyc", "Degraded", "True/NameTaken")?;
         let said = message(cluster, "nyc", "Degraded")?;
-        ensure!(said.contains("ConfigMap nyc-worker of a TipsPipeline of this name that is gone"), "{said}");
+        ensure!(
+            said.contains("NetworkPolicy nyc-worker of a TipsPipeline of this name that is gone"),
+            "{said}"
+        );
         let let_go = r#"{"metadata": {"finalizers": null}}"#;
-        cluster.kubectl(&["patch", "configmap/nyc-worker", "--type=merge", "--patch", let_go])?;
+        cluster.kubectl(&["patch", "networkpolicy/nyc-worker", "--type=merge", "--patch", let_go])?;
         // The collector takes its time, and the operator tries again in half a minute at the latest.
-        cluster.kubectl(&["delete", "configmap/nyc-worker", "--ignore-not-found"])?;
+        cluster.kubectl(&["delete", "networkpolicy/nyc-worker", "--ignore-not-found"])?;
         await_degraded(cluster, "AsExpected", 3 * SOON)?;
-        let owner = field(cluster, "configmap/nyc-worker", "{.metadata.ownerReferences[0].uid}")?;
+        let owner = field(cluster, "networkpolicy/nyc-worker", "{.metadata.ownerReferences[0].uid}")?;
         ensure!(owner == field(cluster, "tips/nyc", "{.metadata.uid}")?);
         Ok(())
     });
@@ -200,12 +259,12 @@ fn an_operator_that_is_killed_again_and_again_gets_there() {
         let control_plane = ControlPlane::start(folder)?;
         let cluster = control_plane.cluster();
         let rights = operator::install(cluster)?;
-        for round in 0..12_u64 {
+        for round in 0..6_u64 {
             let name = format!("nyc-{round}");
             cluster.apply(&manifest(&name, "  replicas: 0\n"))?;
             let mut operator = Operator::start(folder, &rights, &format!("operator-{round}"))?;
             // From before it leads to after the last object.
-            thread::sleep(Duration::from_millis(25 * round));
+            thread::sleep(Duration::from_millis(50 * round));
             operator.process().kill9()?;
             // Nobody gave the Lease up.
             cluster.kubectl(&[
@@ -217,7 +276,7 @@ fn an_operator_that_is_killed_again_and_again_gets_there() {
             ])?;
         }
         let _operator = Operator::start(folder, &rights, "operator")?;
-        for round in 0..12 {
+        for round in 0..6 {
             let name = format!("nyc-{round}");
             condition(cluster, &name, "Progressing", "False/Settled")?;
             for child in CHILDREN {

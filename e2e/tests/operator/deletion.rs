@@ -58,6 +58,8 @@ fn the_state_is_removed_where_that_is_asked_for() {
         cluster.until(&["get", "job", &job], SOON, |_| true)?;
         let rules = field(cluster, &format!("networkpolicy/{job}"), "{.spec['policyTypes','ingress']}")?;
         ensure!(rules == r#"["Ingress"]"#, "{rules}");
+        cluster.kubectl(&["delete", "networkpolicy", &job])?;
+        cluster.until(&["get", "networkpolicy", &job], SOON, |_| true)?;
         end_job(cluster, &job, "Complete")?;
         nothing_is_left(cluster)?;
         ensure!(events(cluster)?.contains("StateRemoved"), "{}", events(cluster)?);
@@ -87,11 +89,16 @@ fn a_removal_that_nothing_becomes_of_holds_nobody_up() {
         let _operator = Operator::start_with(folder, &rights, "operator", &["--purge-timeout=10s"])?;
         cluster.apply(&manifest("nyc", "  replicas: 0\n  deletionPolicy: Delete\n"))?;
         condition(&cluster, "nyc", "Progressing", "False/Settled")?;
-        // Nobody ends the workers' Deployment, nor begins the Job.
+        // Nobody ends the workers' Deployment, nor begins the Job, which may not be deleted either.
+        let kept = r#"[{"op": "test", "path": "/rules/13/resources/0", "value": "jobs"},
+            {"op": "replace", "path": "/rules/13/verbs", "value": ["list", "watch", "create", "patch"]}]"#;
+        cluster.kubectl(&["patch", "clusterrole/tipstream", "--type=json", "--patch", kept])?;
         control_plane.controllers().down()?;
         cluster.kubectl(&["delete", "tips", "nyc", "--wait=false"])?;
-        cluster.until(&["get", "job", &purge(&cluster, "nyc")?], SOON, |_| true)?;
+        let job = purge(&cluster, "nyc")?;
+        cluster.until(&["get", "job", &job], SOON, |_| true)?;
         cluster.until(&["get", "tips", "--output=name"], SOON, str::is_empty)?;
+        cluster.kubectl(&["delete", "job,networkpolicy", &job])?;
         let notes = cluster.kubectl(&["get", "events", "--output=jsonpath={.items[*].message}"])?;
         ensure!(
             notes.contains("(it took too long) and stays there under the keys tipstream:{default.nyc/*"),
@@ -183,6 +190,14 @@ fn a_policy_that_is_changed_changes_the_finalizer() {
         cluster.apply(&manifest("nyc", "  replicas: 0\n  deletionPolicy: Delete\n"))?;
         becomes(cluster, "tips/nyc", FINALIZERS, r#"["tipstream.dev/state"]"#)?;
         patch(cluster, "nyc", r#"{"spec": {"deletionPolicy": "Retain"}}"#)?;
-        becomes(cluster, "tips/nyc", FINALIZERS, "")
+        becomes(cluster, "tips/nyc", FINALIZERS, "")?;
+
+        // A namespace that is going takes no Job: the state stays, and the namespace goes.
+        cluster.kubectl(&["create", "namespace", "going"])?;
+        let pipeline = manifest("nyc", "  replicas: 0\n  deletionPolicy: Delete\n");
+        cluster.apply(&pipeline.replace("namespace: default", "namespace: going"))?;
+        let held = ["get", "tips/nyc", "--namespace=going", "--output=jsonpath={.metadata.finalizers}"];
+        cluster.until(&held, SOON, |finalizers| !finalizers.is_empty())?;
+        cluster.kubectl(&["delete", "namespace", "going", "--timeout=60s"]).map(drop)
     });
 }

@@ -8,38 +8,49 @@ use tips_e2e::{Folder, scenario};
 
 use crate::operator::children::CHILDREN;
 use crate::operator::deletion::nothing_is_left;
-use crate::operator::pipeline::{becomes, condition, end_job, events, manifest, patch, purge};
+use crate::operator::pipeline::{SOON, becomes, condition, end_job, events, manifest, patch, purge};
+use crate::operator::rights;
 
 /// The writes of a reconcile that makes everything, each with how often it was done then: `operator/src/crash.rs` tells
 /// them. The objects of the workers come first, then those of the query service, then those of the compaction.
-const CREATION: [(&str, usize); 16] = [
+const CREATION: [(&str, usize); 20] = [
     ("lease::after-acquire", 1),
     ("finalizer::after-change", 1),
     ("apply::after-ServiceAccount", 1),
     ("apply::after-ConfigMap", 1),
     ("apply::after-NetworkPolicy", 1),
+    ("apply::after-PodMonitor", 1),
     ("apply::after-Service", 1),
     ("apply::after-PodDisruptionBudget", 1),
     ("apply::after-Deployment", 1),
     ("apply::after-ConfigMap", 2),
     ("apply::after-NetworkPolicy", 2),
+    ("apply::after-PodMonitor", 2),
     ("apply::after-Service", 2),
+    ("apply::after-PodDisruptionBudget", 2),
     ("apply::after-Deployment", 2),
     ("apply::after-ConfigMap", 3),
     ("apply::after-NetworkPolicy", 3),
+    ("apply::after-PodMonitor", 3),
     ("apply::after-CronJob", 1),
     ("status::after-write", 1),
 ];
 /// What they make beside the workers' objects.
-const BESIDE: [&str; 7] = [
+const BESIDE: [&str; 11] = [
     "configmap/nyc-query",
     "networkpolicy/nyc-query",
+    "podmonitor/nyc-query",
     "service/nyc-query",
+    "poddisruptionbudget/nyc-query",
     "deployment/nyc-query",
     "configmap/nyc-compact",
     "networkpolicy/nyc-compact",
+    "podmonitor/nyc-compact",
     "cronjob/nyc-compact",
+    "podmonitor/nyc-worker",
 ];
+/// All that an operator makes but the removal of the state.
+const KINDS: &str = "configmaps,cronjobs,deployments,networkpolicies,poddisruptionbudgets,podmonitors,services,serviceaccounts";
 
 struct Life<'a> {
     folder: &'a Folder,
@@ -80,10 +91,9 @@ const OWN: [&str; 4] = [
 
 /// What the operator says of the children of a pipeline, without what differs between two namespaces.
 fn children(cluster: &Cluster, namespace: &str) -> Result<Vec<Value>> {
-    let kinds =
-        "configmaps,cronjobs,deployments,networkpolicies,poddisruptionbudgets,services,serviceaccounts";
-    let of_pipeline = ["--selector=app.kubernetes.io/instance=nyc", "--output=json"];
-    let text = cluster.kubectl(&[&["get", kinds, "--namespace", namespace], &of_pipeline[..]].concat())?;
+    let of_pipeline =
+        ["--namespace", namespace, "--selector=app.kubernetes.io/instance=nyc", "--output=json"];
+    let text = cluster.kubectl(&[&["get", KINDS], &of_pipeline[..]].concat())?;
     let mut list: Value = serde_json::from_str(&text.replace("calm", "default"))?;
     let mut items = list["items"].as_array_mut().context("a list")?.split_off(0);
     for item in &mut items {
@@ -103,18 +113,23 @@ fn an_operator_that_dies_behind_any_write_is_replaced_by_one_that_finishes_it() 
     scenario("operator-dies", |folder| {
         let control_plane = ControlPlane::start(folder)?;
         let cluster = control_plane.cluster();
+        cluster.apply(include_str!("../../manifests/podmonitors.yaml"))?;
+        let crd = "customresourcedefinition/podmonitors.monitoring.coreos.com";
+        cluster.kubectl(&["wait", "--for=condition=Established", crd, "--timeout=30s"])?;
         let rights = operator::install(cluster)?;
         let mut life = Life { folder, cluster, rights, deaths: 0 };
 
         let spec = "  replicas: 0
   deletionPolicy: Delete
-  query: {enabled: true, insecure: true}
+  query: {enabled: true, insecure: true, replicas: 2}
   compaction: {enabled: true}
 ";
         cluster.apply(&manifest("nyc", spec))?;
         for (point, nth) in CREATION {
             life.die_at_nth(point, nth)?;
         }
+        let told = events(cluster)?;
+        ensure!(told.contains("NoReplicas"), "what is written is not told: {told}");
         let operator = life.operator()?;
         condition(cluster, "nyc", "Progressing", "False/Settled")?;
         for child in CHILDREN.iter().chain(&BESIDE) {
@@ -123,6 +138,8 @@ fn an_operator_that_dies_behind_any_write_is_replaced_by_one_that_finishes_it() 
         drop(operator);
 
         cluster.kubectl(&["set", "env", "deployment/nyc-worker", "INTRUDER=1"])?;
+        let all = ["label", KINDS, "--selector=app.kubernetes.io/instance=nyc", "intruder=yes"];
+        cluster.kubectl(&all)?;
         life.die_at("apply::after-take-back")?;
         cluster.kubectl(&["create", "serviceaccount", "mine"])?;
         patch(cluster, "nyc", r#"{"spec": {"workload": {"serviceAccountName": "mine"}}}"#)?;
@@ -130,6 +147,11 @@ fn an_operator_that_dies_behind_any_write_is_replaced_by_one_that_finishes_it() 
         let out_of_range = r#"{"spec": {"replicas": 2, "scaling": {"maxReplicas": 1, "targetLag": 1}}}"#;
         patch(cluster, "nyc", out_of_range)?;
         life.die_at("scale::after-write")?;
+        // Of what cannot be brought about, that many workers are wanted is.
+        let wrong = r#"{"spec": {"replicas": 3, "scaling": null, "redis": {"auth": {"secretRef": {"name": "users"}}}}}"#;
+        patch(cluster, "nyc", wrong)?;
+        life.die_at("apply::after-scale")?;
+        patch(cluster, "nyc", r#"{"spec": {"redis": {"auth": null}}}"#)?;
         patch(cluster, "nyc", r#"{"spec": {"suspend": true, "replicas": 0, "scaling": null}}"#)?;
         life.die_at("events::after-tell")?;
         let operator = life.operator()?;
@@ -147,16 +169,15 @@ fn an_operator_that_dies_behind_any_write_is_replaced_by_one_that_finishes_it() 
                 "--namespace",
                 namespace,
             ])?;
-            cluster.until(
-                &["get", "tips", "nyc", settled, "--namespace", namespace],
-                crate::operator::pipeline::SOON,
-                |reason| reason == "Settled",
-            )?;
+            cluster.until(&["get", "tips", "nyc", settled, "--namespace", namespace], SOON, |reason| {
+                reason == "Settled"
+            })?;
         }
         becomes(cluster, "deployment/nyc-worker", "{..env[?(@.name=='INTRUDER')].value}", "")?;
         let (disturbed, calm) = (children(cluster, "default")?, children(cluster, "calm")?);
         ensure!(calm.len() == CHILDREN.len() - 1 + BESIDE.len(), "{calm:?}");
         ensure!(disturbed == calm, "{disturbed:#?}\nis not\n{calm:#?}");
+        use_the_other_rights(cluster)?;
         drop(operator);
 
         cluster.kubectl(&["delete", "tips", "nyc", "--wait=false"])?;
@@ -173,6 +194,63 @@ fn an_operator_that_dies_behind_any_write_is_replaced_by_one_that_finishes_it() 
         let _operator = life.operator()?;
         nothing_is_left(cluster)?;
         ensure!(events(cluster)?.contains("StateRemoved"));
+
+        let asked = control_plane.asked_by(operator::NAMESPACE, "tipstream")?;
+        let granted = rights::granted(cluster)?;
+        let beyond: Vec<_> = granted.difference(&asked).collect();
+        ensure!(beyond.is_empty(), "granted and never asked for: {beyond:?}");
+        ensure!(asked.is_subset(&granted), "{:?}", asked.difference(&granted).collect::<Vec<_>>());
         Ok(())
     });
+}
+
+/// What a pipeline is not done for, so that every right has been used in the end.
+fn use_the_other_rights(cluster: &Cluster) -> Result<()> {
+    let key = ["create", "secret", "generic", "users", "--from-literal=ana=p"];
+    cluster.kubectl(&key)?;
+    let users = |replicas: i32| {
+        let query = format!(r#"{{"replicas": {replicas}, "auth": {{"secretRef": {{"name": "users"}}}}}}"#);
+        patch(cluster, "nyc", &format!(r#"{{"spec": {{"query": {query}}}}}"#))
+    };
+    users(1)?;
+    cluster.until(&["get", "poddisruptionbudget/nyc-query", "--ignore-not-found"], SOON, str::is_empty)?;
+    let off = r#"{"spec": {"query": {"enabled": false}, "compaction": {"enabled": false}}}"#;
+    patch(cluster, "nyc", off)?;
+    for child in BESIDE.iter().filter(|child| !child.ends_with("-worker")) {
+        cluster.until(&["get", child, "--ignore-not-found"], SOON, str::is_empty)?;
+    }
+    // The same Event once more is counted on the first.
+    for suspend in [false, true] {
+        patch(cluster, "nyc", &format!(r#"{{"spec": {{"suspend": {suspend}}}}}"#))?;
+        condition(cluster, "nyc", "Ready", if suspend { "False/Suspended" } else { "False/NoReplicas" })?;
+    }
+    Ok(())
+}
+
+/// The names of the crash points that `operator/src/crash.rs` tells.
+fn crash_points() -> Vec<String> {
+    let table = include_str!("../../../operator/src/crash.rs").lines();
+    let names = table.filter_map(|line| line.strip_prefix("//! | `")?.split('`').next());
+    let kinds = include_str!("../../../operator/src/kind.rs");
+    let kinds =
+        kinds.split("pub enum Kind {").nth(1).and_then(|rest| rest.split('}').next()).unwrap_or_default();
+    let kinds: Vec<_> = kinds.lines().filter_map(|line| line.trim().strip_suffix(',')).collect();
+    names
+        .flat_map(|name| match name.strip_suffix("<Kind>") {
+            Some(name) => kinds.iter().map(|kind| format!("{name}{kind}")).collect(),
+            None => vec![name.to_owned()],
+        })
+        .collect()
+}
+
+#[test]
+fn an_operator_dies_at_every_crash_point() {
+    let (names, here) = (crash_points(), include_str!("killed.rs"));
+    assert!(names.len() >= 16, "{names:?}");
+    for name in names {
+        assert!(
+            here.contains(&format!("\"{name}\"")),
+            "no operator dies at {name}: add it to the life above"
+        );
+    }
 }

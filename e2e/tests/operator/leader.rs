@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use tips_e2e::kubernetes::ControlPlane;
 use tips_e2e::operator::{self, Operator};
-use tips_e2e::scenario;
+use tips_e2e::{http, scenario};
 
-use crate::operator::pipeline::{becomes, condition, manifest, patch};
+use crate::operator::pipeline::{QUIET, SOON, becomes, condition, manifest, patch};
 
 /// Until `operator` leads, and how long that took.
 fn leads(operator: &Operator, within: Duration) -> Result<Duration> {
@@ -29,7 +29,7 @@ fn a_standby_takes_over_at_once_when_the_leader_ends_and_in_time_when_it_dies() 
         let mut first = Operator::start(folder, &rights, "first")?;
         leads(&first, Duration::from_secs(5))?;
         let mut second = Operator::start(folder, &rights, "second")?;
-        thread::sleep(Duration::from_secs(5));
+        thread::sleep(QUIET);
         ensure!(!second.leads(), "two lead");
         cluster.apply(&manifest("nyc", "  replicas: 0\n"))?;
         condition(cluster, "nyc", "Ready", "False/NoReplicas")?;
@@ -94,7 +94,15 @@ fn an_api_server_that_comes_back_finds_the_operator_at_work() {
         operator.process().terminate()?;
         let ended = operator.process().wait(Duration::from_secs(20))?;
         ensure!(ended.is_some(), "it waits for an answer");
-        Ok(())
+
+        let mut waiting = Operator::begin(folder, &rights, "waiting")?;
+        let address = waiting.address();
+        waiting.process().until("was alive", SOON, || http::get(&address, "/healthz").is_ok())?;
+        let ready = http::get(&address, "/readyz").map_err(|error| error.to_string());
+        let unready = "503 Service Unavailable\nthe first listing is not complete";
+        ensure!(ready.as_ref().is_err_and(|error| error.contains(unready)), "{ready:?}");
+        control_plane.api_server().process().cont()?;
+        waiting.process().until("was ready", SOON, || http::get(&address, "/readyz").is_ok())
     });
 }
 

@@ -7,10 +7,22 @@ use anyhow::{Context, Result, ensure};
 use tips_e2e::kubernetes::Cluster;
 use tips_e2e::operator::{self, Operator};
 use tips_e2e::scenario;
-use tips_e2e::site::{PATIENCE, Site, await_none};
+use tips_e2e::site::{PATIENCE, Site, await_none, workers};
 use tips_e2e::worker::{Bucket, Data, Pipeline, Settings, Target, watermark};
 
 use crate::operator::pipeline::{becomes, condition, field, message, patch};
+
+const MANHATTAN: &str = include_str!("../../../worker/assets/manhattan.geojson");
+const CRD: &str = "customresourcedefinition/podmonitors.monitoring.coreos.com";
+
+/// The polygons of the pipeline.
+fn polygons(cluster: &Cluster, text: &str) -> Result<()> {
+    let object = serde_json::json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "polygons", "namespace": "default"},
+        "data": {"nyc.geojson": text},
+    });
+    cluster.apply(&object.to_string()).map(drop)
+}
 
 fn ready(cluster: &Cluster, replicas: usize) -> Result<()> {
     cluster.kubectl(&["scale", "tips/nyc", &format!("--replicas={replicas}")])?;
@@ -25,7 +37,7 @@ fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
         };
         let cluster = &site.cluster().clone();
         let rights = operator::install(cluster)?;
-        let _operator = Operator::start_with(folder, &rights, "operator", &["--purge-timeout=50s"])?;
+        let mut operator = Operator::start_with(folder, &rights, "operator", &["--purge-timeout=50s"])?;
 
         let data =
             Data::generate(folder, &["--seed", "7", "--rate", "12", "--span", "3h", "--disorder", "10m"])?;
@@ -33,13 +45,21 @@ fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
         let settings = Settings {
             kafka: site.kafka.bootstrap(),
             redis: format!("{{urls: [\"{}\"]}}", site.redis.url()),
-            more: ["replicas: 2", "deletionPolicy: Delete", "raw: {flushInterval: 5s}"]
-                .map(str::to_owned)
-                .into(),
+            more: [
+                "replicas: 2",
+                "deletionPolicy: Delete",
+                "raw: {flushInterval: 5s}",
+                "job: {neighbourhoods: {configMapKeyRef: {name: polygons, key: nyc.geojson}}}",
+            ]
+            .map(str::to_owned)
+            .into(),
         };
         let pipeline = Pipeline::new(folder, "nyc", &settings, Target::S3(Bucket::of(&site.s3)))?;
         pipeline.change("prefix: nyc", "prefix: nyc, credentials: {secretRef: {name: s3}}")?;
 
+        // It comes when the operator has found that there is none, and is looked for every minute.
+        cluster.apply(include_str!("../../manifests/podmonitors.yaml"))?;
+        polygons(cluster, MANHATTAN)?;
         cluster.apply(&fs::read_to_string(pipeline.manifest()).context("reading the manifest")?)?;
         condition(cluster, "nyc", "Degraded", "True/SecretNotFound")?;
         cluster.create_secret("s3", pipeline.environment())?;
@@ -47,6 +67,16 @@ fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
             .kubectl(&["wait", "tips/nyc", "--for=condition=Ready", "--timeout=180s"])
             .with_context(|| message(cluster, "nyc", "Degraded").unwrap_or_default())?;
         condition(cluster, "nyc", "StateCompatible", "True/SameSettings")?;
+
+        // Polygons are not of the spec: the API server lets others in, and the state refuses them.
+        let running = workers(cluster)?;
+        polygons(cluster, &MANHATTAN.replacen("Battery Park City", "The Battery", 1))?;
+        condition(cluster, "nyc", "StateCompatible", "False/SettingsDiffer")?;
+        condition(cluster, "nyc", "Degraded", "True/SettingsDiffer")?;
+        ensure!(workers(cluster)? == running, "the workers of the last good polygons are replaced");
+        polygons(cluster, MANHATTAN)?;
+        condition(cluster, "nyc", "StateCompatible", "True/SameSettings")?;
+        ensure!(workers(cluster)? == running, "workers are replaced though they have read the same polygons");
 
         ready(cluster, 3)?;
         cluster.kubectl(&[
@@ -63,6 +93,8 @@ fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
             "no window was written"
         );
         condition(cluster, "nyc", "Degraded", "False/AsExpected")?;
+        cluster.until(&["get", "podmonitor/nyc-worker"], PATIENCE, |_| true)?;
+        cluster.kubectl(&["delete", CRD])?;
 
         // A new epoch begins anew from the topics and writes the same windows.
         patch(cluster, "nyc", r#"{"spec": {"epoch": 1, "replicas": 2}}"#)?;
@@ -92,6 +124,6 @@ fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
         cluster.kubectl(&["delete", "tips", "nyc", "--timeout=70s"])?;
         let reasons = cluster.kubectl(&["get", "events", "--output=jsonpath={.items[*].reason}"])?;
         ensure!(reasons.contains("StateLeft"), "{reasons}");
-        Ok(())
+        operator.process().until_said("PodMonitors are no longer installed", PATIENCE)
     });
 }

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tips_e2e::kubernetes::Cluster;
 
-use crate::operator::pipeline::{becomes, condition, field, manifest, merge, message, object, with_operator};
+use crate::operator::pipeline::{SOON, becomes, condition, field, manifest, merge, message, object, with_operator};
 
 const POLYGONS: &str = include_str!("../../../worker/assets/manhattan.geojson");
 const REFERRING: &str = "  replicas: 1
@@ -16,6 +16,8 @@ const REFERRING: &str = "  replicas: 1
     sasl: {mechanism: SCRAM-SHA-512, secretRef: {name: kafka}}
   job: {neighbourhoods: {configMapKeyRef: {name: polygons, key: nyc.geojson}}}
 ";
+
+const HASH: &str = r"{.spec.template.metadata.annotations.tipstream\.dev/config-hash}";
 
 fn referring() -> String {
     let kafka = "  kafka: {bootstrapServers: 'kafka:9092', ridesTopic: rides, faresTopic: fares}\n";
@@ -37,11 +39,7 @@ fn login(cluster: &Cluster) -> Result<()> {
 }
 
 fn hash(cluster: &Cluster) -> Result<String> {
-    field(
-        cluster,
-        "deployment/nyc-worker",
-        r"{.spec.template.metadata.annotations.tipstream\.dev/config-hash}",
-    )
+    field(cluster, "deployment/nyc-worker", HASH)
 }
 
 #[test]
@@ -80,9 +78,27 @@ fn what_the_pods_read_rolls_them_and_nothing_else_does() {
         ensure!(hash(cluster)? == before, "the pods roll though nothing that they read has changed");
         cluster.kubectl(&["patch", "secret", "kafka", "--patch", r#"{"stringData": {"password": "q"}}"#])?;
         let query = ["get", "deployment/nyc-worker", "--output=jsonpath={.metadata.generation}"];
-        cluster.until(&query, crate::operator::pipeline::SOON, |generation| generation == "3")?;
+        cluster.until(&query, SOON, |generation| generation == "3")?;
         ensure!(hash(cluster)? != before, "a new password does not roll the pods");
-        Ok(())
+
+        let hdfs = object(
+            "lake",
+            &json!({"replicas": 0, "sink": {"hdfs": {
+                "nameNode": "hdfs://nn:8020", "path": "/lake", "configMapRef": {"name": "hadoop"},
+            }}}),
+        );
+        let configured = |text: &str| {
+            let data = json!({"core-site.xml": text, "hdfs-site.xml": "<configuration/>"});
+            let metadata = json!({"name": "hadoop", "namespace": "default"});
+            let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data});
+            cluster.apply(&object.to_string())
+        };
+        configured("<configuration/>")?;
+        cluster.apply(&hdfs.to_string())?;
+        let hash = ["get", "deployment/lake-worker", &format!("--output=jsonpath={HASH}")];
+        let before = cluster.until(&hash, SOON, |_| true)?;
+        configured("<configuration></configuration>")?;
+        cluster.until(&hash, SOON, |now| now != before).map(drop)
     });
 }
 

@@ -22,9 +22,9 @@ fn wrong(pointer: &'static str, value: Value, message: &'static str) -> Wrong {
 /// What no pipeline may have.
 fn never() -> Vec<Wrong> {
     let hdfs = |name_node: &str, path: &str| json!({"hdfs": {"nameNode": name_node, "path": path}});
-    let s3 = |field: &str, value: &str| {
+    let s3 = |field: &str, value: Value| {
         let mut s3 = json!({"bucket": "taxi", "region": "us-east-1"});
-        s3[field] = json!(value);
+        s3[field] = value;
         json!({"s3": s3})
     };
     let one_secret =
@@ -46,9 +46,13 @@ fn never() -> Vec<Wrong> {
         wrong("/spec/redis/mode", json!("Sentinel"), "write sentinel: {masterName: mymaster}"),
         wrong("/spec/redis/shards", json!(0), "must be from 1 to 1024"),
         wrong("/spec/sink", json!({}), "must be exactly one of s3, hdfs and volume"),
-        wrong("/spec/sink", s3("bucket", "B"), "must be the name of a bucket"),
-        wrong("/spec/sink", s3("prefix", "/lake"), "write for example lake/taxi"),
-        wrong("/spec/sink", s3("endpoint", "minio:9000"), "write for example https://minio.storage:9000"),
+        wrong("/spec/sink", s3("bucket", json!("B")), "must be the name of a bucket"),
+        wrong("/spec/sink", s3("prefix", json!("/lake")), "write for example lake/taxi"),
+        wrong(
+            "/spec/sink",
+            s3("endpoint", json!("minio:9000")),
+            "write for example https://minio.storage:9000",
+        ),
         wrong("/spec/sink", hdfs("nn:8020", "/lake"), "write for example hdfs://namenode:8020"),
         wrong("/spec/sink", hdfs("hdfs://nn:8020", "lake"), "must be an absolute path"),
         wrong("/spec/sink/volume/claimName", json!(""), "must name a PersistentVolumeClaim"),
@@ -93,6 +97,23 @@ fn never() -> Vec<Wrong> {
             "write an annotation of another prefix",
         ),
         wrong("/spec/workload/env", json!([{"name": "TIPS_REDIS_PASSWORD", "value": "x"}]), "use kafka.sasl"),
+        Wrong {
+            changes: vec![
+                ("/spec/sink", s3("credentials", json!({"secretRef": {"name": "s3"}}))),
+                ("/spec/workload/env", json!([{"name": "AWS_ACCESS_KEY_ID", "value": "x"}])),
+            ],
+            message: "leave out the variable, or the field of the sink",
+        },
+        wrong(
+            "/spec/workload/volumes",
+            json!([{"name": "tipstream-config", "emptyDir": {}}]),
+            "write a name of your own",
+        ),
+        wrong(
+            "/spec/workload/volumeMounts",
+            json!([{"name": "x", "mountPath": "/etc/tipstream"}]),
+            "write a path of your own",
+        ),
         // By the schema, without a rule.
         wrong("/spec/job/windw", json!("30m"), ".spec.job.windw: field not declared in schema"),
         wrong("/spec/job/slide", json!("ten minutes"), "should match '^([0-9]{1,5}(h|m|s)){1,3}$'"),
@@ -177,7 +198,7 @@ fn each_rule_has_a_wrong_manifest_that_is_refused_with_what_to_write_instead() {
         let crd = serde_json::to_value(tipstream_crds::crd())?;
         let mut all = Vec::new();
         rules("", &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &mut all);
-        ensure!(all.len() >= 59, "the walk found {} rules", all.len());
+        ensure!(all.len() >= 62, "the walk found {} rules", all.len());
         for (path, message) in all {
             let of_it =
                 |said: &&String| said.contains(&format!("{path}: Invalid value")) && said.contains(&message);

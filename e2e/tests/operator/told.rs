@@ -2,12 +2,14 @@
 
 use std::fs;
 
-use anyhow::{Context as _, ensure};
-use tips_e2e::kubernetes::ControlPlane;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tips_e2e::kubernetes::{Cluster, ControlPlane};
 use tips_e2e::operator::{self, Operator};
+use tips_e2e::wait::until;
 use tips_e2e::{Process, scenario};
 
-use crate::operator::pipeline::{SOON, condition, manifest, patch};
+use crate::operator::pipeline::{SOON, becomes, condition, events, manifest, message, patch};
 
 #[test]
 fn an_edit_is_not_told_to_be_settled_before_it_is() {
@@ -31,6 +33,91 @@ fn an_edit_is_not_told_to_be_settled_before_it_is() {
         watch.until_said("2 RollingOut", SOON)?;
         let told = fs::read_to_string(&log).context("reading what was told")?;
         ensure!(!told.contains("2 Settled"), "{told}");
+        Ok(())
+    });
+}
+
+/// Degraded for `reason`, which an Event tells, too, with `words`.
+fn degraded(cluster: &Cluster, name: &str, reason: &str, words: &str) -> Result<()> {
+    condition(cluster, name, "Degraded", &format!("True/{reason}"))?;
+    let said = message(cluster, name, "Degraded")?;
+    ensure!(said.contains(words), "{reason}: {said}");
+    ensure!(events(cluster)?.contains(reason), "no Event says {reason}: {}", events(cluster)?);
+    Ok(())
+}
+
+/// A change of the rights of the operator, whose rule on `resource` is the one at `index`.
+fn may(cluster: &Cluster, index: usize, resource: &str, verbs: &[&str]) -> Result<()> {
+    let rule = format!("/rules/{index}");
+    let patch = json!([
+        {"op": "test", "path": format!("{rule}/resources/0"), "value": resource},
+        {"op": "replace", "path": format!("{rule}/verbs"), "value": verbs},
+    ]);
+    cluster
+        .kubectl(&["patch", "clusterrole/tipstream", "--type=json", "--patch", &patch.to_string()])
+        .map(drop)
+}
+
+#[test]
+fn what_keeps_a_pipeline_back_is_told_by_condition_and_event_and_in_the_log() {
+    scenario("operator-reasons", |folder| {
+        let control_plane = ControlPlane::start(folder)?;
+        let cluster = control_plane.cluster();
+        let rights = operator::install(cluster)?;
+        let mut operator = Operator::start(folder, &rights, "operator")?;
+
+        cluster.kubectl(&["create", "quota", "none", "--hard=pods=0"])?;
+        becomes(cluster, "quota/none", "{.status.hard.pods}", "0")?;
+        cluster.apply(&manifest("refused", "  replicas: 1\n"))?;
+        degraded(cluster, "refused", "PodsRefused", "exceeded quota: none")?;
+        cluster.kubectl(&["delete", "quota", "none"])?;
+
+        cluster.apply(&manifest("pulling", "  replicas: 1\n"))?;
+        let pod = ["get", "pods", "--selector=app.kubernetes.io/instance=pulling", "--output=name"];
+        let pod = cluster.until(&pod, SOON, |names| !names.is_empty())?;
+        // As the kubelet says it.
+        let waiting = json!({"status": {"containerStatuses": [{
+            "name": "worker", "image": "none", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}},
+        }]}});
+        let status =
+            ["patch", pod.trim(), "--subresource=status", "--type=merge", "--patch", &waiting.to_string()];
+        cluster.kubectl(&status)?;
+        degraded(cluster, "pulling", "ImagePullBackOff", "Back-off pulling image")?;
+
+        cluster.kubectl(&["create", "secret", "generic", "redis", "--from-literal=password=p"])?;
+        may(cluster, 3, "secrets", &["list", "watch"])?;
+        until("forbidden", SOON, || Ok(rights.kubectl(&["get", "secret", "redis"]).is_err()))?;
+        let referring = manifest("nyc", "  replicas: 0\n")
+            .replace("redis: {urls", "redis: {auth: {secretRef: {name: redis}}, urls");
+        cluster.apply(&referring)?;
+        degraded(
+            cluster,
+            "nyc",
+            "ReferenceUnreadable",
+            "cannot read the Secret redis: secrets \"redis\" is forbidden",
+        )?;
+        may(cluster, 3, "secrets", &["get", "list", "watch"])?;
+        condition(cluster, "nyc", "Degraded", "False/AsExpected")?;
+
+        // A kind that lacks the rules.
+        let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
+        let bare = json!([{"op": "remove", "path": format!("{spec}/x-kubernetes-validations")}]).to_string();
+        let crd = "crd/tipspipelines.tipstream.dev";
+        cluster.kubectl(&["patch", crd, "--type=json", "--patch", &bare])?;
+        let lower = r#"{"spec": {"epoch": -1}}"#;
+        until("taken", SOON, || Ok(patch(cluster, "nyc", lower).is_ok()))?;
+        degraded(cluster, "nyc", "InvalidSpec", "spec.epoch: must be 0 or more")?;
+
+        let log = operator.process().output()?;
+        let lines: Vec<Value> =
+            log.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("the log is not JSON")?;
+        let told =
+            lines.iter().find(|line| line["reason"] == "InvalidSpec").context("it is not in the log")?;
+        ensure!(told["span"]["name"] == "reconcile" && told["span"]["pipeline"] == "default/nyc", "{told}");
+        let pass = &told["span"]["pass"];
+        let same = |line: &&Value| line["span"]["pass"] == *pass && line["category"] == "invalid";
+        ensure!(pass.is_u64() && lines.iter().any(|line| same(&line)), "nothing else of the pass: {told}");
         Ok(())
     });
 }

@@ -85,7 +85,14 @@ pub(super) async fn run(
             Some(_) => Presence::Ours,
             None => Presence::Unknown,
         };
-        let stored = apply(client, owner, object, &json, presence).await?;
+        let stored = match apply(client, owner, object, &json, presence).await {
+            // The kind has gone, which the watches find out within a minute.
+            Err(Error::Apply { kind: Kind::PodMonitor, source, .. }) if is_not_found(&source) => {
+                applied.remove(&id);
+                continue;
+            }
+            stored => stored?,
+        };
         applied.insert(id, Hashes { sent, stored: take_in(present, object.kind(), &stored) });
     }
     delete_unwanted(client, objects, present, held).await?;
@@ -93,6 +100,10 @@ pub(super) async fn run(
         objects.iter().any(|object| object.kind() == *kind && *object.name() == **name)
     });
     Ok(())
+}
+
+fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_not_found())
 }
 
 /// Puts an object as it was answered into `present`, and returns its hash. The watch tells of it only later, and a
@@ -137,18 +148,27 @@ async fn apply(
     let (kind, name) = (object.kind(), object.name());
     let failed = |source: kube::Error| Error::Apply { kind, name: name.to_owned(), source: source.into() };
     let api = api(client, kind, object.metadata().namespace.as_deref());
-    let mut params = PatchParams::apply(MANAGER).force();
+    let (mut params, sent) = (PatchParams::apply(MANAGER), Patch::Apply(json));
+    if presence == Presence::Unknown && has_selector(kind) {
+        match api.patch(name, &params, &sent).await {
+            Ok(stored) => return Ok(written(kind, stored)),
+            // Another controller's, or of other pods; or it is not there and wrong.
+            Err(kube::Error::Api(status)) if matches!(status.code, 409 | 422) => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
     match presence {
-        Presence::Ours => {}
+        Presence::Ours => params.force = true,
         Presence::EditedByHand => {
             ownership::take_back(&api, name).await.map_err(failed)?;
             crash::point("apply::after-take-back");
+            params.force = true;
         }
         Presence::Unknown => match api.get_metadata_opt(name).await.map_err(failed)? {
             // Whoever makes one meanwhile is not overruled.
-            None => params.force = false,
+            None => {}
             Some(found) => match ownership::of(&found, owner) {
-                Ownership::Ours => {}
+                Ownership::Ours => params.force = true,
                 Ownership::Predecessors => {
                     return Err(Error::PredecessorLeft { kind, name: name.to_owned() });
                 }
@@ -156,9 +176,18 @@ async fn apply(
             },
         },
     }
-    let stored = api.patch(name, &params, &Patch::Apply(json)).await.map_err(failed)?;
+    Ok(written(kind, api.patch(name, &params, &sent).await.map_err(failed)?))
+}
+
+/// Whether an object of `kind` that somebody else has made cannot be taken for the pipeline's own, and so need not be
+/// looked for before one is applied: it selects other pods, which is a conflict.
+const fn has_selector(kind: Kind) -> bool {
+    matches!(kind, Kind::NetworkPolicy | Kind::PodDisruptionBudget | Kind::Deployment)
+}
+
+fn written(kind: Kind, stored: DynamicObject) -> DynamicObject {
     crash::point(format_args!("apply::after-{kind}"));
-    Ok(stored)
+    stored
 }
 
 async fn delete_unwanted(

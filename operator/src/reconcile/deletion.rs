@@ -57,8 +57,7 @@ pub(super) async fn run(
         Some(JobState::Running) | None if elapsed >= deadlines.all => {
             return abandon(pipeline, key, found, context, "it took too long").await;
         }
-        Some(JobState::Running) => return Ok(Some(LOOK_INTERVAL)),
-        None => {}
+        Some(JobState::Running) | None => {}
     }
     // In the foreground: while the Deployment is there, workers may still appear.
     let works =
@@ -66,9 +65,13 @@ pub(super) async fn run(
     for (kind, child, _) in found.children.iter().filter(|(kind, _, view)| works(*kind, view)) {
         apply::delete(&context.client, *kind, child, &DeleteParams::foreground()).await?;
     }
+    let begun = job(pipeline, found).is_some();
     let no_worker = found.deployment(Component::Worker).is_none() && found.workers.is_empty();
-    if no_worker || elapsed >= deadlines.workers {
-        for object in purge_job::objects(pipeline, &context.worker_image, deadlines.job.as_secs() as i64) {
+    if begun || no_worker || elapsed >= deadlines.workers {
+        let mut objects =
+            Vec::from(purge_job::objects(pipeline, &context.worker_image, deadlines.job.as_secs() as i64));
+        objects.retain(|object| !found.has(object.kind(), object.name()));
+        for object in objects {
             match apply::create(&context.client, &object, &mut found.children).await {
                 Ok(()) => {}
                 Err(error) if error.is_transient() => return Err(error),
@@ -124,7 +127,12 @@ async fn let_go(
     found: &Found,
     context: &Context,
 ) -> Result<Option<Duration>, Error> {
-    end_purges(found, context).await?;
+    if let Err(error) = end_purges(found, context).await {
+        if elapsed(pipeline) < context.purge_timeout {
+            return Err(error);
+        }
+        tracing::warn!("{error}; it ends by itself");
+    }
     set_finalizer(pipeline, false, context).await?;
     tracing::info!(pipeline = &*key.name, "let go");
     Ok(None)

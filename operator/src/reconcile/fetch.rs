@@ -50,6 +50,11 @@ impl Found {
         }
     }
 
+    /// Whether there is an object of this kind and name.
+    pub(super) fn has(&self, kind: Kind, name: &str) -> bool {
+        self.children.iter().any(|(of, key, _)| *of == kind && *key.name == *name)
+    }
+
     /// The objects of a part.
     pub(super) fn of(&self, component: Component) -> impl Iterator<Item = &ChildView> {
         let views = self.children.iter().map(|(.., view)| view);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tipstream_crds::TipsPipelineStatus;
+use tipstream_crds::{ConditionType, TipsPipelineStatus};
 
 use super::FIGURES_INTERVAL;
 use super::apply::Applied;
@@ -23,7 +23,9 @@ pub(super) struct Memo {
     pub applied: Applied,
     /// The status that was written last: the cache may not have it yet.
     pub status: Option<TipsPipelineStatus>,
-    /// When it was written.
+    /// The status of which the Events are told, though it could not be written.
+    pub told: Option<TipsPipelineStatus>,
+    /// When a status was written.
     pub figures_written: Option<Instant>,
     /// What the lag asked for of late.
     pub recent: Recent,
@@ -33,10 +35,13 @@ pub(super) struct Memo {
 
 impl Memo {
     /// The status that stands, taken from the memo: what was written last, until the cache must have heard of it.
-    /// After that somebody else may have changed it.
+    /// After that somebody else may have changed it. Conditions of theirs stand beside ours and are not for us to say.
     pub(super) fn take_status(&mut self, cached: Option<&TipsPipelineStatus>) -> Option<TipsPipelineStatus> {
         let written_now = self.figures_written.is_some_and(|written| written.elapsed() < FIGURES_INTERVAL);
-        self.status.take().filter(|_| written_now).or_else(|| cached.cloned())
+        let mut stands = self.status.take().filter(|_| written_now).or_else(|| cached.cloned());
+        let is_ours = |kind: &str| ConditionType::ALL.iter().any(|ours| ours.as_str() == kind);
+        stands.iter_mut().for_each(|status| status.conditions.retain(|condition| is_ours(&condition.type_)));
+        stands
     }
 }
 
@@ -79,6 +84,18 @@ impl Memos {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_condition_of_somebody_else_is_not_ours_to_say() {
+        let condition = |kind: &str| {
+            serde_json::json!({"type": kind, "status": "True", "reason": "Seen", "message": "",
+                "lastTransitionTime": "2030-01-01T00:00:00Z"})
+        };
+        let cached = serde_json::json!({"conditions": [condition("Ready"), condition("Audited")]});
+        let cached: TipsPipelineStatus = serde_json::from_value(cached).expect("a status");
+        let stands = Memo::default().take_status(Some(&cached)).expect("it stands");
+        assert_eq!(stands.conditions, cached.conditions[..1]);
+    }
 
     #[test]
     fn a_status_that_somebody_else_wrote_is_seen_in_time() {

@@ -63,6 +63,8 @@ pub(super) async fn run(
     }
     crash::point("scale::after-write");
     context.metrics.rescales.inc();
+    // Told behind the write: one that is refused, since somebody has changed the pipeline meanwhile, would be told for
+    // nothing. Of one that is made and not told, the roll that follows tells.
     let note = format!("New size: {after}; {}", why(scaling, before, after));
     tracing::info!("{note}");
     // Of one reason and action only the first note is told for some minutes.

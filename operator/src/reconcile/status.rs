@@ -213,7 +213,9 @@ fn degraded(seen: &Seen<'_>) -> Verdict {
     if let Some((pod, trouble)) = first_trouble(seen.pods) {
         return verdict("True", &trouble_reason(trouble), quoted(pod, trouble));
     }
-    if let Some(error) = seen.figures.and_then(|figures| figures.state_error.as_ref()) {
+    // Of a Redis that says nothing no state can be read either.
+    let answering = seen.figures.filter(|figures| !figures.silent.contains(&Server::Redis));
+    if let Some(error) = answering.and_then(|figures| figures.state_error.as_ref()) {
         return verdict("True", "StateUnreadable", error.as_str());
     }
     if let Some(verdict) = seen.figures.and_then(unreachable) {

@@ -246,7 +246,41 @@ fn whom_workers_cannot_reach_is_named() {
     };
     assert_eq!(said_of(&[]), "Degraded=False/AsExpected");
     assert_eq!(said_of(&[Server::Sink]), "Degraded=True/SinkUnreachable");
+    assert_eq!(said_of(&[Server::Kafka]), "Degraded=True/KafkaUnreachable");
+    assert_eq!(said_of(&[Server::Redis]), "Degraded=True/RedisUnreachable");
     assert_eq!(said_of(&[Server::Kafka, Server::Redis]), "Degraded=True/ServersUnreachable");
+}
+
+#[test]
+fn a_state_that_cannot_be_read_is_told_unless_redis_says_nothing_at_all() {
+    let (pipeline, deployment) = (pipeline(json!({})), running());
+    let said_of = |silent: &[Server]| {
+        let state_error = Some("a shard has another format".to_owned());
+        let figures = Figures { state_error, silent: silent.iter().copied().collect(), ..figures() };
+        let degraded =
+            of(&Seen { figures: Some(&figures), ..seen(&pipeline, &deployment) }).conditions[2].clone();
+        format!("{}: {}", degraded.reason, degraded.message)
+    };
+    assert_eq!(said_of(&[]), "StateUnreadable: a shard has another format");
+    assert_eq!(said_of(&[Server::Kafka]), "StateUnreadable: a shard has another format");
+    assert!(said_of(&[Server::Redis]).starts_with("RedisUnreachable: "));
+}
+
+#[test]
+fn why_pods_are_refused_or_wait_is_told_in_the_words_of_kubernetes() {
+    let pipeline = pipeline(json!({}));
+    let refused = DeploymentView { failure: Some("exceeded quota: none".to_owned()), ready: 0, ..running() };
+    assert_eq!(said(&of(&seen(&pipeline, &refused)))[2], "Degraded=True/PodsRefused");
+    let mut waiting = failing(0, "Back-off pulling image");
+    waiting.trouble = waiting.trouble.map(|trouble| Trouble {
+        reason: "ImagePullBackOff".to_owned(),
+        exit_code: None,
+        ..trouble
+    });
+    let (deployment, pods) = (DeploymentView { ready: 1, ..running() }, [waiting]);
+    let status = of(&Seen { pods: &pods, ..seen(&pipeline, &deployment) });
+    assert_eq!(said(&status)[2], "Degraded=True/ImagePullBackOff");
+    assert_eq!(status.conditions[2].message, "nyc-worker-a: ImagePullBackOff: Back-off pulling image");
 }
 
 #[test]
