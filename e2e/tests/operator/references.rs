@@ -5,7 +5,9 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tips_e2e::kubernetes::Cluster;
 
-use crate::operator::pipeline::{SOON, becomes, condition, field, manifest, merge, message, object, with_operator};
+use crate::operator::pipeline::{
+    SOON, becomes, condition, field, manifest, merge, message, object, with_operator,
+};
 
 const POLYGONS: &str = include_str!("../../../worker/assets/manhattan.geojson");
 const REFERRING: &str = "  replicas: 1
