@@ -86,6 +86,63 @@ METABASE = {
        WHERE c.relnamespace = n.oid AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
          AND c.relkind IN ('r', 'p', 'v', 'f', 'm') AND n.nspname IN ('public') ORDER BY type, schema, name""":
         lambda rows: "tips" in [row[1] for row in rows],
+    # What the user may do, with names in quotes.
+    """WITH relations AS (
+         SELECT schemaname, tablename AS name FROM pg_catalog.pg_tables
+         UNION SELECT schemaname, viewname AS name FROM pg_catalog.pg_views
+         UNION SELECT schemaname, matviewname AS name FROM pg_catalog.pg_matviews),
+       quoted AS (
+         SELECT schemaname, name, '"' || replace(schemaname, '"', '""') || '"' || '.' || '"' || replace(name, '"', '""') || '"' AS q
+         FROM relations WHERE schemaname !~ '^pg_' AND schemaname <> 'information_schema'
+           AND pg_catalog.has_schema_privilege(current_user, schemaname, 'usage'))
+       SELECT NULL AS role, schemaname AS schema, name AS table,
+         pg_catalog.has_any_column_privilege(current_user, q, 'select') AS select,
+         pg_catalog.has_any_column_privilege(current_user, q, 'update') AS update,
+         pg_catalog.has_any_column_privilege(current_user, q, 'insert') AS insert,
+         pg_catalog.has_table_privilege(current_user, q, 'delete') AS delete FROM quoted""":
+        lambda rows: (None, "public", "tips", True, False, False, False) in rows and not any(row[4] for row in rows),
+    # Enumerations, foreign keys, indexes: none.
+    """SELECT nspname, typname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+       WHERE t.oid IN (SELECT DISTINCT enumtypid FROM pg_enum e)""": lambda rows: rows == [],
+    """SELECT "fk_table"."relname", "fk_column"."attname", "pk_table"."relname", "pk_column"."attname"
+       FROM "pg_constraint" AS "c" INNER JOIN "pg_class" AS "fk_table" ON "c"."conrelid" = "fk_table"."oid"
+       INNER JOIN "pg_namespace" AS "fk_ns" ON "c"."connamespace" = "fk_ns"."oid"
+       INNER JOIN "pg_attribute" AS "fk_column" ON "c"."conrelid" = "fk_column"."attrelid"
+       INNER JOIN "pg_class" AS "pk_table" ON "c"."confrelid" = "pk_table"."oid"
+       INNER JOIN "pg_attribute" AS "pk_column" ON "c"."confrelid" = "pk_column"."attrelid"
+       WHERE fk_ns.nspname !~ '^information_schema|catalog_history|pg_' AND ("c"."contype" = 'f'::char)
+         AND ("fk_column"."attnum" = ANY(c.conkey)) AND ("pk_column"."attnum" = ANY(c.confkey))""": lambda rows: rows == [],
+    """SELECT "tmp"."table", TRIM(BOTH '"' FROM "pg_catalog"."pg_get_indexdef"("tmp"."ci_oid", "tmp"."pos", FALSE)) AS "field"
+       FROM (SELECT "ct"."relname" AS "table", "ci"."oid" AS "ci_oid",
+           ("information_schema"."_pg_expandarray"("i"."indkey"))."n" AS "pos"
+         FROM "pg_catalog"."pg_class" AS "ct" INNER JOIN "pg_catalog"."pg_index" AS "i" ON "ct"."oid" = "i"."indrelid"
+         INNER JOIN "pg_catalog"."pg_class" AS "ci" ON "ci"."oid" = "i"."indexrelid"
+         WHERE "pg_catalog"."pg_get_expr"("i"."indpred", "i"."indrelid") IS NULL) AS "tmp"
+       WHERE "tmp"."pos" = 1""": lambda rows: rows == [],
+    # Columns of tables and of materialized views, functions in capitals.
+    """SELECT "c"."column_name" AS "name", FORMAT('%s', "c"."udt_name") AS "database-type",
+         "c"."ordinal_position" - 1 AS "database-position", "c"."table_name" AS "table-name",
+         COL_DESCRIPTION(CAST(CAST(FORMAT('%I.%I', CAST("c"."table_schema" AS TEXT), CAST("c"."table_name" AS TEXT)) AS REGCLASS)
+           AS OID), "c"."ordinal_position") AS "field-comment",
+         (("column_default" IS NOT NULL) AND ("column_default" LIKE '%nextval(%')) OR ("is_identity" <> 'NO') AS "auto"
+       FROM "information_schema"."columns" AS "c" WHERE "c"."table_schema" IN ('public')
+       UNION ALL
+       SELECT "pa"."attname" AS "name", FORMAT('%s', "pt"."typname") AS "database-type",
+         "pa"."attnum" - 1 AS "database-position", "pc"."relname" AS "table-name", NULL AS "field-comment", FALSE AS "auto"
+       FROM "pg_catalog"."pg_class" AS "pc" INNER JOIN "pg_catalog"."pg_attribute" AS "pa" ON "pa"."attrelid" = "pc"."oid"
+       INNER JOIN "pg_catalog"."pg_type" AS "pt" ON "pt"."oid" = "pa"."atttypid"
+       WHERE ("pc"."relkind" = 'm') AND ("pa"."attnum" >= 1) ORDER BY "table-name" ASC, "database-position" ASC""":
+        lambda rows: ("window_start", "timestamptz", 0, "tips", None, False) in rows,
+    # Questions by day, by day of the week and by week, of the last days.
+    """SELECT CAST("public"."tips"."window_start" AS date) AS "window_start", COUNT(*) AS "count" FROM "public"."tips"
+       GROUP BY CAST("public"."tips"."window_start" AS date) ORDER BY 1 ASC""": lambda rows: len(rows) >= 1,
+    """SELECT CAST(extract(dow from "public"."tips"."window_start") AS integer) AS "d", COUNT(*) AS "count"
+       FROM "public"."tips" GROUP BY 1 ORDER BY 1""": lambda rows: 2 in [row[0] for row in rows],
+    """SELECT (DATE_TRUNC('week', ("public"."tips"."window_start" + INTERVAL '1 day')) + INTERVAL '-1 day') AS "w",
+         COUNT(*) AS "count" FROM "public"."tips" GROUP BY 1 ORDER BY 1""": lambda rows: len(rows) >= 1,
+    """SELECT COUNT(*) AS "count" FROM "public"."tips" WHERE ("public"."tips"."window_start" >=
+         DATE_TRUNC('day', (NOW() + INTERVAL '-30 day'))) AND ("public"."tips"."window_start" < DATE_TRUNC('day', NOW()))""":
+        lambda rows: rows == [(0,)],
     "show timezone": lambda rows: rows == [("UTC",)],
     # The sample of a table, and a question with a bucket of time.
     'SELECT "public"."tips"."stop_nbhd" AS "stop_nbhd" FROM "public"."tips" LIMIT 1048575': lambda rows: len(rows) > 10,

@@ -53,6 +53,7 @@ for empty in (
     meta.getProcedures(None, "public", "%"),
 ):
     assert all_of(empty, 1) == []
+assert all_of(meta.getTablePrivileges(None, "public", "tips"), "GRANTEE", "PRIVILEGE") == [("PUBLIC", "SELECT")]
 all_of(meta.getFunctions(None, "public", "%"), "FUNCTION_NAME")
 assert "int8" in [row[0] for row in all_of(meta.getTypeInfo(), "TYPE_NAME")]
 

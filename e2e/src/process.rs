@@ -126,6 +126,14 @@ impl Process {
         Ok(())
     }
 
+    /// The most memory that it has had at once so far, in bytes: anonymous, shared, and mapped pages of files.
+    pub fn peak_memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))
+            .with_context(|| format!("asking for the memory of {}", self.name))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        Ok(1024 * peak.context("no peak")?.parse::<u64>()?)
+    }
+
     /// The last lines of its log, for an error message.
     pub fn last_lines(&self) -> String {
         let bytes = fs::read(&self.log).unwrap_or_default();
@@ -222,6 +230,17 @@ fn spawn(command: Command) -> Result<io::Result<Child>> {
     let gone = || anyhow!("the spawning thread is gone");
     spawner.send((command, answer)).map_err(|_| gone())?;
     child.recv().map_err(|_| gone())
+}
+
+/// The same command with a terminal for its input and its outputs, as a person has it; what it writes to either comes
+/// out on standard output.
+pub fn at_terminal(command: &Command) -> Command {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let line: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    let mut terminal = Command::new("script");
+    terminal.args(["--quiet", "--flush", "--return", "--command", &line.join(" "), "/dev/null"]);
+    terminal.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("TERM", "xterm");
+    terminal
 }
 
 /// Runs a command to its end and returns what it printed; fails with its error output.

@@ -183,25 +183,37 @@ fn a_run_that_dies_at_any_step_is_finished_by_the_next() {
     });
 }
 
+/// One is stopped between two of its steps, two others come at once and do all there is to do, and it goes on.
 #[test]
-fn two_runs_at_once_do_no_harm() {
+fn runs_at_once_do_no_harm() {
     scenario("compact-two", |folder| {
         let servers = Servers::start(folder)?;
         let s3 = S3::start(folder)?;
         let data = data(folder)?;
-        for (name, target) in
-            [("two-fs", folder_target(folder, "two-fs")), ("two-s3", Target::S3(Bucket::of(&s3)))]
-        {
+        for (name, target, point, sign) in [
+            ("two-fs", folder_target(folder, "two-fs"), "compact::after-plan", "rides-*-000001"),
+            ("two-s3", Target::S3(Bucket::of(&s3)), "sink::before-removal", "*-compacted-*"),
+        ] {
             let pipeline = filled(&servers, &data, name, target)?;
-            let start = |number: usize| {
-                let log = folder.path().join(format!("{name}-{number}.log"));
-                Process::start(name, pipeline.compact_command(DAY, &[])?, &log)
+            let start = |number: usize, points: &str| {
+                let mut command = pipeline.compact_command(DAY, &[])?;
+                command.env("FAILPOINTS", points);
+                Process::start(name, command, &folder.path().join(format!("{name}-{number}.log")))
             };
-            let mut runs = [start(0)?, start(1)?];
-            for run in &mut runs {
+            let mut slow = start(0, &format!("{point}=1*sleep(3000)"))?;
+            let mut signs = Command::new("find");
+            signs.arg(pipeline.output()?).args(["-name", sign]);
+            until("it is at its step", PATIENCE, || Ok(!run(&mut signs)?.is_empty()))?;
+            slow.stop()?;
+            let mut others = [start(1, "")?, start(2, "")?];
+            let ends = |run: &mut Process| -> Result<()> {
                 let status = run.wait(PATIENCE)?.context("a run does not end")?;
                 ensure!(status.success(), "{status}: {}", run.last_lines());
-            }
+                Ok(())
+            };
+            others.iter_mut().try_for_each(ends)?;
+            slow.cont()?;
+            ends(&mut slow)?;
             servers.check(&data, name, &pipeline)?;
             ensure!(pipeline.compact(DAY, &[])?.folders() == 0, "something was left");
         }

@@ -6,6 +6,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use tips_e2e::books::Books;
+use tips_e2e::process::at_terminal;
 use tips_e2e::worker::{Data, binary};
 use tips_e2e::{Folder, Process, scenario};
 
@@ -40,6 +42,14 @@ impl<'a> Runs<'a> {
         Ok(command)
     }
 
+    /// One that shows its progress.
+    fn spoken(&self, name: &str) -> Result<Command> {
+        let quiet = self.command(name)?;
+        let mut command = Command::new(quiet.get_program());
+        command.args(quiet.get_args().filter(|argument| *argument != "--quiet"));
+        Ok(command)
+    }
+
     /// Without input.
     fn bare(&self, name: &str) -> Result<Command> {
         let mut command = Command::new(binary()?);
@@ -51,6 +61,21 @@ impl<'a> Runs<'a> {
         succeeds(self.command(name)?)?;
         files(&self.output(name))
     }
+}
+
+/// A person at a terminal sees how far it is, and then what came out.
+fn is_shown(mut command: Command, records: usize) -> Result<()> {
+    let output = command.output()?;
+    let shown = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "{shown}");
+    let (progress, result) = shown.split_once("records in").context("no result")?;
+    let is_bar = |line: &&str| ["iB/", " records  ", "/s  ", " left"].iter().all(|part| line.contains(part));
+    ensure!(progress.split(['\r', '\n']).any(|line| is_bar(&line)), "no bar:\n{progress:?}");
+    ensure!(!result.contains(" left"), "the bar stays:\n{result:?}");
+    let books = Books::of_table(result)?;
+    let consumed: i64 = ["rides", "fares"].iter().map(|topic| books.get(topic, "consumed")).sum();
+    ensure!(consumed == records as i64 && result.contains("Highest average tip"), "{result}");
+    Ok(())
 }
 
 fn succeeds(mut command: Command) -> Result<String> {
@@ -100,7 +125,8 @@ fn the_same_input_makes_the_same_files() {
         let first = runs.run("first")?;
         let parts = first.keys().filter(|name| name.starts_with("rides/")).count();
         ensure!(parts > 2 * runs.data.rides.len(), "{parts} files are too few to show where they are cut");
-        ensure_same(&runs.run("second")?, &first)
+        is_shown(at_terminal(&runs.spoken("second")?), runs.data.records()?)?;
+        ensure_same(&files(&runs.output("second"))?, &first)
     });
 }
 

@@ -1,10 +1,13 @@
 //! What workers tell of themselves is true: metrics without anybody asking for the status, partitions only of who
 //! has them, and whether a worker is ready.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
+use tips_e2e::books::Books;
+use tips_e2e::process::{at_terminal, run};
 use tips_e2e::s3::S3;
 use tips_e2e::sender::send;
 use tips_e2e::wait::until;
@@ -30,6 +33,40 @@ fn until_unready(worker: &Process, why: &str) -> Result<()> {
 
 fn until_ready(worker: &Process) -> Result<()> {
     until("ready", PATIENCE, || Ok(page(worker, "/readyz").is_ok()))
+}
+
+/// What a worker that has read and published all tells of it: as the generator has it, and as it lies in the sink.
+fn counts_are_true(worker: &Process, books: &Books, output: &Path) -> Result<()> {
+    books.check(&Books::of_status(&page(worker, "/status")?)?)?;
+    for topic in ["rides", "fares"] {
+        let told = metric(worker, &format!("{CONSUMED}{{topic=\"{topic}\"}}"))?;
+        ensure!(told == books.get(topic, "consumed") as f64, "{told} {topic} consumed");
+        for outcome in ["joined", "out_of_area", "start", "invalid"] {
+            let told = metric(worker, &format!("{OUTCOME}{{outcome=\"{outcome}\",topic=\"{topic}\"}}"))?;
+            ensure!(told == books.get(topic, outcome) as f64, "{told} {topic} {outcome}");
+        }
+    }
+    let invalid = metric(worker, "tipstream_records_invalid_total")?;
+    ensure!(invalid == (books.get("rides", "invalid") + books.get("fares", "invalid")) as f64, "{invalid}");
+    let files = |folders: &[&str]| -> Result<Vec<u64>> {
+        let mut find = Command::new("find");
+        find.args(folders.iter().map(|folder| output.join(folder)));
+        let text = run(find.args(["-name", "*.parquet", "-printf", "%s\\n"]))?;
+        text.lines().map(|bytes| bytes.parse().context("a size")).collect()
+    };
+    let (raw, windows) = (files(&["rides", "fares", "invalid"])?, files(&["tips"])?);
+    let batches = metric(worker, "tipstream_apply_duration_seconds_count")?;
+    for (name, value) in [
+        ("raw_files_total", raw.len() as f64),
+        ("raw_bytes_total", raw.iter().sum::<u64>() as f64),
+        ("windows_published_total", windows.len() as f64),
+        // Each batch goes to each of the shards, of which there are 16 by default, and none was sent twice.
+        ("state_calls_total", 16.0 * batches),
+    ] {
+        let told = metric(worker, &format!("tipstream_{name}"))?;
+        ensure!(told == value && value > 0.0, "{name}: {told} in place of {value}");
+    }
+    Ok(())
 }
 
 /// One of them shows the books of all, the other nothing; each shows its own partitions.
@@ -72,6 +109,13 @@ fn metrics_and_readiness_are_true() {
         until("told in the books", PATIENCE, || Ok(metric(&first, OUTCOME)? == records))?;
         until("published", PATIENCE, || Ok(metric(&first, "tipstream_raw_rows_total")? == records))?;
         ensure!(metric(&first, "tipstream_partition_lag_seconds")? == 0.0, "all is read, and it lags");
+        let watermark = format!("{}Z", servers.closed("observed")?).parse::<jiff::Timestamp>()?.as_second();
+        until("all windows", PATIENCE, || {
+            Ok(metric(&first, "tipstream_last_window_timestamp_seconds")? > (watermark - 600) as f64)
+        })?;
+        counts_are_true(&first, &Books::generated(&folder.path().join("input"))?, &pipeline.output()?)?;
+        let lines = first.output()?.lines().count();
+        ensure!(lines < 200, "{lines} lines of log for {records} records");
         until("told by partition", PATIENCE, || Ok(metrics(&first, AHEAD)?.len() == 2 * PARTITIONS))?;
         until_ready(&first)?;
         let answers = metrics(&first, "tipstream_server_answer_timestamp_seconds")?;
@@ -152,16 +196,8 @@ fn a_terminal_has_a_status_line_and_whole_lines_of_log_above_it() {
         let pipeline = servers.pipeline("terminal", &["raw: {flushInterval: 1s}"])?;
         let manifest = pipeline.manifest().display().to_string();
         let worker = pipeline.command(&["stream", "--listen", "127.0.0.1:0", "-f", &manifest])?;
-        let words = std::iter::once(worker.get_program()).chain(worker.get_args());
-        let line: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
-        // It gives the command a terminal.
-        let mut terminal = Command::new("script");
-        terminal.args(["--quiet", "--flush", "--return", "--command", &line.join(" "), "/dev/null"]);
-        terminal
-            .envs(worker.get_envs().filter_map(|(name, value)| Some((name, value?))))
-            .env("TERM", "xterm");
         let log = folder.path().join("terminal.log");
-        let mut terminal = Process::start("terminal", terminal, &log)?;
+        let mut terminal = Process::start("terminal", at_terminal(&worker), &log)?;
         let records = data.records()?;
         let all = format!("{},{:03} records read, 0 to go", records / 1000, records % 1000);
         terminal.until_said(&all, PATIENCE)?;

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use tips_e2e::books::Books;
 use tips_e2e::hdfs::Hdfs;
 use tips_e2e::ports::Port;
 use tips_e2e::process::run;
@@ -83,6 +84,16 @@ fn live_and_archive_are_one_table_with_every_window_once() {
         let status = query
             .rows("SELECT rides_consumed + fares_consumed, state_error, sink_error FROM pipeline_status")?;
         ensure!(status == [[data.records()?.to_string(), String::new(), String::new()]], "{status:?}");
+        let books = Books::generated(&folder.path().join("input"))?;
+        let told = query.rows(
+            "SELECT trips_joined, rides_invalid, fares_invalid, to_char(watermark, '%Y-%m-%d %H:%M:%S'), \
+             open_windows = (SELECT count(DISTINCT window_start) FROM tips_live), \
+             latest_event_time = greatest((SELECT max(event_time) FROM rides), (SELECT max(start_time) FROM fares)) \
+             FROM pipeline_status",
+        )?;
+        let [joined, rides, fares] = [("rides", "joined"), ("rides", "invalid"), ("fares", "invalid")]
+            .map(|(topic, outcome)| books.get(topic, outcome).to_string());
+        ensure!(told == [[joined, rides, fares, closed, "t".into(), "t".into()]], "{told:?}");
         Ok(())
     });
 }
@@ -161,6 +172,17 @@ fn year(output: &Path, table: &str) -> Result<u64> {
     text.lines().map(|bytes| bytes.parse::<u64>().context("a size")).sum()
 }
 
+/// Whether the statistics of pages tell that most of them have no row of a query.
+fn leaves_out_pages(query: &Query, of_minutes: &str) -> Result<()> {
+    let plan = query.psql(&format!("EXPLAIN ANALYZE SELECT * {of_minutes}"))?;
+    let pages = plan.split_once("page_index_pages_pruned=").and_then(|(_, rest)| rest.split(',').next());
+    let pages = pages.with_context(|| format!("no pages were left out:\n{plan}"))?;
+    let numbers = pages.split(" total → ").map(|part| part.trim_end_matches(" matched").parse::<f64>());
+    let [Ok(all), Ok(read)] = numbers.collect::<Vec<_>>()[..] else { bail!("{pages:?}") };
+    ensure!(0.0 < read && read < all / 2.0, "{read} of {all} pages");
+    Ok(())
+}
+
 #[test]
 fn a_day_of_a_year_reads_the_files_of_that_day() {
     scenario("query-prune", |folder| {
@@ -192,6 +214,9 @@ fn a_day_of_a_year_reads_the_files_of_that_day() {
             let rows: u64 = query.value(&format!("SELECT count(*) {minutes}"))?.parse()?;
             let some = read()? - before;
             ensure!(rows > 0 && some < all, "{some} bytes for {rows} rows, {all} for the day");
+            if table != "tips" {
+                leaves_out_pages(&query, &minutes)?;
+            }
             let year = 365 * day;
             eprintln!(
                 "{table}: {all} bytes read for a day of {year}, {some} for ten minutes, {footers} for no row"

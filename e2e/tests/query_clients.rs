@@ -53,10 +53,18 @@ fn psql_lists_describes_and_completes() {
             query.psql("\\d nonsense")?.contains("Did not find any relation"),
             "a table that is not there"
         );
-        for command in ["\\l", "\\dn", "\\df", "\\dv", "\\di", "\\dT"] {
+        let plain = ["\\l", "\\dn", "\\df", "\\dv", "\\di", "\\dT", "\\db", "\\dx", "\\ds", "\\dm"];
+        let more = ["\\d+", "\\dt+", "\\dn+", "\\l+", "\\dT+", "\\dg"];
+        for command in [&plain[..], &more[..]].concat() {
             let said = query.psql(command)?;
             ensure!(!said.contains("ERROR"), "{command}: {said}");
         }
+        let described = query.rows("\\d+ tips")?;
+        ensure!(described[0][..2] == expected[0], "{described:?}");
+        let roles = query.rows("\\du")?;
+        ensure!(roles.iter().any(|role| role[0] == "tipstream"), "{roles:?}");
+        let rights = query.rows("\\dp tips")?;
+        ensure!(rights[0][..4] == ["public", "tips", "table", "=r/tipstream"], "{rights:?}");
         query.client("complete.py", &[])?;
         Ok(())
     });

@@ -87,12 +87,18 @@ fn it_takes_a_password_and_encryption_or_says_what_to_give() {
     });
 }
 
-/// Somebody who does not mind being turned away, and asks: what is answered until the connection is closed.
-fn asks_in_the_clear(port: u16) -> Result<String> {
+/// A connection of somebody, without encryption.
+fn connect(port: u16) -> Result<TcpStream> {
     let mut socket = TcpStream::connect(("127.0.0.1", port))?;
     socket.set_read_timeout(Some(Duration::from_secs(10)))?;
     let startup = [&196_608_u32.to_be_bytes()[..], b"user\0ana\0database\0tipstream\0\0"].concat();
     socket.write_all(&[&(startup.len() as u32 + 4).to_be_bytes()[..], &startup].concat())?;
+    Ok(socket)
+}
+
+/// Somebody who does not mind being turned away, and asks: what is answered until the connection is closed.
+fn asks_in_the_clear(port: u16) -> Result<String> {
+    let mut socket = connect(port)?;
     let sql = b"SELECT 'an answer'\0";
     let query = [&b"Q"[..], &(sql.len() as u32 + 4).to_be_bytes(), sql].concat();
     socket.write_all(&query)?;
@@ -157,6 +163,8 @@ fn past_a_limit_a_query_ends_with_an_error_that_says_so_and_the_service_goes_on(
         let wide = "SELECT count(*) FROM (SELECT DISTINCT a.ride_id, b.ride_id AS other, a.event_time FROM rides a, (SELECT ride_id FROM rides LIMIT 400) b)";
         says(&query, wide, "--memory")?;
         ensure!(query.value("SELECT count(*) > 0 FROM rides")? == "t", "it goes on");
+        let peak = query.process.peak_memory()? >> 20;
+        ensure!(peak < 500, "{peak} MiB of memory for queries that may have 16");
         drop(query);
 
         let flags = ["--max-rows", "1000", "--query-timeout", "2s", "--max-connections", "2"];
@@ -223,13 +231,25 @@ fn a_query_is_cancelled_and_one_that_runs_at_the_end_may_finish() {
         ensure!(metric(&query.process, "tipstream_query_running")? == 0.0, "it still runs");
 
         let last = "SELECT count(*) FROM generate_series(1, 300000000) WHERE value % 7 = 3";
-        let running = query.psql_command(last)?.stdout(Stdio::piped()).spawn()?;
+        let mut running = query.psql_command(last)?.stdout(Stdio::piped()).spawn()?;
         until("running", PATIENCE, || Ok(metric(&query.process, "tipstream_query_running")? != 0.0))?;
+        let mut idle = connect(query.port())?;
         query.process.terminate()?;
+        idle.read_to_end(&mut Vec::new()).context("who asks nothing stays connected")?;
+        ensure!(running.try_wait()?.is_none(), "the query had ended before");
         let output = running.wait_with_output()?;
         ensure!(String::from_utf8_lossy(&output.stdout).trim() == "42857143", "{output:?}");
         let status = query.process.wait(PATIENCE)?.context("it does not end")?;
         ensure!(status.success(), "{status}");
+
+        let impatient = ["--drain-timeout", "1s", "--query-timeout", "10m"];
+        let mut query = Query::open(&pipeline, &folder.path().join("impatient.log"), &impatient)?;
+        let mut running = query.psql_command(LONG)?.stderr(Stdio::piped()).spawn()?;
+        until("running", PATIENCE, || Ok(metric(&query.process, "tipstream_query_running")? != 0.0))?;
+        query.process.terminate()?;
+        let status = query.process.wait(PATIENCE)?.context("it waits for a query beyond its time")?;
+        ensure!(status.success() && query.process.output()?.contains("were cut off"), "{status}");
+        ensure!(!running.wait()?.success(), "a query that was cut off has an answer");
         Ok(())
     });
 }

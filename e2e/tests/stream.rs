@@ -1,5 +1,6 @@
 //! `stream` and `local` give the oracle's answer, wherever they write and however many workers there are.
 
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -8,11 +9,15 @@ use tips_e2e::data::RealData;
 use tips_e2e::hdfs::Hdfs;
 use tips_e2e::kafka::{Kafka, Record};
 use tips_e2e::oracle::Oracle;
+use tips_e2e::process::run;
+use tips_e2e::query::Query;
 use tips_e2e::redis::{RedisCluster, Sentinel};
 use tips_e2e::s3::S3;
 use tips_e2e::sender::{Lines, send};
 use tips_e2e::wait::until;
-use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Settings, Target, metric, page, watermark};
+use tips_e2e::worker::{
+    Bucket, Data, MIXED, PARTITIONS, Pipeline, Settings, Target, binary, metric, page, watermark,
+};
 use tips_e2e::{Folder, Process, Servers, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -94,6 +99,19 @@ fn the_state_may_be_a_cluster_or_a_sentinels_master() {
                 masters.iter().map(|master| watermark(&mut master.connection()?, name)).collect();
             data.oracle(name, closed?.into_iter().min()).check(&pipeline.output()?)?;
             pipeline.verify()?;
+
+            let query = Query::open(&pipeline, &folder.path().join(format!("{name}-query.log")), &[])?;
+            let status = query.rows(
+                "SELECT rides_consumed + fares_consumed, state_error, sink_error FROM pipeline_status",
+            )?;
+            ensure!(status == [[data.records()?.to_string(), String::new(), String::new()]], "{status:?}");
+            ensure!(query.value("SELECT count(DISTINCT final) FROM tips")? == "2", "not both halves");
+            let tips =
+                || query.rows("SELECT window_start, stop_nbhd, trips, tip_sum FROM tips ORDER BY 1, 2");
+            let before = tips()?;
+            ensure!(pipeline.compact("2013-01-01", &[])?.folders() > 0, "nothing was merged");
+            pipeline.verify()?;
+            ensure!(tips()? == before, "other windows after compaction");
         }
         Ok(())
     });
@@ -103,8 +121,13 @@ fn the_state_may_be_a_cluster_or_a_sentinels_master() {
 fn a_state_that_was_lost_is_found_until_a_worker_has_built_it_anew() {
     scenario("stream-lost", |folder| {
         let servers = Servers::start(folder)?;
-        let data = Data::generate(folder, &[&DATA[..], &MIXED].concat())?;
-        data.produce(&servers.kafka, "lost")?;
+        let arguments = [&DATA[..], &MIXED].concat();
+        let data = Data::generate(folder, &arguments)?;
+        // The same lines by the generator itself, which makes the topics.
+        let mut generate = Command::new(binary()?);
+        generate.arg("generate").args(&arguments).arg(format!("--partitions={PARTITIONS}"));
+        generate.args(["--rides-topic=lost-rides", "--fares-topic=lost-fares", "--kafka"]);
+        run(generate.arg(servers.kafka.bootstrap()))?;
         let mut pipeline = servers.pipeline("lost", &[])?;
         pipeline.catch_up(1, PATIENCE)?;
         redis::cmd("FLUSHALL").exec(&mut servers.redis.connection()?)?;

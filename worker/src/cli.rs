@@ -17,7 +17,7 @@ use crate::failure::{Failure, INTERRUPTED};
 use crate::generate::{self, GenerateArgs};
 
 const AFTER_HELP: &str = "\
-Environment: RUST_LOG sets what is logged (default: info for stream and compact, else warn).
+Environment: RUST_LOG sets what is logged (default: info for stream, compact and query, else warn).
 Exit codes: 0 done; 1 failed; 2 usage or manifest; 3 the state belongs to other settings;
 4 a check of verify failed; 5 stream ended with work that is not published; 130 interrupted.";
 
@@ -161,7 +161,23 @@ pub fn stop_on_signal() -> CancellationToken {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+
+    #[test]
+    fn each_command_and_each_flag_is_explained() {
+        let cli = Cli::command();
+        cli.clone().debug_assert();
+        for command in cli.get_subcommands() {
+            let name = command.get_name();
+            assert!(command.get_about().is_some(), "{name}");
+            for flag in command.get_arguments().filter(|flag| !flag.is_hide_set()) {
+                let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.len() > 10, "{name} {}: {help:?}", flag.get_id());
+            }
+        }
+    }
 
     #[test]
     fn a_reader_that_has_gone_is_no_failure_and_a_full_disk_is() {

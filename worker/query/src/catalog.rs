@@ -122,6 +122,9 @@ pub async fn complete(context: &SessionContext, catalog: &str) -> Result<()> {
             ("pg_constraint", no_rows(CONSTRAINTS)?),
             ("pg_index", no_rows(INDEXES)?),
             ("pg_class", classes(context).await?),
+            ("pg_namespace", with(context, "pg_namespace", &[("nspacl", texts(None))]).await?),
+            ("pg_database", with(context, "pg_database", &[("datacl", texts(None))]).await?),
+            ("pg_type", with(context, "pg_type", &[("typacl", texts(None))]).await?),
         ];
         theirs.register_schema(PG_CATALOG, Arc::new(Overlay { own: own.into(), rest }))?;
     }
@@ -178,14 +181,29 @@ fn settings() -> Result<Table> {
     ])
 }
 
-/// The library's, with the columns that it lacks.
+/// All users may read all tables, and nobody may do more.
 async fn classes(context: &SessionContext) -> Result<Table> {
-    let options = ScalarValue::new_null_list(DataType::Utf8, true, 1);
-    let classes = context.table(TableReference::partial(PG_CATALOG, "pg_class")).await?;
-    Ok(classes
-        .with_column("reloptions", lit(options))?
-        .with_column("relacl", lit(ScalarValue::Utf8(None)))?
-        .into_view())
+    let columns = [("reloptions", texts(None)), ("relacl", texts(Some("=r/tipstream")))];
+    with(context, "pg_class", &columns).await
+}
+
+/// The library's, with columns that it lacks or has as text.
+async fn with(context: &SessionContext, table: &str, columns: &[(&str, ScalarValue)]) -> Result<Table> {
+    let mut rows = context.table(TableReference::partial(PG_CATALOG, table)).await?;
+    for (name, value) in columns {
+        rows = rows.with_column(name, lit(value.clone()))?;
+    }
+    Ok(rows.into_view())
+}
+
+/// An array of one text, or none.
+fn texts(one: Option<&str>) -> ScalarValue {
+    match one {
+        Some(text) => {
+            ScalarValue::List(ScalarValue::new_list_nullable(&[ScalarValue::from(text)], &DataType::Utf8))
+        }
+        None => ScalarValue::new_null_list(DataType::Utf8, true, 1),
+    }
 }
 
 fn no_rows(columns: &[(&str, Kind)]) -> Result<Table> {

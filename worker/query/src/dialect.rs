@@ -113,6 +113,7 @@ impl VisitorMut for Words {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         let other = match expr {
             Expr::Function(function) if is_of_columns(function) => Some(Expr::value(Value::Null)),
+            Expr::Function(function) if is_array_of_what_is_not_here(function) => no_elements(),
             Expr::Subquery(query) if is_of_what_is_not_here(query) => Some(null_of(query)),
             Expr::BinaryOp { left, op: BinaryOperator::Eq, right } if is_flag(left) && is_true(right) => {
                 Some((**left).clone())
@@ -156,6 +157,20 @@ fn is_of_what_is_not_here(query: &Query) -> bool {
     select.from.iter().any(|from| is_not_here(&from.relation.to_string()))
 }
 
+/// An array of a role's groups, of policies, of labels, of rights of columns, of options: there are none.
+fn is_array_of_what_is_not_here(function: &Function) -> bool {
+    let FunctionArguments::Subquery(query) = &function.args else { return false };
+    let text = query.to_string();
+    let is_not_here = |name: &&str| text.contains(*name);
+    function.name.to_string().eq_ignore_ascii_case("array")
+        && ["pg_auth_members", "pg_policy", "pg_enum", "attacl", "reloptions"].iter().any(is_not_here)
+}
+
+/// An array of texts.
+fn no_elements() -> Option<Expr> {
+    Parser::new(&PostgreSqlDialect {}).try_with_sql("ARRAY[]::text[]").ok()?.parse_expr().ok()
+}
+
 /// Whether it is a flag of an index, which the ODBC driver compares with `'t'`.
 fn is_flag(expr: &Expr) -> bool {
     matches!(expr, Expr::CompoundIdentifier(parts) if parts.last().is_some_and(|name| name.value.starts_with("indis")))
@@ -197,7 +212,8 @@ fn is_parameter(expr: &Expr) -> bool {
 
 /// Columns have no comments, and who asks for one casts names that the engine cannot cast.
 fn is_of_columns(function: &Function) -> bool {
-    matches!(function.name.to_string().as_str(), "col_description" | "pg_catalog.col_description")
+    let name = function.name.to_string().to_lowercase();
+    name.trim_start_matches("pg_catalog.") == "col_description"
 }
 
 /// `(row).field` is `get_field(row, 'field')`.
@@ -244,6 +260,11 @@ mod tests {
         for (sql, expected) in [
             ("SHOW timezone", "SHOW TIME ZONE"),
             ("SELECT col_description(CAST('t' AS regclass), 1) AS comment", "SELECT NULL AS comment"),
+            ("SELECT COL_DESCRIPTION(CAST('t' AS regclass), 1) AS comment", "SELECT NULL AS comment"),
+            (
+                "SELECT array(SELECT b.rolname FROM pg_catalog.pg_auth_members b) AS groups",
+                "SELECT ARRAY[]::TEXT[] AS groups",
+            ),
             ("SELECT NULL AS a, NULL, NULL, b", "SELECT NULL AS a, NULL, NULL AS \"?column?1\", b"),
             (
                 "SELECT (SELECT c.name FROM pg_catalog.pg_collation c WHERE c.oid = a.c) AS c",
@@ -281,7 +302,13 @@ mod tests {
 
     #[test]
     fn everything_else_stays_as_it_was_written() {
-        for sql in ["select  1 ;  -- one", "no SQL at all", "SELECT ARRAY[1, 2], (f(x))[1]", ""] {
+        for sql in [
+            "select  1 ;  -- one",
+            "no SQL at all",
+            "SELECT ARRAY[1, 2], (f(x))[1]",
+            "SELECT array(SELECT trips FROM tips)",
+            "",
+        ] {
             assert_eq!(understood(sql), sql);
         }
     }

@@ -2,6 +2,7 @@
 //! or functions of users here, so what describes those has one answer.
 
 mod format;
+mod privilege;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use datafusion::logical_expr::{
 use datafusion::prelude::SessionContext;
 
 use self::format::Format;
+use self::privilege::Privilege;
 
 /// What clients recognise a server by: some refuse what they cannot read a version from.
 const VERSION: &str = concat!("PostgreSQL 16.6 (tipstream ", env!("CARGO_PKG_VERSION"), ")");
@@ -25,12 +27,16 @@ pub fn register(context: &SessionContext) {
     for (name, value) in constants() {
         context.register_udf(ScalarUDF::new_from_impl(Constant::new(name, value)));
     }
+    for name in privilege::NAMES {
+        context.register_udf(ScalarUDF::new_from_impl(Privilege::new(name)));
+    }
     context.register_udf(ScalarUDF::new_from_impl(CurrentSetting::new()));
     context.register_udf(ScalarUDF::new_from_impl(Format::new()));
 }
 
 fn constants() -> Vec<(&'static str, ScalarValue)> {
     let no_text = || ScalarValue::Utf8(None);
+    let no_size = || ScalarValue::Int64(None);
     vec![
         ("version", ScalarValue::from(VERSION)),
         ("pg_is_in_recovery", ScalarValue::from(false)),
@@ -42,6 +48,15 @@ fn constants() -> Vec<(&'static str, ScalarValue)> {
         ("pg_get_indexdef", no_text()),
         ("pg_get_viewdef", no_text()),
         ("pg_get_serial_sequence", no_text()),
+        ("pg_get_function_sqlbody", no_text()),
+        ("pg_tablespace_location", no_text()),
+        // Tables have no files of their own.
+        ("pg_table_size", no_size()),
+        ("pg_relation_size", no_size()),
+        ("pg_total_relation_size", no_size()),
+        ("pg_database_size", no_size()),
+        ("pg_tablespace_size", no_size()),
+        ("pg_size_pretty", no_text()),
         ("obj_description", no_text()),
         ("col_description", no_text()),
         ("shobj_description", no_text()),

@@ -255,3 +255,6 @@ impl Snapshot {
 fn open_window((start, sums): &(EventTime, Sums)) -> Window {
     Window { start: *start, sums: sums.clone(), is_final: false }
 }
+
+#[cfg(test)]
+mod tests;

@@ -208,6 +208,7 @@ pub(crate) mod tests {
     use std::path::Path;
 
     use tips_worker::sink::SinkConfig;
+    use tips_worker::state::MemoryState;
 
     use super::*;
 
@@ -226,11 +227,27 @@ spec:
 
     /// Files at `root`, without a state.
     pub(crate) fn sources_of(root: &Path) -> Arc<Sources> {
+        Arc::new(made(root))
+    }
+
+    /// Files at `root`, and a state of one shard.
+    pub(crate) fn sources_with(root: &Path, state: impl FnOnce(Rules) -> MemoryState) -> Arc<Sources> {
+        let sources = made(root);
+        let state = State::Memory(state(*sources.rules()));
+        Arc::new(Sources { shards: state.shards(), state: OnceCell::new_with(Some(state)), ..sources })
+    }
+
+    /// Holds back who reads the state until this is dropped.
+    pub(crate) async fn state_held(sources: &Sources) -> impl Sized + '_ {
+        sources.latest.lock().await
+    }
+
+    fn made(root: &Path) -> Sources {
         let manifest = Manifest::parse("taxi.yaml", MANIFEST.as_bytes()).expect("a manifest");
         let setup = Setup::new(&manifest, None).expect("a setup");
         let metrics = Metrics::new().expect("metrics");
         let sources = Sources::new(&manifest, setup, metrics).expect("sources");
         let sink = OwnSink::new(SinkConfig::Fs { root: root.to_owned() }, OWNER.to_owned());
-        Arc::new(Sources { sink, ..sources })
+        Sources { sink, ..sources }
     }
 }

@@ -1,8 +1,13 @@
 //! Files of windows that are merged away after a query was planned: before it has given a row, and after that.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::util::pretty::pretty_format_batches;
+use datafusion::catalog::TableProvider;
+use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::{collect, execute_stream};
 use datafusion::prelude::SessionContext;
 use tips_worker::compact::folder::{Dataset, parse_day};
@@ -121,4 +126,73 @@ async fn a_query_that_has_given_rows_ends_with_a_conflict() {
     let told = for_client(&rest.expect_err("files that are gone"));
     assert_eq!(told.code, "40001", "{}", told.message);
     assert_eq!(sources.metrics.repeated.get(), 0);
+}
+
+/// `tips` of which a merge takes the file away each time that it was planned, so many times.
+#[derive(Debug)]
+struct Moving {
+    tips: Arc<dyn TableProvider>,
+    folder: PathBuf,
+    moves_left: AtomicU32,
+}
+
+#[async_trait]
+impl TableProvider for Moving {
+    fn schema(&self) -> SchemaRef {
+        self.tips.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        self.tips.table_type()
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = self.tips.scan(session, projection, filters, limit).await?;
+        let left = self.moves_left.load(Ordering::Relaxed);
+        if left > 0 {
+            self.moves_left.store(left - 1, Ordering::Relaxed);
+            let mut files = std::fs::read_dir(&self.folder).expect("a folder");
+            let path = files.next().expect("a file").expect("a file").path();
+            let (head, _) = path.to_str().expect("a path").rsplit_once('-').expect("a name");
+            std::fs::rename(&path, format!("{head}-{left:016x}.parquet")).expect("renamed");
+        }
+        Ok(plan)
+    }
+}
+
+#[tokio::test]
+async fn a_query_is_begun_again_twice_and_then_ends_with_a_conflict() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let sources = sources_of(dir.path());
+    let sink = archive(dir.path(), &sources).await;
+    compact(&sink).await;
+    // Without its journal the file may have any name of a merged one.
+    std::fs::remove_dir_all(dir.path().join("_tips/compact")).expect("a journal");
+    let session = session(&sources).await;
+    for (moves, is_answered) in [(REPEATS, true), (REPEATS + 1, false)] {
+        let tips = session.table_provider("tips").await.expect("a table");
+        let folder = dir.path().join("tips/year=2013/month=1/day=1/window=all");
+        let table = Moving { tips, folder, moves_left: AtomicU32::new(moves) };
+        let rows = session.read_table(Arc::new(table)).expect("a query");
+        let repeated = sources.metrics.repeated.get();
+        let plan = rows.create_physical_plan().await.expect("a plan");
+        let answer = collect(plan, session.task_ctx()).await;
+        assert_eq!(sources.metrics.repeated.get() - repeated, u64::from(REPEATS));
+        match answer {
+            Ok(batches) => {
+                let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+                assert!(is_answered && rows == 2 * WINDOWS as usize, "{rows} rows");
+            }
+            Err(error) => {
+                let told = for_client(&error);
+                assert!(!is_answered && told.code == "40001", "{}: {}", told.code, told.message);
+            }
+        }
+    }
 }
