@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -39,6 +39,16 @@ impl ProducerContext for Lost {
 
 /// Sends all lines, the files keeping step; `pace` is in records a second of wall time.
 pub fn send(client: &ClientConfig, topics: &[Lines], pace: Option<usize>) -> Result<()> {
+    send_until_hurried(client, topics, pace, &AtomicBool::new(false))
+}
+
+/// The same, as fast as it can from when there is a hurry.
+pub fn send_until_hurried(
+    client: &ClientConfig,
+    topics: &[Lines],
+    pace: Option<usize>,
+    hurry: &AtomicBool,
+) -> Result<()> {
     let mut config = client.clone();
     // Neither twice nor out of order, though a broker goes and comes back.
     config.set("enable.idempotence", "true").set("linger.ms", "20");
@@ -63,6 +73,7 @@ pub fn send(client: &ClientConfig, topics: &[Lines], pace: Option<usize>) -> Res
                 sent += 1;
             }
         }
+        let pace = pace.filter(|_| !hurry.load(Ordering::Relaxed));
         let due = pace.map_or(Duration::ZERO, |pace| Duration::from_secs_f64(sent as f64 / pace as f64));
         producer.poll(due.saturating_sub(begun.elapsed()));
         std::thread::sleep(due.saturating_sub(begun.elapsed()));
