@@ -22,11 +22,14 @@ const LITTLE: [&str; 6] = ["--seed", "15", "--rate", "2", "--span", "2h"];
 const FLUSH: [&str; 3] = ["epoch: 0", "raw: {flushInterval: 1s}", NEVER_IDLE];
 /// All in one range, so that its file goes to S3 in parts.
 const ONE_RANGE: [&str; 3] = ["epoch: 0", "raw: {flushInterval: 1h}", NEVER_IDLE];
+const MANY_RANGES: [&str; 3] = ["epoch: 0", "raw: {flushInterval: 1h, maxFileBytes: 1Mi}", NEVER_IDLE];
 /// So it is known from the lines how far the watermark has to come.
 const NEVER_IDLE: &str = "job: {idleTimeout: 1h}";
 const NOISE: usize = 24 << 20;
 /// Of a state, as a manifest has them that does not say.
 const SHARDS: usize = 16;
+/// Entries of a range log that are left by pruning.
+const KEPT: usize = 8;
 /// Pipelines that are worked on at a time: mostly they wait, for sessions that end and for each other's servers.
 const AT_ONCE: usize = 4;
 
@@ -43,10 +46,10 @@ const POINTS: [Point; 22] = [
     ("raw::after-range", 0),
     ("raw::after-range", 3),
     ("raw::after-file", 3),
-    ("raw::before-prune", 0),
+    (BEFORE_PRUNE, 0),
     ("raw::before-commit", 0),
-    ("raw::after-commit", 0),
-    ("raw::after-commit", 3),
+    (AFTER_COMMIT, 0),
+    (AFTER_COMMIT, 3),
     ("tips::before-window", 2),
     ("tips::after-window", 0),
     ("sink::before-upload/rides", 2),
@@ -63,9 +66,9 @@ const POINTS: [Point; 22] = [
 const REMOTE_POINTS: [Point; 11] = [
     ("raw::before-range", 0),
     ("raw::after-file", 3),
-    ("raw::before-prune", 0),
+    (BEFORE_PRUNE, 0),
     ("raw::before-commit", 0),
-    ("raw::after-commit", 3),
+    (AFTER_COMMIT, 3),
     ("tips::after-window", 0),
     // The first eight are where the partitions begin.
     ("sink::after-publish/_tips/raw", 9),
@@ -76,6 +79,8 @@ const REMOTE_POINTS: [Point; 11] = [
 ];
 
 const BETWEEN_SHARDS: &str = "state::between-shards";
+const BEFORE_PRUNE: &str = "raw::before-prune";
+const AFTER_COMMIT: &str = "raw::after-commit";
 
 /// The partitions of a worker that died are given to the next when its session has ended.
 fn start(folder: &Folder) -> Result<Servers<'_>> {
@@ -101,8 +106,14 @@ fn survives(
     point: Point,
 ) -> Result<()> {
     die_at(pipeline, point)?;
-    if point.0 == BETWEEN_SHARDS {
-        shards_differ(servers, name)?;
+    match point.0 {
+        BETWEEN_SHARDS => shards_differ(servers, name)?,
+        AFTER_COMMIT => {
+            let topics = ["rides", "fares"].map(|kind| format!("{name}-{kind}"));
+            let committed = servers.kafka.committed(&format!("default.{name}"), &topics)?;
+            ensure!(committed > 0, "nothing is committed");
+        }
+        _ => {}
     }
     pipeline.catch_up(1, PATIENCE)?;
     servers.check_with_books(data, name, pipeline, up_to_the_end)
@@ -176,10 +187,26 @@ fn a_worker_that_dies_while_it_writes_to_s3_changes_nothing() {
         let target = |_: &str| Target::S3(Bucket::of(&s3));
         let data = mixed(folder, &LITTLE)?;
         all_survive(&servers, &data, &FLUSH, &REMOTE_POINTS, target)?;
+        replaces(&servers, &data, "replace", target("replace"), &[1])?;
         // More than one request takes.
         data.add_noise(0, NOISE)?;
-        all_survive(&servers, &data, &ONE_RANGE, &[("sink::mid-upload/invalid", 0)], target)
+        all_survive(&servers, &data, &ONE_RANGE, &[("sink::mid-upload/invalid", 0)], target)?;
+        prunes(&servers, &data, target("prune"))
     });
+}
+
+/// More ranges than the log keeps: there is something to prune when the worker dies.
+fn prunes(servers: &Servers<'_>, data: &Data, target: Target) -> Result<()> {
+    data.produce(&servers.kafka, "prune")?;
+    let mut pipeline = Pipeline::new(servers.folder, "prune", &servers.settings(&MANY_RANGES), target)?;
+    die_at(&mut pipeline, (BEFORE_PRUNE, KEPT))?;
+    let log = pipeline.output()?.join("_tips/raw/prune-rides/0");
+    // Beside them is where the partition begins.
+    let entries = || -> Result<usize> { Ok(std::fs::read_dir(&log)?.count() - 1) };
+    ensure!(entries()? == KEPT + 1, "{} entries are in the log in place of one too many", entries()?);
+    pipeline.catch_up(1, PATIENCE)?;
+    ensure!(entries()? == KEPT, "{} entries are in the log", entries()?);
+    servers.check_with_books(data, "prune", &pipeline, up_to_the_end)
 }
 
 #[test]
@@ -190,7 +217,8 @@ fn a_worker_that_dies_while_it_writes_to_hdfs_changes_nothing() {
         let data = mixed(folder, &LITTLE)?;
         let points =
             [&REMOTE_POINTS[..], &[("sink::mid-upload/rides", 2), ("sink::mid-upload/tips", 1)]].concat();
-        all_survive(&servers, &data, &FLUSH, &points, |_| Target::Hdfs(hdfs.files()))
+        all_survive(&servers, &data, &FLUSH, &points, |_| Target::Hdfs(hdfs.files()))?;
+        replaces(&servers, &data, "replace", Target::Hdfs(hdfs.files()), &[1])
     });
 }
 
@@ -241,8 +269,8 @@ fn a_sink_that_was_wiped_is_filled_again_though_a_worker_dies_at_the_first_range
 }
 
 fn die_at(pipeline: &mut Pipeline<'_>, (point, passes): Point) -> Result<()> {
-    // What has left for the shards before has time to arrive.
-    let death = if point == BETWEEN_SHARDS { "return(500)" } else { "return" };
+    // What was sent to shards or to the group has time to arrive.
+    let death = if [BETWEEN_SHARDS, AFTER_COMMIT].contains(&point) { "return(500)" } else { "return" };
     let action = match passes {
         0 => format!("{point}={death}"),
         passes => format!("{point}={passes}*off->{death}"),

@@ -1,8 +1,8 @@
 //! Named crash points of the protocol, for the tests that end a worker there.
 //!
 //! With the feature `failpoints` and `FAILPOINTS="raw::after-range=return"` in the environment the process ends
-//! at that point as SIGKILL would end it: nothing is flushed, nothing is cleaned up. Without the feature a
-//! point is nothing.
+//! at that point as SIGKILL would end it: nothing is flushed, nothing is cleaned up; with `return(ms)` so many
+//! milliseconds later, in which what was sent arrives. Without the feature a point is nothing.
 //!
 //! | name | where |
 //! |---|---|
@@ -14,7 +14,7 @@
 //! | `raw::after-file` | one file of the range is there |
 //! | `raw::before-prune` | all are |
 //! | `raw::before-commit` | old entries of the range log are pruned |
-//! | `raw::after-commit` | the group's offset is on its way |
+//! | `raw::after-commit` | the group's offset is on its way, after `return(ms)` it is committed |
 //! | `tips::before-window` | a window is closed, its file is not there |
 //! | `tips::before-replace` | a file of an older epoch is there, and about to make way |
 //! | `tips::after-window` | its file is there |
@@ -31,9 +31,10 @@ use std::time::Duration;
 /// Ends the process here if the environment says so.
 #[inline]
 pub fn point(name: &str) {
-    fail::fail_point!(name, |_| std::process::abort());
-    #[cfg(not(feature = "failpoints"))]
-    let _ = name;
+    if let Some(pause) = pause_before_death(name) {
+        std::thread::sleep(pause);
+        std::process::abort();
+    }
 }
 
 /// Between calls that leave together, before each of them. With `N*off->return(ms)` N calls leave, those that follow wait
