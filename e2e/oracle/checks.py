@@ -19,9 +19,10 @@ ORIGIN = {
 
 
 class Checks:
-    def __init__(self, db, tree, settings, coordinates=False, closed_until=None, nulls=0):
+    def __init__(self, db, tree, settings, coordinates=False, closed_until=None, idle=None, timestamps=None, nulls=0):
         self.db, self.tree, self.settings = db, tree, settings
-        self.coordinates, self.closed_until, self.nulls = coordinates, closed_until, nulls
+        self.coordinates, self.closed_until, self.idle, self.nulls = coordinates, closed_until, idle, nulls
+        self.timestamps = timestamps
         self.results = []
 
     def run(self):
@@ -39,6 +40,8 @@ class Checks:
             self._raw(kind)
         self._invalid()
         self._offsets()
+        self._timestamps()
+        self._watermark()
         self._tips()
         return self.results
 
@@ -158,18 +161,52 @@ class Checks:
 
     def _offsets(self):
         """Raw and invalid rows share out the offsets of each partition, from its first to its last."""
-        topics = {"rides": self.settings.ride_topic, "fares": self.settings.fare_topic}
-        raw = " UNION ALL ".join(
-            f"SELECT '{topic}' AS topic, kafka_partition AS partition, kafka_offset AS \"offset\" FROM {kind}_out"
-            for kind, topic in topics.items()
-        )
         self._none(
             "every offset once",
             f"""
             SELECT topic, partition, min("offset"), max("offset"), count(*), count(DISTINCT "offset")
-            FROM ({raw} UNION ALL SELECT topic, partition, "offset" FROM invalid_out) GROUP BY ALL
+            FROM ({self._records()}) GROUP BY ALL
             HAVING count(*) <> count(DISTINCT "offset") OR max("offset") - min("offset") + 1 <> count(*)""",
         )
+
+    def _records(self):
+        topics = {"rides": self.settings.ride_topic, "fares": self.settings.fare_topic}
+        raw = "".join(
+            f"SELECT '{topic}' AS topic, kafka_partition AS partition, kafka_offset AS \"offset\", kafka_timestamp "
+            f"FROM {kind}_out UNION ALL "
+            for kind, topic in topics.items()
+        )
+        return raw + 'SELECT topic, partition, "offset", kafka_timestamp FROM invalid_out'
+
+    def _timestamps(self):
+        """Each row has that of its record, to the millisecond."""
+        if not self.timestamps:
+            return
+        names = ["topic", "partition", "offset", "millis"]
+        self.db.execute(
+            "CREATE TEMP TABLE sent AS FROM read_csv($path, header = false, names = $names)",
+            {"path": self.timestamps, "names": names},
+        )
+        self._same_rows(
+            "Kafka's timestamps",
+            'SELECT topic, partition::INTEGER, "offset", epoch_ms(millis) FROM sent',
+            f"FROM ({self._records()})",
+        )
+
+    def _watermark(self):
+        """The least of the partitions' greatest times, less the delay; up to the greatest where some were idle."""
+        if not self.idle:
+            return
+        least, greatest = self.db.execute(
+            """
+            SELECT min(reached) - to_seconds($delay), max(reached) - to_seconds($delay)
+            FROM (SELECT max(event_time) AS reached FROM rides GROUP BY kafka_partition
+                  UNION ALL SELECT max(start_time) FROM fares GROUP BY kafka_partition)""",
+            {"delay": self.settings.watermark_delay},
+        ).fetchone()
+        most = greatest if self.idle == "perhaps" else least
+        held = str(least) <= self.closed_until <= str(most)
+        self._add("the watermark", held, f"{self.closed_until}, expected {least} to {most}")
 
     def _tips(self):
         if self.closed_until:

@@ -45,6 +45,12 @@ def parse():
     check = commands.add_parser("check", parents=[sources])
     check.add_argument("--output", required=True, help="the folder that holds rides/, fares/, invalid/ and tips/")
     check.add_argument("--closed-until", help="windows that end later are open, so have no file (yyyy-mm-dd hh:mm:ss)")
+    check.add_argument(
+        "--idle",
+        choices=["never", "perhaps"],
+        help="--closed-until is what all lines make of it, or more where a partition was idle",
+    )
+    check.add_argument("--timestamps", help="topic,partition,offset,milliseconds of every record, as Kafka has them")
     check.add_argument("--nulls", type=int, default=0, help="how many records had a null value, which no file can hold")
     check.set_defaults(command=run_check)
 
@@ -54,6 +60,7 @@ def parse():
     watcher.add_argument("--interval", type=float, default=0.2, help="seconds between two looks")
     watcher.add_argument("--may-merge", action="store_true", help="files may disappear where others hold their rows")
     watcher.add_argument("--may-overlap", action="store_true", help="merged rows may be there twice, but not at the end")
+    watcher.add_argument("--may-be-away", action="store_true", help="the store may not answer, but at the end")
     watcher.set_defaults(command=watch.run)
 
     reading = commands.add_parser("readers")
@@ -90,6 +97,8 @@ def run_check(arguments):
         settings.from_arguments(arguments),
         arguments.coordinates,
         arguments.closed_until,
+        arguments.idle,
+        arguments.timestamps,
         arguments.nulls,
     )
     results = checks.run()

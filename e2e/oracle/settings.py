@@ -13,6 +13,7 @@ class Settings:
     ride_topic: str = "rides"
     fare_topic: str = "fares"
     other: str = "Other"
+    watermark_delay: int = 1800  # seconds
     late_from: int = 2**63 - 1  # rides from this id on came when their windows had closed
 
 

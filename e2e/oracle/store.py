@@ -1,10 +1,15 @@
 """Where an output is: a directory, or a directory of HDFS, asked over WebHDFS."""
 
+import http.client
 import json
 import os
 import urllib.error
 import urllib.parse
 import urllib.request
+
+
+class Away(Exception):
+    """The store does not answer, or not yet with what it has."""
 
 
 def at(place):
@@ -67,4 +72,6 @@ class WebHdfs:
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 raise FileNotFoundError(path) from error
-            raise
+            raise Away(f"{error}: {error.read().decode(errors='replace')}") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise Away(str(error)) from error

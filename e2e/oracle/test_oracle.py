@@ -278,6 +278,31 @@ class Faults(Case):
         self.assertEqual(self.check(), ["tips, of 6 rows"])
         self.assertEqual(self.check(closed_until="2013-01-01 00:40:00"), [])
 
+    def test_the_watermark_is_that_of_the_lines(self):
+        self.written()
+        for path in tree.scan(self.output).paths("tips"):
+            os.remove(path)
+        fails = lambda until, idle: "the watermark" in self.check(closed_until=f"2012-12-31 {until}", idle=idle)
+        # The fares begin at midnight, the rides end at 00:25.
+        least, between, most, beyond = "23:30:00", "23:40:00", "23:55:00", "23:55:01"
+        self.assertEqual([fails(until, "never") for until in ["23:29:59", least, between]], [True, False, True])
+        self.assertEqual([fails(until, "perhaps") for until in ["23:29:59", least, between, most, beyond]],
+                         [True, False, False, False, True])
+
+    def test_another_timestamp(self):
+        self.written()
+        rows = [("rides", 0, 0), ("rides", 0, 1), ("rides", 0, 2), ("fares", 0, 0), ("fares", 0, 1)]
+        sent = lambda millis: self.file("sent", "".join(f"{t},{p},{o},{millis}\n" for t, p, o in rows).encode())
+        stamp = lambda table: table.set_column(
+            table.schema.get_field_index("kafka_timestamp"),
+            table.schema.field("kafka_timestamp"),
+            pa.array([1_000_000] * len(table), pa.timestamp("us", "UTC")),
+        )
+        for kind in ["rides", "fares", "invalid"]:
+            self.change(kind, stamp)
+        self.assertEqual(self.check(timestamps=sent(1000)), [])
+        self.assertEqual(self.check(timestamps=sent(1001)), ["Kafka's timestamps"])
+
     def test_ids_that_came_again_give_bounds(self):
         rides = [END.format(id=1, end="00:20:00", lon=-73.95)] * 2
         fares = [FARE.format(id=1, tip="1")] * 2

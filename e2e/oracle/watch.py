@@ -5,6 +5,8 @@ What is under a data path is whole Parquet, stays as it is, and no row is there 
 Where files may be merged, a look that finds other files at its end than at its beginning was no snapshot and says
 nothing. Any other has every row that was ever seen, and has it once; twice is allowed where a store cannot do it in one
 step, but not at the end.
+
+Where the store may be away, a look that it does not answer says nothing; the last one it has to.
 """
 
 import hashlib
@@ -119,7 +121,14 @@ def run(arguments):
         last = os.path.exists(arguments.until)
         if last:
             watcher.may_overlap = False
-        faults = watcher.look()
+        try:
+            faults = watcher.look()
+        except store.Away as away:
+            if not arguments.may_be_away:
+                raise
+            print(f"away: {away}", flush=True)
+            time.sleep(arguments.interval)
+            continue
         if faults:
             print("\n".join(faults))
             return 1

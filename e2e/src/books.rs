@@ -3,10 +3,24 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+/// Where the generator writes them.
+pub const GENERATED: &str = "expected/books.json";
 const TOPICS: [&str; 2] = ["rides", "fares"];
+/// As Redis has them: the first letter of a topic, and one of these.
+const OUTCOMES: [(char, &str); 9] = [
+    ('C', "consumed"),
+    ('S', "start"),
+    ('J', "joined"),
+    ('P', "pending"),
+    ('U', "unmatched"),
+    ('D', "duplicate"),
+    ('L', "late"),
+    ('O', "out_of_area"),
+    ('I', "invalid"),
+];
 /// Nobody has a say in these, whoever reads what when.
 const CERTAIN: [&str; 6] = ["consumed", "start", "joined", "late", "out_of_area", "invalid"];
 /// What has no other half waits until its windows have closed; a copy counts as one where its like still waits.
@@ -19,9 +33,34 @@ pub struct Books(BTreeMap<&'static str, BTreeMap<String, i64>>);
 impl Books {
     /// Those that the generator has written beside its lines.
     pub fn generated(output: &Path) -> Result<Self> {
-        let path = output.join("expected/books.json");
+        let path = output.join(GENERATED);
         let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         Self::from_json(&serde_json::from_slice(&text)?)
+    }
+
+    /// Those of all shards of the newest epoch of the pipeline `name`, on any of these servers.
+    pub fn of_redis(servers: &mut [redis::Connection], name: &str) -> Result<Self> {
+        let mut by_epoch: BTreeMap<u32, Self> = BTreeMap::new();
+        for redis in servers {
+            let keys: Vec<String> =
+                redis::cmd("KEYS").arg(format!("tipstream:{{default.{name}/*/*}}:books")).query(redis)?;
+            for key in keys {
+                let epoch = key.split('/').nth(1).with_context(|| format!("no epoch in {key}"))?.parse()?;
+                let held: BTreeMap<String, i64> = redis::cmd("HGETALL").arg(&key).query(redis)?;
+                by_epoch.entry(epoch).or_default().add_held(&held)?;
+            }
+        }
+        by_epoch.into_values().next_back().context("the pipeline has no books")
+    }
+
+    fn add_held(&mut self, held: &BTreeMap<String, i64>) -> Result<()> {
+        for (entry, records) in held {
+            let topic = TOPICS.into_iter().find(|topic| topic[..1] == entry[..1]);
+            let outcome = OUTCOMES.into_iter().find(|(letter, _)| entry.ends_with(*letter));
+            let (Some(topic), Some((_, outcome))) = (topic, outcome) else { bail!("{entry:?} in the books") };
+            self.add(topic, outcome, *records);
+        }
+        Ok(())
     }
 
     /// Those of a worker's `/status`.

@@ -26,7 +26,7 @@ const CLUSTER_ID: &str = "dGlwc3RyZWFtLWUyZS0wMQ";
 pub struct KafkaOptions {
     /// Where it listens, and what it tells its clients.
     pub host: Ipv4Addr,
-    /// A second listener: SASL_SSL with SCRAM-SHA-512 and PLAIN; and a third: SSL, which asks for a certificate.
+    /// A second listener: SASL_SSL with SCRAM-SHA-512, SCRAM-SHA-256 and PLAIN; and a third: SSL, which asks for a certificate.
     pub secure: bool,
     /// When a silent member of a group of the new protocol (KIP-848) is given up. Members of the classic protocol
     /// say it themselves (`session.timeout.ms`, 1 s at least).
@@ -78,7 +78,7 @@ impl Secure {
         self.certificates.ca()
     }
 
-    /// The user of both mechanisms.
+    /// The user of all mechanisms.
     pub fn username(&self) -> &'static str {
         "alice"
     }
@@ -196,8 +196,11 @@ fn format(dir: &Path, secure: Option<&Secure>) -> Result<()> {
         .args(["-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"])
         .arg(dir.join("server.properties"));
     if let Some(secure) = secure {
-        let login = format!("SCRAM-SHA-512=[name={},password={}]", secure.username(), secure.password());
-        command.args(["--add-scram", &login]);
+        for hash in ["512", "256"] {
+            let login =
+                format!("SCRAM-SHA-{hash}=[name={},password={}]", secure.username(), secure.password());
+            command.args(["--add-scram", &login]);
+        }
     }
     run(&mut command).context("formatting Kafka's storage").map(drop)
 }
@@ -276,8 +279,9 @@ fn secure_lines(secure: &Secure) -> Vec<String> {
     let sasl = "listener.name.sec";
     let asked = "listener.name.mutual.ssl";
     let more = [
-        format!("{sasl}.sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN"),
+        format!("{sasl}.sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN"),
         format!("{sasl}.scram-sha-512.sasl.jaas.config={modules}.scram.ScramLoginModule required;"),
+        format!("{sasl}.scram-sha-256.sasl.jaas.config={modules}.scram.ScramLoginModule required;"),
         format!(
             "{sasl}.plain.sasl.jaas.config={modules}.plain.PlainLoginModule required user_{user}=\"{password}\";"
         ),

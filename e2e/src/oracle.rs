@@ -8,6 +8,18 @@ use anyhow::{Context, Result, bail};
 use crate::cache;
 use crate::process::run;
 
+/// What the input must have made of the time that windows are closed up to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Watermark {
+    /// Anything.
+    #[default]
+    Any,
+    /// The least of the partitions' greatest times, less the delay: all is read, and none was ever idle.
+    OfAll,
+    /// That or more, up to the greatest of all: all is read, and some may have been idle.
+    AtLeastOfAll,
+}
+
 /// The job's input and what the check may take for granted.
 #[derive(Debug, Clone, Default)]
 pub struct Oracle {
@@ -21,6 +33,11 @@ pub struct Oracle {
     pub coordinates: bool,
     /// Windows that end later (`yyyy-mm-dd hh:mm:ss`) are still open, so they must have no file.
     pub closed_until: Option<String>,
+    /// What `closed_until` must be.
+    pub watermark: Watermark,
+    /// Kafka's timestamps of all records, as [`crate::kafka::Kafka::timestamps`] writes them; absent where there is none
+    /// to compare with.
+    pub timestamps: Option<PathBuf>,
     /// How many records with a null value were produced, which no file can hold.
     pub nulls: usize,
     /// Settings other than the defaults, as arguments of `oracle.py`, such as `--ride-topic=taxi-rides`.
@@ -38,6 +55,14 @@ impl Oracle {
         command.args(["--nulls", &self.nulls.to_string()]);
         if let Some(until) = &self.closed_until {
             command.args(["--closed-until", until]);
+        }
+        if let Some(timestamps) = &self.timestamps {
+            command.arg("--timestamps").arg(timestamps);
+        }
+        match self.watermark {
+            Watermark::Any => {}
+            Watermark::OfAll => _ = command.args(["--idle", "never"]),
+            Watermark::AtLeastOfAll => _ = command.args(["--idle", "perhaps"]),
         }
         run(&mut command).with_context(|| format!("{} is not what it must be", output.display()))
     }

@@ -1,9 +1,11 @@
 //! The two servers that nearly every scenario has, and what is done with them.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::Folder;
+use crate::books::Books;
 use crate::kafka::{Kafka, KafkaOptions};
+use crate::oracle::Oracle;
 use crate::redis::{Redis, RedisOptions};
 use crate::worker::{Data, Pipeline, Settings, Target, watermark};
 
@@ -51,7 +53,31 @@ impl<'a> Servers<'a> {
 
     /// The output is the oracle's answer to `data`, and the proof holds.
     pub fn check(&self, data: &Data, name: &str, pipeline: &Pipeline<'_>) -> Result<()> {
-        data.oracle(name, Some(self.closed(name)?)).check(&pipeline.output()?)?;
+        self.check_output(data, name, pipeline, |oracle| oracle)
+    }
+
+    /// The same, by an oracle that looks at `more`, and the books in Redis are the generator's.
+    pub fn check_with_books(
+        &self,
+        data: &Data,
+        name: &str,
+        pipeline: &Pipeline<'_>,
+        more: impl FnOnce(Oracle) -> Oracle,
+    ) -> Result<()> {
+        self.check_output(data, name, pipeline, more)?;
+        let Some(books) = data.books()? else { return Ok(()) };
+        let told = Books::of_redis(&mut [self.redis.connection()?], name)?;
+        books.check(&told).context("the books in Redis")
+    }
+
+    fn check_output(
+        &self,
+        data: &Data,
+        name: &str,
+        pipeline: &Pipeline<'_>,
+        more: impl FnOnce(Oracle) -> Oracle,
+    ) -> Result<()> {
+        more(data.oracle(name, Some(self.closed(name)?))).check(&pipeline.output()?)?;
         pipeline.verify()?;
         Ok(())
     }

@@ -25,6 +25,15 @@ pub enum Merging {
     Overlapping,
 }
 
+/// What the watched store may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// It is there all the time.
+    Stays,
+    /// It goes and comes back, and has not to answer meanwhile.
+    MayBeAway,
+}
+
 /// A running watcher.
 #[derive(Debug)]
 pub struct Watcher {
@@ -35,6 +44,16 @@ pub struct Watcher {
 impl Watcher {
     /// Watches `output`, which need not be there yet: a local folder, or the WebHDFS address of one of HDFS.
     pub fn start(folder: &Folder, output: impl AsRef<OsStr>, merging: Merging) -> Result<Self> {
+        Self::start_with(folder, output, merging, Store::Stays)
+    }
+
+    /// The same, of a store that may be away at times.
+    pub fn start_with(
+        folder: &Folder,
+        output: impl AsRef<OsStr>,
+        merging: Merging,
+        store: Store,
+    ) -> Result<Self> {
         let dir = folder.dir("watcher")?;
         let until = dir.join("until");
         let mut command = python("watch")?;
@@ -43,6 +62,9 @@ impl Watcher {
             Merging::None => {}
             Merging::AtOnce => _ = command.arg("--may-merge"),
             Merging::Overlapping => _ = command.args(["--may-merge", "--may-overlap"]),
+        }
+        if store == Store::MayBeAway {
+            command.arg("--may-be-away");
         }
         let process = Process::start("watcher", command, &dir.join("watcher.log"))?;
         Ok(Self { process, until })

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use flate2::read::GzDecoder;
 
+use crate::books::{Books, GENERATED};
 use crate::built::built;
 use crate::data::RealData;
 use crate::hdfs::Files;
@@ -282,6 +283,12 @@ impl Data {
             kafka.create_topic(&lines.topic, PARTITIONS as i32)?;
         }
         Ok(topics)
+    }
+
+    /// What has to become of the lines, where they are the generator's.
+    pub fn books(&self) -> Result<Option<Books>> {
+        let dir = self.rides.first().and_then(|file| file.parent());
+        dir.filter(|dir| dir.join(GENERATED).exists()).map(Books::generated).transpose()
     }
 
     /// All lines.

@@ -203,8 +203,10 @@ fn secure_servers_serve(folder: &Folder, kafka: &Kafka, redis: &Redis) -> Result
     pipeline.refused(2, &["spec.redis.tls.clientCertificate needs", "TIPS_REDIS_CLIENT_KEY"])?;
     pipeline.set("TIPS_REDIS_CLIENT_KEY", &certificates.key().display().to_string());
     pipeline.catch_up(1, PATIENCE)?;
-    pipeline.change("SCRAM-SHA-512", "PLAIN")?;
-    pipeline.catch_up(1, PATIENCE)?;
+    for (mechanism, next) in [("SCRAM-SHA-512", "SCRAM-SHA-256"), ("SCRAM-SHA-256", "PLAIN")] {
+        pipeline.change(mechanism, next)?;
+        pipeline.catch_up(1, PATIENCE)?;
+    }
     let closed = watermark(&mut redis.connection()?, "secure")?;
     data.oracle("secure", Some(closed)).check(&pipeline.output()?)?;
     pipeline.verify()?;

@@ -2,13 +2,17 @@
 //! added and taken away; Redis loses its last second or everything; the broker restarts; the sink refuses. A
 //! reader looks on all the time.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use tips_e2e::oracle::{Oracle, Watermark};
 use tips_e2e::s3::S3;
-use tips_e2e::sender::send;
+use tips_e2e::sender::send_at;
+use tips_e2e::wait::until;
 use tips_e2e::watcher::{Merging, Watcher};
-use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Target};
+use tips_e2e::worker::{Bucket, Data, MIXED, PARTITIONS, Pipeline, Target, metric};
 use tips_e2e::{Process, Servers, scenario};
 
 const MOST_WORKERS: usize = 4;
@@ -17,8 +21,11 @@ const PAST_SESSION: Duration = Duration::from_secs(7);
 const PATIENCE: Duration = Duration::from_secs(240);
 /// One partition of each topic is behind the others by more than they may be ahead of it (`job.maxDrift`).
 const DATA: [&str; 8] = ["--seed", "13", "--rate", "30", "--span", "3h", "--behind", "90m"];
-/// Records a second of wall time: the data lasts for the faults.
-const PACE: usize = 7000;
+/// Records a second of wall time while there are faults: the data outlasts them.
+const PACE: usize = 2000;
+/// Up to how many workers the pipeline is scaled, one by one.
+const SCALES: [usize; 8] = [3, 4, 3, 2, 1, 2, 3, 4];
+const ASSIGNED: &str = "tipstream_assigned_partitions";
 
 /// Numbers without a pattern from a seed that is told, so that a run can be had again.
 struct Dice(u64);
@@ -40,18 +47,20 @@ enum Fault {
     RedisLosesASecond,
     RedisLosesAll,
     Kafka,
+    KafkaDies,
     Sink,
 }
 
 /// Fifty, and some scaling between them.
-const FAULTS: [(Fault, usize); 7] = [
+const FAULTS: [(Fault, usize); 8] = [
     (Fault::Kill, 20),
     (Fault::Stop, 8),
     (Fault::RedisLosesASecond, 6),
     (Fault::RedisLosesAll, 6),
-    (Fault::Kafka, 5),
+    (Fault::Kafka, 3),
+    (Fault::KafkaDies, 2),
     (Fault::Sink, 5),
-    (Fault::Scale, 8),
+    (Fault::Scale, SCALES.len()),
 ];
 
 /// All of them, in the order of the dice.
@@ -76,6 +85,7 @@ struct Chaos<'a> {
     dice: Dice,
     pipeline: Pipeline<'a>,
     workers: Vec<Process>,
+    scales: std::array::IntoIter<usize, { SCALES.len() }>,
     servers: Servers<'a>,
 }
 
@@ -88,6 +98,10 @@ impl Chaos<'_> {
             Fault::RedisLosesASecond => self.redis_loses_its_last_second(),
             Fault::RedisLosesAll => self.redis_loses_everything(),
             Fault::Kafka => self.servers.kafka.restart(),
+            Fault::KafkaDies => {
+                self.servers.kafka.kill9()?;
+                self.servers.kafka.up()
+            }
             Fault::Sink => sink_refuses(s3),
         }
     }
@@ -122,16 +136,27 @@ impl Chaos<'_> {
         self.workers[one].cont()
     }
 
-    /// Up or down, as there is room.
+    /// Up or down. One worker has to get all partitions, and of many each some.
     fn scale(&mut self) -> Result<()> {
-        let up = self.dice.roll(2) == 0;
-        if self.workers.len() == 1 || (up && self.workers.len() < MOST_WORKERS) {
+        let workers = self.scales.next().context("scaled too often")?;
+        if workers > self.workers.len() {
             self.workers.push(self.pipeline.start(&[])?);
         } else {
             let one = self.one();
             self.workers.swap_remove(one).end()?;
         }
-        Ok(())
+        ensure!(workers == self.workers.len(), "{} workers in place of {workers}", self.workers.len());
+        if workers != 1 && workers != MOST_WORKERS {
+            return Ok(());
+        }
+        until(&format!("shared out to {workers}"), PATIENCE, || {
+            self.restart_those_that_could_not_begin()?;
+            // One that was just started does not listen yet.
+            let assigned: Vec<f64> =
+                self.workers.iter().map(|worker| metric(worker, ASSIGNED).unwrap_or_default()).collect();
+            let all = 2.0 * PARTITIONS as f64;
+            Ok(assigned.iter().sum::<f64>() == all && assigned.iter().all(|partitions| *partitions > 0.0))
+        })
     }
 
     fn redis_loses_its_last_second(&mut self) -> Result<()> {
@@ -162,7 +187,11 @@ fn fifty_faults_change_nothing() {
         let settings =
             servers.settings(&["raw: {flushInterval: 3s}", "job: {idleTimeout: 1h, maxDrift: 1h}"]);
         let (client, topics) = (servers.kafka.client(), data.topics(&servers.kafka, "chaos")?);
-        let sender = std::thread::spawn(move || send(&client, &topics, Some(PACE)));
+        let hurry = Arc::new(AtomicBool::new(false));
+        let seen = hurry.clone();
+        let sender = std::thread::spawn(move || {
+            send_at(&client, &topics, || (!seen.load(Ordering::Relaxed)).then_some(PACE))
+        });
 
         let mut dice = Dice(seed()?);
         let log = folder.path().join("faults.log");
@@ -171,16 +200,25 @@ fn fifty_faults_change_nothing() {
         std::fs::write(&log, format!("seed {seed}\n{faults:?}\n"))?;
         let pipeline = Pipeline::new(folder, "chaos", &settings, Target::S3(bucket))?;
         let watcher = Watcher::start(folder, &pipeline.output()?, Merging::None)?;
-        let mut chaos = Chaos { dice, pipeline, workers: Vec::new(), servers };
+        let scales = SCALES.into_iter();
+        let mut chaos = Chaos { dice, pipeline, workers: Vec::new(), scales, servers };
         for _ in 0..2 {
             chaos.workers.push(chaos.pipeline.start(&[])?);
         }
         for fault in faults {
-            std::thread::sleep(Duration::from_millis(500 + 100 * chaos.dice.roll(15) as u64));
+            std::thread::sleep(Duration::from_millis(300 + 100 * chaos.dice.roll(13) as u64));
             chaos.restart_those_that_could_not_begin()?;
             chaos.strike(fault, &mut s3).with_context(|| format!("{fault:?}, seed {seed}"))?;
         }
+        ensure!(!sender.is_finished(), "the data has not outlasted the faults");
+        hurry.store(true, Ordering::Relaxed);
         sender.join().map_err(|_| anyhow!("the sender panicked"))??;
+        // Those that are ahead stay so: the one behind them ends before they may go on.
+        until("some partitions are paused", PATIENCE, || {
+            chaos.restart_those_that_could_not_begin()?;
+            let paused = |worker| metric(worker, "tipstream_paused_partitions").unwrap_or_default();
+            Ok(chaos.workers.iter().map(paused).sum::<f64>() > 0.0)
+        })?;
         for worker in std::mem::take(&mut chaos.workers) {
             drop(worker);
         }
@@ -188,6 +226,8 @@ fn fifty_faults_change_nothing() {
         chaos.pipeline.change("idleTimeout: 1h", "idleTimeout: 3s")?;
         chaos.pipeline.catch_up(1, PATIENCE)?;
         watcher.finish()?;
-        chaos.servers.check(&data, "chaos", &chaos.pipeline)
+        let watermark = Watermark::AtLeastOfAll;
+        let more = |oracle| Oracle { watermark, ..oracle };
+        chaos.servers.check_with_books(&data, "chaos", &chaos.pipeline, more)
     });
 }

@@ -100,10 +100,13 @@ fn a_bucket_is_compacted_and_no_reader_misses_a_row() {
         let watcher = watch(folder, &pipeline.output()?, Merging::Overlapping)?;
         compacts(&servers, &data, "s3", &pipeline)?;
         eprintln!("watched: {}", watcher.finish()?);
-        for point in
-            ["compact::after-plan", "sink::after-publish", "sink::before-removal", "compact::before-done"]
-        {
-            let name = format!("s3-{}", point.replace("::", "-"));
+        for point in [
+            "compact::after-plan",
+            "sink::after-publish/rides",
+            "sink::before-removal",
+            "compact::before-done",
+        ] {
+            let name = format!("s3-{}", point.replace("::", "-").replace('/', "-"));
             let pipeline = filled(&servers, &data, &name, Target::S3(Bucket::of(&s3)))?;
             survives(&servers, &data, &name, &pipeline, point)?;
         }
@@ -121,8 +124,8 @@ fn a_directory_of_hdfs_is_compacted() {
         let watcher = watch(folder, format!("{}/hdfs", hdfs.files().webhdfs()), Merging::Overlapping)?;
         compacts(&servers, &data, "hdfs", &pipeline)?;
         eprintln!("watched: {}", watcher.finish()?);
-        for point in ["sink::before-publish", "sink::before-removal"] {
-            let name = format!("hdfs-{}", point.replace("::", "-"));
+        for point in ["sink::before-publish/rides", "sink::before-removal"] {
+            let name = format!("hdfs-{}", point.replace("::", "-").replace('/', "-"));
             let pipeline = filled(&servers, &data, &name, Target::Hdfs(hdfs.files()))?;
             survives(&servers, &data, &name, &pipeline, point)?;
         }
@@ -162,7 +165,7 @@ const POINTS: [&str; 9] = [
     "sink::after-exchange",
     "compact::after-merge",
     "compact::before-done",
-    "sink::after-publish",
+    "sink::after-publish/_tips/compact",
     "compact::after-done",
 ];
 

@@ -1,6 +1,7 @@
 //! A worker that dies at any step of the protocol changes nothing (I6): each crash point is hit once, the next
 //! worker goes on, and the files and the books are those of an undisturbed run.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,17 +10,26 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::process::Signal;
 use tips_e2e::hdfs::Hdfs;
 use tips_e2e::kafka::KafkaOptions;
+use tips_e2e::oracle::{Oracle, Watermark};
 use tips_e2e::s3::S3;
 use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Target};
-use tips_e2e::{Folder, Servers, scenario};
+use tips_e2e::{Folder, Process, Servers, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const DATA: [&str; 6] = ["--seed", "12", "--rate", "12", "--span", "2h"];
 /// Enough for each point to be passed often enough.
 const LITTLE: [&str; 6] = ["--seed", "15", "--rate", "2", "--span", "2h"];
-const FLUSH: [&str; 2] = ["epoch: 0", "raw: {flushInterval: 1s}"];
+const FLUSH: [&str; 3] = ["epoch: 0", "raw: {flushInterval: 1s}", NEVER_IDLE];
 /// All in one range, so that its file goes to S3 in parts.
-const ONE_RANGE: [&str; 2] = ["epoch: 0", "raw: {flushInterval: 1h}"];
+const ONE_RANGE: [&str; 3] = ["epoch: 0", "raw: {flushInterval: 1h}", NEVER_IDLE];
+const MANY_RANGES: [&str; 3] = ["epoch: 0", "raw: {flushInterval: 1h, maxFileBytes: 1Mi}", NEVER_IDLE];
+/// So it is known from the lines how far the watermark has to come.
+const NEVER_IDLE: &str = "job: {idleTimeout: 1h}";
+const NOISE: usize = 24 << 20;
+/// Of a state, as a manifest has them that does not say.
+const SHARDS: usize = 16;
+/// Entries of a range log that are left by pruning.
+const KEPT: usize = 8;
 /// Pipelines that are worked on at a time: mostly they wait, for sessions that end and for each other's servers.
 const AT_ONCE: usize = 4;
 
@@ -28,44 +38,49 @@ const AT_ONCE: usize = 4;
 type Point = (&'static str, usize);
 
 const POINTS: [Point; 22] = [
-    ("state::before-apply", 0),
     ("state::before-apply", 1),
-    ("state::between-shards", 0),
-    ("state::between-shards", 7),
+    (BETWEEN_SHARDS, 1),
+    (BETWEEN_SHARDS, 7),
     ("state::after-apply", 0),
-    ("raw::before-range", 0),
     ("raw::before-range", 3),
     ("raw::after-range", 0),
     ("raw::after-range", 3),
-    ("raw::after-file", 0),
     ("raw::after-file", 3),
-    ("raw::before-prune", 0),
+    (BEFORE_PRUNE, 0),
     ("raw::before-commit", 0),
-    ("raw::after-commit", 0),
-    ("raw::after-commit", 3),
-    ("tips::before-window", 0),
+    (AFTER_COMMIT, 0),
+    (AFTER_COMMIT, 3),
     ("tips::before-window", 2),
     ("tips::after-window", 0),
-    ("sink::before-upload", 2),
-    ("sink::mid-upload", 2),
-    ("sink::before-publish", 2),
-    ("sink::after-publish", 2),
+    ("sink::before-upload/rides", 2),
+    ("sink::mid-upload/rides", 2),
+    ("sink::mid-upload/tips", 1),
+    ("sink::before-publish/fares", 2),
+    ("sink::before-publish/tips", 1),
+    ("sink::after-publish/rides", 2),
+    ("sink::after-publish/tips", 1),
+    ("sink::after-publish/invalid", 0),
 ];
 
 /// Those at which something of the sink is half done, which each sink does in its own way.
 const REMOTE_POINTS: [Point; 11] = [
     ("raw::before-range", 0),
-    ("raw::after-range", 3),
     ("raw::after-file", 3),
-    ("raw::before-prune", 0),
+    (BEFORE_PRUNE, 0),
     ("raw::before-commit", 0),
-    ("raw::after-commit", 3),
-    ("tips::before-window", 2),
+    (AFTER_COMMIT, 3),
     ("tips::after-window", 0),
-    ("sink::before-upload", 2),
-    ("sink::before-publish", 2),
-    ("sink::after-publish", 2),
+    // The first eight are where the partitions begin.
+    ("sink::after-publish/_tips/raw", 9),
+    ("sink::before-publish/rides", 2),
+    ("sink::before-publish/tips", 1),
+    ("sink::after-publish/rides", 2),
+    ("sink::after-publish/tips", 1),
 ];
+
+const BETWEEN_SHARDS: &str = "state::between-shards";
+const BEFORE_PRUNE: &str = "raw::before-prune";
+const AFTER_COMMIT: &str = "raw::after-commit";
 
 /// The partitions of a worker that died are given to the next when its session has ended.
 fn start(folder: &Folder) -> Result<Servers<'_>> {
@@ -91,8 +106,37 @@ fn survives(
     point: Point,
 ) -> Result<()> {
     die_at(pipeline, point)?;
+    match point.0 {
+        BETWEEN_SHARDS => shards_differ(servers, name)?,
+        AFTER_COMMIT => {
+            let topics = ["rides", "fares"].map(|kind| format!("{name}-{kind}"));
+            let committed = servers.kafka.committed(&format!("default.{name}"), &topics)?;
+            ensure!(committed > 0, "nothing is committed");
+        }
+        _ => {}
+    }
     pipeline.catch_up(1, PATIENCE)?;
-    servers.check(data, name, pipeline)
+    servers.check_with_books(data, name, pipeline, up_to_the_end)
+}
+
+fn up_to_the_end(oracle: Oracle) -> Oracle {
+    Oracle { watermark: Watermark::OfAll, ..oracle }
+}
+
+/// Some shards are further than others, or nobody else would have to bring them together.
+fn shards_differ(servers: &Servers<'_>, name: &str) -> Result<()> {
+    let redis = &mut servers.redis.connection()?;
+    let keys: Vec<String> =
+        redis::cmd("KEYS").arg(format!("tipstream:{{default.{name}/*/*}}:progress")).query(redis)?;
+    let mut places = BTreeSet::new();
+    for key in &keys {
+        places.insert(redis::cmd("HGETALL").arg(key).query::<BTreeMap<String, Vec<u8>>>(redis)?);
+    }
+    ensure!(
+        !keys.is_empty() && (keys.len() < SHARDS || places.len() > 1),
+        "all shards are at the same place"
+    );
+    Ok(())
 }
 
 /// [`survives`] each of `points`, with a pipeline for each that writes to `target`.
@@ -105,7 +149,7 @@ fn all_survive(
 ) -> Result<()> {
     let settings = servers.settings(more);
     let one_survives = |point: Point| {
-        let name = format!("{}-{}", point.0.replace("::", "-"), point.1);
+        let name = format!("{}-{}", point.0.replace("::", "-").replace(['/', '_'], "-"), point.1);
         data.produce(&servers.kafka, &name)?;
         let mut pipeline = Pipeline::new(servers.folder, &name, &settings, target(&name))?;
         let survived = survives(servers, &mut pipeline, data, &name, point);
@@ -143,10 +187,26 @@ fn a_worker_that_dies_while_it_writes_to_s3_changes_nothing() {
         let target = |_: &str| Target::S3(Bucket::of(&s3));
         let data = mixed(folder, &LITTLE)?;
         all_survive(&servers, &data, &FLUSH, &REMOTE_POINTS, target)?;
+        replaces(&servers, &data, "replace", target("replace"), &[1])?;
         // More than one request takes.
-        data.add_noise(0, 24 << 20)?;
-        all_survive(&servers, &data, &ONE_RANGE, &[("sink::mid-upload", 0)], target)
+        data.add_noise(0, NOISE)?;
+        all_survive(&servers, &data, &ONE_RANGE, &[("sink::mid-upload/invalid", 0)], target)?;
+        prunes(&servers, &data, target("prune"))
     });
+}
+
+/// More ranges than the log keeps: there is something to prune when the worker dies.
+fn prunes(servers: &Servers<'_>, data: &Data, target: Target) -> Result<()> {
+    data.produce(&servers.kafka, "prune")?;
+    let mut pipeline = Pipeline::new(servers.folder, "prune", &servers.settings(&MANY_RANGES), target)?;
+    die_at(&mut pipeline, (BEFORE_PRUNE, KEPT))?;
+    let log = pipeline.output()?.join("_tips/raw/prune-rides/0");
+    // Beside them is where the partition begins.
+    let entries = || -> Result<usize> { Ok(std::fs::read_dir(&log)?.count() - 1) };
+    ensure!(entries()? == KEPT + 1, "{} entries are in the log in place of one too many", entries()?);
+    pipeline.catch_up(1, PATIENCE)?;
+    ensure!(entries()? == KEPT, "{} entries are in the log", entries()?);
+    servers.check_with_books(data, "prune", &pipeline, up_to_the_end)
 }
 
 #[test]
@@ -155,8 +215,10 @@ fn a_worker_that_dies_while_it_writes_to_hdfs_changes_nothing() {
         let servers = start(folder)?;
         let hdfs = Hdfs::start(folder)?;
         let data = mixed(folder, &LITTLE)?;
-        let points = [&REMOTE_POINTS[..], &[("sink::mid-upload", 3)]].concat();
-        all_survive(&servers, &data, &FLUSH, &points, |_| Target::Hdfs(hdfs.files()))
+        let points =
+            [&REMOTE_POINTS[..], &[("sink::mid-upload/rides", 2), ("sink::mid-upload/tips", 1)]].concat();
+        all_survive(&servers, &data, &FLUSH, &points, |_| Target::Hdfs(hdfs.files()))?;
+        replaces(&servers, &data, "replace", Target::Hdfs(hdfs.files()), &[1])
     });
 }
 
@@ -171,19 +233,25 @@ fn a_worker_that_dies_before_it_forgets_windows_changes_nothing() {
     });
 }
 
-/// A raised epoch replaces the files of the one before.
+/// A raised epoch replaces the files of the one before; workers die before they do, having passed that `deaths` times.
+fn replaces(servers: &Servers<'_>, data: &Data, name: &str, target: Target, deaths: &[usize]) -> Result<()> {
+    data.produce(&servers.kafka, name)?;
+    let mut pipeline = Pipeline::new(servers.folder, name, &servers.settings(&FLUSH), target)?;
+    pipeline.catch_up(1, PATIENCE)?;
+    for (epoch, passes) in deaths.iter().enumerate() {
+        pipeline.change(&format!("epoch: {epoch}"), &format!("epoch: {}", epoch + 1))?;
+        survives(servers, &mut pipeline, data, name, ("tips::before-replace", *passes))?;
+    }
+    Ok(())
+}
+
 #[test]
 fn a_worker_that_dies_before_it_replaces_a_window_changes_nothing() {
     scenario("crash-replace", |folder| {
         let servers = start(folder)?;
         let data = mixed(folder, &DATA)?;
-        let mut pipeline = pipeline(&servers, &data, "replace")?;
-        pipeline.catch_up(1, PATIENCE)?;
-        for (epoch, passes) in [(1, 0), (2, 2)] {
-            pipeline.change(&format!("epoch: {}", epoch - 1), &format!("epoch: {epoch}"))?;
-            survives(&servers, &mut pipeline, &data, "replace", ("tips::before-replace", passes))?;
-        }
-        Ok(())
+        let target = Target::Fs(folder.path().join("output"));
+        replaces(&servers, &data, "replace", target, &[0, 2])
     });
 }
 
@@ -201,9 +269,11 @@ fn a_sink_that_was_wiped_is_filled_again_though_a_worker_dies_at_the_first_range
 }
 
 fn die_at(pipeline: &mut Pipeline<'_>, (point, passes): Point) -> Result<()> {
+    // What was sent to shards or to the group has time to arrive.
+    let death = if [BETWEEN_SHARDS, AFTER_COMMIT].contains(&point) { "return(500)" } else { "return" };
     let action = match passes {
-        0 => format!("{point}=return"),
-        passes => format!("{point}={passes}*off->return"),
+        0 => format!("{point}={death}"),
+        passes => format!("{point}={passes}*off->{death}"),
     };
     let mut worker = pipeline.start_with(&["--until-caught-up"], &[("FAILPOINTS", &action)])?;
     let Some(status) = worker.wait(PATIENCE)? else {
@@ -215,5 +285,18 @@ fn die_at(pipeline: &mut Pipeline<'_>, (point, passes): Point) -> Result<()> {
         "the worker did not pass {point} so often, and ended with {status}; {}",
         worker.last_lines()
     );
+    dies_with_its_kind(&worker, point)
+}
+
+/// A point of the sink is one of a kind of file, and all that people read is Parquet.
+fn dies_with_its_kind(worker: &Process, point: &str) -> Result<()> {
+    let Some((_, kind)) = point.strip_prefix("sink::").and_then(|step| step.split_once('/')) else {
+        return Ok(());
+    };
+    let said = worker.output()?;
+    let path = said.rsplit_once("\"path\":\"").and_then(|(_, path)| path.split('"').next());
+    let path = path.with_context(|| format!("it does not say with what it died; {}", worker.last_lines()))?;
+    let is_data = path.ends_with(".parquet");
+    ensure!(path.starts_with(kind) && is_data != kind.starts_with('_'), "it died with {path} at {point}");
     Ok(())
 }

@@ -131,12 +131,13 @@ fn the_same_input_makes_the_same_files() {
 }
 
 /// Each point, and how often it is passed before the run dies there.
-const POINTS: [(&str, usize); 5] = [
+const POINTS: [(&str, usize); 6] = [
     ("raw::after-range", 3),
     ("raw::after-file", 9),
     ("raw::before-prune", 5),
     ("tips::after-window", 2),
-    ("sink::before-publish", 7),
+    ("sink::before-publish/rides", 5),
+    ("sink::mid-upload/tips", 3),
 ];
 
 #[test]
@@ -148,7 +149,14 @@ fn a_run_that_was_ended_midway_is_finished_as_if_it_had_not_been() {
             let name = format!("died-{number}");
             let mut command = runs.command(&name)?;
             command.env("FAILPOINTS", format!("{point}={passes}*off->return"));
-            ensure!(!command.output()?.status.success(), "it did not pass {point} so often");
+            let died = command.output()?;
+            ensure!(!died.status.success(), "it did not pass {point} so often");
+            let said = String::from_utf8_lossy(&died.stderr);
+            if let Some((_, kind)) = point.strip_prefix("sink::").and_then(|step| step.split_once('/')) {
+                let with_its_kind =
+                    said.contains(&format!("\"path\":\"{kind}/")) && said.contains(".parquet");
+                ensure!(with_its_kind, "it did not die with a file of {kind}:\n{said}");
+            }
             ensure_same(&runs.run(&name)?, &undisturbed).with_context(|| format!("after {point}"))?;
         }
         // As by a person, a moment after the first raw files are there.

@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use tips_e2e::books::Books;
 use tips_e2e::hdfs::Hdfs;
 use tips_e2e::kafka::{Kafka, KafkaOptions};
 use tips_e2e::redis::Sentinel;
 use tips_e2e::sender::send;
 use tips_e2e::wait::until;
+use tips_e2e::watcher::{Merging, Store, Watcher};
 use tips_e2e::worker::{Data, MIXED, Pipeline, Settings, Target, metric, watermark};
 use tips_e2e::{Folder, Process, Servers, scenario};
 
@@ -63,6 +65,8 @@ fn the_namenode_dies_and_then_the_datanode() {
         let data = mixed(folder)?;
         let settings = servers.settings(&["raw: {flushInterval: 1s}"]);
         let mut pipeline = Pipeline::new(folder, "hdfs", &settings, Target::Hdfs(hdfs.files()))?;
+        let output = format!("{}/hdfs", hdfs.files().webhdfs());
+        let watcher = Watcher::start_with(folder, output, Merging::None, Store::MayBeAway)?;
         disturbed(&servers.kafka, &data, "hdfs", &mut pipeline, |_, workers| {
             hdfs.name_node().kill9()?;
             until_said_again(workers, "sink: trying again").context("without a namenode")?;
@@ -71,7 +75,8 @@ fn the_namenode_dies_and_then_the_datanode() {
             until_said_again(workers, "sink: trying again").context("without a datanode")?;
             hdfs.up()
         })?;
-        servers.check(&data, "hdfs", &pipeline)
+        watcher.finish()?;
+        servers.check_with_books(&data, "hdfs", &pipeline, |oracle| oracle)
     });
 }
 
@@ -93,6 +98,8 @@ fn the_master_of_redis_dies_and_its_replica_takes_over() {
         disturbed(&kafka, &data, "redis", &mut pipeline, |_, _| sentinel.fail_over())?;
         let closed = watermark(&mut sentinel.master()?.connection()?, "redis")?;
         data.oracle("redis", Some(closed)).check(&pipeline.output()?)?;
+        let told = Books::of_redis(&mut [sentinel.master()?.connection()?], "redis")?;
+        data.books()?.context("no books")?.check(&told)?;
         pipeline.verify()?;
         Ok(())
     });
@@ -106,6 +113,7 @@ fn workers_of_the_classic_protocol_come_go_and_die() {
         let servers = Servers::start_with(folder, &KafkaOptions { config, ..KafkaOptions::default() })?;
         let data = mixed(folder)?;
         let mut pipeline = servers.pipeline("classic", &["raw: {flushInterval: 1s}"])?;
+        let watcher = Watcher::start(folder, pipeline.output()?, Merging::None)?;
         let properties =
             "{group.protocol: classic, session.timeout.ms: \"2000\", heartbeat.interval.ms: \"500\"}";
         pipeline.change("ridesTopic", &format!("properties: {properties}, ridesTopic"))?;
@@ -117,6 +125,7 @@ fn workers_of_the_classic_protocol_come_go_and_die() {
             workers.remove(0).kill9()?;
             workers.remove(0).end()
         })?;
-        servers.check(&data, "classic", &pipeline)
+        watcher.finish()?;
+        servers.check_with_books(&data, "classic", &pipeline, |oracle| oracle)
     });
 }

@@ -285,8 +285,12 @@ fn stays_the_same(folder: &Folder, target: Target, points: &[&str], pause: &str)
 fn a_day_in_a_bucket_is_the_same_before_while_and_after_it_is_compacted() {
     scenario("query-compacted", |folder| {
         let s3 = S3::start(folder)?;
-        let points =
-            ["compact::after-plan", "sink::after-publish", "sink::before-removal", "compact::before-done"];
+        let points = [
+            "compact::after-plan",
+            "sink::after-publish/rides",
+            "sink::before-removal",
+            "compact::before-done",
+        ];
         stays_the_same(folder, Target::S3(Bucket::of(&s3)), &points, "sink::before-removal")
     });
 }

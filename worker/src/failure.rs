@@ -105,7 +105,11 @@ impl Failure {
             Failure::Generate(error) if error.category() == "interrupted" => INTERRUPTED,
             Failure::NotDrained => 5,
             Failure::Interrupted => INTERRUPTED,
-            failure if failure.state_error().is_some_and(|e| matches!(e, StateError::Fingerprint { .. })) => {
+            failure
+                if failure.state_error().is_some_and(|e| {
+                    matches!(e, StateError::Fingerprint { .. } | StateError::Format { .. })
+                }) =>
+            {
                 3
             }
             _ => 1,

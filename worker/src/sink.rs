@@ -8,21 +8,9 @@
 //! What a sink makes for itself lives under `_tips/tmp/` (on S3: unfinished uploads, which no reader
 //! can see). A writer that dies leaves it there, and [`Sink::sweep`] removes it.
 //!
-//! # Crash points
-//!
-//! In a build with debug assertions, each of these stops, delays or kills a writer (see the crate
-//! `fail`; `return` kills the process on the spot, as SIGKILL does):
-//!
-//! | name | where |
-//! |---|---|
-//! | `sink::before-upload` | nothing is written yet |
-//! | `sink::mid-upload` | half of the bytes are written, under no final name (not for a single PUT to S3) |
-//! | `sink::before-publish` | all is ready; the next step gives the file its name |
-//! | `sink::after-publish` | the file has its name; nobody has been told, nothing is cleaned up |
-//! | `sink::before-exchange` | a directory with the merged file in it is ready (file system only) |
-//! | `sink::after-exchange` | it is in its place; what came meanwhile is not put back (file system only) |
-//! | `sink::before-removal` | the merged file is there, and so are its sources (not on a file system) |
+//! Where a writer can be killed is in `crash` and `merge`.
 
+mod crash;
 mod error;
 mod exchange;
 mod fs;
@@ -339,12 +327,5 @@ impl SinkConfig {
                 format!("{}/{}", name_node.trim_end_matches('/'), path.trim_matches('/'))
             }
         }
-    }
-}
-
-/// Inside a backend's steps; nothing at all in a release.
-fn crash_point(name: &str) {
-    if cfg!(debug_assertions) {
-        fail::fail_point!(name, |_| std::process::abort());
     }
 }

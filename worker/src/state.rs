@@ -110,6 +110,16 @@ pub enum StateError {
         /// Of this worker.
         ours: String,
     },
+    /// The state is kept as another version of the worker does it.
+    #[error(
+        "the state in Redis has format {held}, and this version of tips-worker knows format {ours} alone; run the version that has made it, or raise `spec.epoch` to start anew with this one"
+    )]
+    Format {
+        /// Of the state.
+        held: String,
+        /// Of this worker.
+        ours: u32,
+    },
     /// The settings of the connection.
     #[error("spec.redis: {0}")]
     Config(String),
@@ -127,6 +137,7 @@ impl StateError {
             StateError::Evicts(_) => "evicts",
             StateError::Denied(_) => "denied",
             StateError::Fingerprint { .. } => "fingerprint",
+            StateError::Format { .. } => "format",
             StateError::Config(_) => "config",
             StateError::Corrupt(_) => "corrupt",
         }
@@ -201,7 +212,7 @@ impl State {
     /// The starts of the windows that `shard` has closed and not forgotten.
     ///
     /// # Errors
-    /// Where the state cannot be reached.
+    /// Where the state cannot be reached or is of other settings.
     pub async fn closed(&self, shard: u16) -> Result<Vec<EventTime>, StateError> {
         match self {
             State::Memory(state) => Ok(state.closed(shard)),
@@ -235,7 +246,7 @@ impl State {
     /// Deletes the frozen sums of these windows.
     ///
     /// # Errors
-    /// Where the state cannot be reached.
+    /// Where the state cannot be reached or is of other settings.
     pub async fn forget(&self, shard: u16, starts: &[EventTime]) -> Result<(), StateError> {
         match self {
             State::Memory(state) => {

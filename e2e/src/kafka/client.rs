@@ -1,6 +1,7 @@
 //! What a test does to topics: create, fill, look where they end.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{
     BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer,
 };
@@ -131,6 +132,33 @@ impl Kafka {
                 Ok((partition.id(), end))
             })
             .collect()
+    }
+
+    /// Writes a line `topic,partition,offset,milliseconds` for each record of these topics, the timestamp as Kafka has it.
+    pub fn timestamps(&self, topics: &[String], mut out: impl Write) -> Result<()> {
+        let consumer: BaseConsumer = self
+            .client()
+            .set("group.id", "timestamps")
+            .set("enable.auto.commit", "false")
+            .create()
+            .context("creating a consumer")?;
+        let mut list = TopicPartitionList::new();
+        let mut left = 0;
+        for topic in topics {
+            for (partition, end) in self.end_offsets(topic)? {
+                list.add_partition_offset(topic, partition, Offset::Beginning)?;
+                left += end;
+            }
+        }
+        consumer.assign(&list).context("reading the topics")?;
+        while left > 0 {
+            let record = consumer.poll(ANSWER).context("the broker gives no more records")?;
+            let record = record.context("reading a record")?;
+            let millis = record.timestamp().to_millis().context("a record without a timestamp")?;
+            writeln!(out, "{},{},{},{millis}", record.topic(), record.partition(), record.offset())?;
+            left -= 1;
+        }
+        out.flush().context("writing the timestamps")
     }
 
     /// What a group has committed of all partitions of these topics, added up.

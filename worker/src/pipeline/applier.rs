@@ -250,14 +250,12 @@ impl Applier {
     /// `told` is up to which try it was told that a shard cannot be reached: of all that try as often, one does.
     async fn apply_one(&self, shard: u16, delta: &Delta, told: &AtomicU32) -> Result<Reply, StateError> {
         let (mut pause, mut attempt) = (FIRST_PAUSE, 0);
+        crash::point_between("state::between-shards").await;
         loop {
             attempt += 1;
             self.metrics.state_calls.inc();
             match self.state.apply(shard, delta).await {
-                Ok(reply) => {
-                    crash::point("state::between-shards");
-                    return Ok(reply);
-                }
+                Ok(reply) => return Ok(reply),
                 Err(error) => {
                     let is_news = told.fetch_max(attempt, Ordering::Relaxed) < attempt;
                     self.wait_after(error, &mut pause, is_news).await?;

@@ -173,8 +173,11 @@ impl From<HdfsError> for Fault {
             }
             // The last block was not reported in time: the file is not known to be whole.
             HdfsError::OperationFailed(_) => Fault::new(Category::Unreachable, cause),
-            HdfsError::ChecksumError | HdfsError::BlocksNotFound(_) => {
-                Fault::new(Category::Corrupt, cause).advise("blocks are damaged or missing: see hdfs fsck")
+            // The datanodes that have them may only be away.
+            HdfsError::BlocksNotFound(_) => Fault::new(Category::Unreachable, cause)
+                .advise("no datanode that has the blocks answers: start them, or see hdfs fsck"),
+            HdfsError::ChecksumError => {
+                Fault::new(Category::Corrupt, cause).advise("blocks are damaged: see hdfs fsck")
             }
             HdfsError::AlreadyExists(_) | HdfsError::IsADirectoryError(_) => {
                 Fault::new(Category::Conflict, cause)
@@ -247,7 +250,7 @@ fn s3_is_full(cause: &str) -> bool {
 }
 
 /// OpenDAL's own Display holds the whole response; the message and the causes below it are enough.
-fn describe(error: &opendal::Error) -> String {
+pub(super) fn describe(error: &opendal::Error) -> String {
     let mut text = error.message().to_owned();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -299,6 +302,9 @@ mod tests {
         assert!(fault.is_transient());
 
         assert_eq!(refused("java.io.IOException", "?").category, Category::Other);
+
+        let away = Fault::from(HdfsError::BlocksNotFound("/a".to_owned()));
+        assert!(away.is_transient() && away.category == Category::Unreachable);
     }
 
     #[test]

@@ -24,11 +24,12 @@ use rand::RngExt;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+use super::Put;
 use super::error::{Category, Fault};
 use super::fs::sync_up_to;
 use super::merge::{Merge, Merged};
 use super::name::SWAP_DIR;
-use super::{Put, crash_point};
+use crate::crash;
 
 /// How long one waits for another's exchange, which takes milliseconds and the writing of a file.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,7 +46,7 @@ pub(super) fn merge(root: &Path, merge: Merge<'_>, bytes: Option<Bytes>) -> Resu
         return Ok(Merged { put: Put::Exists, overlap: since.elapsed() });
     };
     let staged = swap.stage(&bytes)?;
-    crash_point("sink::before-exchange");
+    crash::point("sink::before-exchange");
     // Once more: to write the target takes a while.
     swap.link_others(&staged)?;
     match renameat_with(CWD, &staged, CWD, &swap.dir, RenameFlags::EXCHANGE) {
@@ -53,7 +54,7 @@ pub(super) fn merge(root: &Path, merge: Merge<'_>, bytes: Option<Bytes>) -> Resu
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::XDEV) => return swap.one_by_one(&staged),
         Err(error) => return Err(io::Error::from(error).into()),
     }
-    crash_point("sink::after-exchange");
+    crash::point("sink::after-exchange");
     swap.retire(&staged)?;
     Ok(Merged { put: Put::Created, overlap: Duration::ZERO })
 }

@@ -32,7 +32,7 @@ use opendal::services;
 use super::error::{Category, Fault};
 use super::name::{self, TEMPORARY_DIR};
 use super::objects::Objects;
-use super::{Mode, Put, Swept, Use, Version, crash_point, retry};
+use super::{Mode, Put, Swept, Use, Version, crash, retry};
 
 pub(super) struct Fs {
     pub(super) objects: Objects,
@@ -121,15 +121,15 @@ async fn blocking<T: Send + 'static>(
 fn publish(root: &Path, path: &str, bytes: &[u8], mode: Mode) -> Result<Put, Fault> {
     let target = root.join(path);
     let parent = target.parent().unwrap_or(root);
-    crash_point("sink::before-upload");
-    let temporary = Temporary::write(root, bytes)?;
+    crash::point("before-upload", path);
+    let temporary = Temporary::write(root, path, bytes)?;
     fs::create_dir_all(parent)?;
-    crash_point("sink::before-publish");
+    crash::point("before-publish", path);
     let put = match mode {
         Mode::IfAbsent => link(&temporary.0, &target)?,
         Mode::Replace(version) => replace(&temporary.0, &target, &version)?,
     };
-    crash_point("sink::after-publish");
+    crash::point("after-publish", path);
     sync_up_to(root, parent)?;
     Ok(put)
 }
@@ -191,19 +191,20 @@ pub(super) fn sync_up_to(root: &Path, dir: &Path) -> io::Result<()> {
 struct Temporary(PathBuf);
 
 impl Temporary {
-    fn write(root: &Path, bytes: &[u8]) -> io::Result<Temporary> {
-        let path = root.join(name::temporary());
-        let mut file = match create(&path) {
+    /// For what is to be at `path`.
+    fn write(root: &Path, path: &str, bytes: &[u8]) -> io::Result<Temporary> {
+        let temporary = root.join(name::temporary());
+        let mut file = match create(&temporary) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::create_dir_all(root.join(TEMPORARY_DIR))?;
-                create(&path)?
+                create(&temporary)?
             }
             created => created?,
         };
-        let temporary = Temporary(path);
+        let temporary = Temporary(temporary);
         let (first, rest) = bytes.split_at(bytes.len() / 2);
         file.write_all(first)?;
-        crash_point("sink::mid-upload");
+        crash::point("mid-upload", path);
         file.write_all(rest)?;
         file.sync_all()?;
         Ok(temporary)
@@ -223,7 +224,7 @@ fn create(path: &Path) -> io::Result<File> {
 
 fn probe(root: &Path) -> Result<(), Fault> {
     fs::create_dir_all(root.join(TEMPORARY_DIR))?;
-    let file = Temporary::write(root, b"probe")?;
+    let file = Temporary::write(root, TEMPORARY_DIR, b"probe")?;
     let second = Temporary(root.join(name::temporary()));
     fs::hard_link(&file.0, &second.0).map_err(|error| match error.kind() {
         io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied => {

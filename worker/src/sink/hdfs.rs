@@ -41,7 +41,7 @@ use hdfs_native::{Client, ClientBuilder, HdfsError, WriteOptions};
 use super::error::{Category, Fault};
 use super::name::{self, TEMPORARY_DIR};
 use super::objects::is_older;
-use super::{Entry, Mode, Put, Swept, Use, Version, crash_point, retry};
+use super::{Entry, Mode, Put, Swept, Use, Version, crash, retry};
 
 const DIRECTORY_PERMISSION: u32 = 0o755;
 
@@ -72,7 +72,7 @@ impl Hdfs {
     async fn probe(&self) -> Result<(), Fault> {
         self.make_dir(&self.absolute(TEMPORARY_DIR)).await?;
         let temporary = self.absolute(&name::temporary());
-        let written = self.upload(&temporary, Bytes::from_static(b"probe")).await;
+        let written = self.upload(&temporary, TEMPORARY_DIR, Bytes::from_static(b"probe")).await;
         let removed = self.remove(&temporary).await;
         written?;
         removed?;
@@ -80,16 +80,15 @@ impl Hdfs {
     }
 
     pub(super) async fn put(&self, path: &str, bytes: Bytes, mode: Mode) -> Result<Put, Fault> {
-        let target = self.absolute(path);
-        retry::transient(|| self.publish(&target, bytes.clone(), &mode)).await
+        retry::transient(|| self.publish(path, bytes.clone(), &mode)).await
     }
 
     /// One try, with a temporary name of its own. Safe to repeat: see "When a reply is lost".
-    async fn publish(&self, target: &str, bytes: Bytes, mode: &Mode) -> Result<Put, Fault> {
+    async fn publish(&self, path: &str, bytes: Bytes, mode: &Mode) -> Result<Put, Fault> {
         let temporary = self.absolute(&name::temporary());
-        crash_point("sink::before-upload");
-        let published = match self.upload(&temporary, bytes).await {
-            Ok(()) => self.rename(&temporary, target, mode).await,
+        crash::point("before-upload", path);
+        let published = match self.upload(&temporary, path, bytes).await {
+            Ok(()) => self.rename(&temporary, path, mode).await,
             Err(fault) => Err(fault),
         };
         let fault = match published {
@@ -102,34 +101,37 @@ impl Hdfs {
             Err(fault) => fault,
         };
         match self.remove(&temporary).await {
-            Ok(Removed::WasNotThere) if *mode == Mode::IfAbsent => match self.file(target).await? {
-                Some(_) => Ok(Put::Exists),
-                None => Err(fault),
-            },
+            Ok(Removed::WasNotThere) if *mode == Mode::IfAbsent => {
+                match self.file(&self.absolute(path)).await? {
+                    Some(_) => Ok(Put::Exists),
+                    None => Err(fault),
+                }
+            }
             _ => Err(fault),
         }
     }
 
-    /// Returns only once the namenode has confirmed the file as complete.
-    async fn upload(&self, temporary: &str, bytes: Bytes) -> Result<(), Fault> {
+    /// Writes what is to be at `path`. Returns only once the namenode has confirmed the file as complete.
+    async fn upload(&self, temporary: &str, path: &str, bytes: Bytes) -> Result<(), Fault> {
         let len = bytes.len();
         let write = async {
             let options = WriteOptions::default().overwrite(false).create_parent(true);
             let mut writer = self.client.create(temporary, options).await?;
             let middle = len / 2;
             writer.write_bytes(bytes.slice(..middle)).await?;
-            crash_point("sink::mid-upload");
+            crash::point("mid-upload", path);
             writer.write_bytes(bytes.slice(middle..)).await?;
             writer.close().await
         };
         retry::transfer(len, write).await
     }
 
-    async fn rename(&self, temporary: &str, target: &str, mode: &Mode) -> Result<Put, Fault> {
+    async fn rename(&self, temporary: &str, path: &str, mode: &Mode) -> Result<Put, Fault> {
+        let target = &self.absolute(path);
         if let Some((parent, _)) = target.rsplit_once('/') {
             self.make_dir(parent).await?;
         }
-        crash_point("sink::before-publish");
+        crash::point("before-publish", path);
         let overwrite = match mode {
             Mode::IfAbsent => false,
             Mode::Replace(version) => {
@@ -141,7 +143,7 @@ impl Hdfs {
         };
         let renamed = self.client.rename(temporary, target, overwrite);
         let renamed = retry::call(async { Ok::<_, Fault>(renamed.await) }).await?;
-        crash_point("sink::after-publish");
+        crash::point("after-publish", path);
         match renamed {
             Ok(()) => Ok(Put::Created),
             Err(HdfsError::AlreadyExists(_)) if !overwrite => match self.status(target).await? {

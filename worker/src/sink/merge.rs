@@ -20,6 +20,14 @@
 //!
 //! A listing takes time too, and one that a merge falls into is of no single moment. On S3 and HDFS it goes by name, and a
 //! target's name comes after those of its sources: such a listing has rows twice at worst, and none is missing.
+//!
+//! Crash points (see `crash`):
+//!
+//! | name | where |
+//! |---|---|
+//! | `sink::before-exchange` | a directory with the merged file in it is ready (file system only) |
+//! | `sink::after-exchange` | it is in its place; what came meanwhile is not put back (file system only) |
+//! | `sink::before-removal` | the merged file is there, and so are its sources (not on a file system) |
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +38,8 @@ use super::error::Fault;
 use super::fs::Fs;
 use super::hdfs::Hdfs;
 use super::s3::S3;
-use super::{Backend, CONCURRENCY, Mode, Put, Sink, SinkError, crash_point, name};
+use super::{Backend, CONCURRENCY, Mode, Put, Sink, SinkError, name};
+use crate::crash;
 
 /// Which files give way to which.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +88,7 @@ impl S3 {
             None => Put::Exists,
         };
         let since = Instant::now();
-        crash_point("sink::before-removal");
+        crash::point("sink::before-removal");
         self.objects.delete_all(merge.sources).await?;
         Ok(Merged { put, overlap: since.elapsed() })
     }
@@ -96,7 +105,7 @@ impl Hdfs {
             None => Put::Exists,
         };
         let since = Instant::now();
-        crash_point("sink::before-removal");
+        crash::point("sink::before-removal");
         stream::iter(merge.sources.iter().map(Ok))
             .try_for_each_concurrent(CONCURRENCY, |source| self.delete_known(source))
             .await?;

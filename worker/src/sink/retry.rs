@@ -12,10 +12,10 @@ use std::iter;
 use std::time::Duration;
 
 use opendal::Operator;
-use opendal::layers::{RetryLayer, TimeoutLayer};
+use opendal::layers::{RetryEvent, RetryLayer, TimeoutLayer};
 use rand::RngExt;
 
-use super::error::{Category, Fault};
+use super::error::{Category, Fault, describe};
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LAST_DELAY: Duration = Duration::from_secs(8);
@@ -40,7 +40,11 @@ pub(super) fn with_retries(op: Operator) -> Operator {
             .with_max_delay(LAST_DELAY)
             .with_factor(2.0)
             .with_max_times(RETRIES)
-            .with_jitter(),
+            .with_jitter()
+            .with_notify(|event: RetryEvent<'_>| {
+                let fault = describe(event.err);
+                tracing::warn!(%fault, delay = ?event.retry_after, "sink: trying again");
+            }),
     )
 }
 

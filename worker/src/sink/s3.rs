@@ -35,7 +35,7 @@ use opendal::{ErrorKind, Operator, Writer, services};
 use super::error::{Category, Fault};
 use super::objects::Objects;
 use super::uploads::Uploads;
-use super::{Mode, Put, Swept, Use, Version, crash_point, name, retry};
+use super::{Mode, Put, Swept, Use, Version, crash, name, retry};
 
 /// Up to here one PUT, which costs one round trip instead of three and more.
 const SINGLE_PUT: usize = 16 * 1024 * 1024;
@@ -92,14 +92,14 @@ impl S3 {
 
     /// `None`: undecided, start over.
     async fn put_once(&self, path: &str, bytes: Bytes, mode: &Mode) -> Result<Option<Put>, Fault> {
-        crash_point("sink::before-upload");
+        crash::point("before-upload", path);
         let put = if bytes.len() <= SINGLE_PUT {
-            crash_point("sink::before-publish");
+            crash::point("before-publish", path);
             put_object(&self.objects.0, path, bytes, mode).await
         } else {
             self.put_in_parts(path, bytes, mode).await
         };
-        crash_point("sink::after-publish");
+        crash::point("after-publish", path);
         match put {
             Ok(()) => Ok(Some(Put::Created)),
             Err(error) => self.look(path, error).await,
@@ -109,7 +109,7 @@ impl S3 {
     async fn put_in_parts(&self, path: &str, bytes: Bytes, mode: &Mode) -> opendal::Result<()> {
         let options = WriteOptions { chunk: Some(PART), concurrent: PARTS_AT_ONCE, ..condition(mode) };
         let mut writer = self.objects.0.writer_options(path, options).await?;
-        let done = write_parts(&mut writer, bytes).await;
+        let done = write_parts(&mut writer, path, bytes).await;
         if done.is_err()
             && let Err(error) = writer.abort().await
         {
@@ -167,16 +167,16 @@ fn condition(mode: &Mode) -> WriteOptions {
     }
 }
 
-async fn write_parts(writer: &mut Writer, bytes: Bytes) -> opendal::Result<()> {
+async fn write_parts(writer: &mut Writer, path: &str, bytes: Bytes) -> opendal::Result<()> {
     let middle = bytes.len() / PART / 2 * PART;
     for start in (0..bytes.len()).step_by(PART) {
         if start == middle {
-            crash_point("sink::mid-upload");
+            crash::point("mid-upload", path);
         }
         let end = bytes.len().min(start + PART);
         writer.write(bytes.slice(start..end)).await?;
     }
-    crash_point("sink::before-publish");
+    crash::point("before-publish", path);
     writer.close().await?;
     Ok(())
 }

@@ -29,7 +29,7 @@ mod wire;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use redis::{FromRedisValue, RedisError, Script, Value};
+use redis::{RedisError, Script};
 
 use self::link::Link;
 pub use self::link::{ClientPem, Login, RedisConfig, RedisMode};
@@ -49,6 +49,14 @@ const FROZEN: &str = "local meta, frozen = unpack(KEYS) \
 const RESULTS: &str = "local meta, panes, frozen = unpack(KEYS) \
     local get = function(field) return redis.call('HGET', meta, field) end \
     return {get('fingerprint'), get('watermark'), redis.call('HGETALL', panes), redis.call('HKEYS', frozen)}";
+const CLOSED: &str = "local meta, frozen = unpack(KEYS) \
+    return {redis.call('HGET', meta, 'fingerprint'), redis.call('HKEYS', frozen)}";
+const FORGET: &str = "local meta, frozen = unpack(KEYS) \
+    local held = redis.call('HGET', meta, 'fingerprint') \
+    if held == ARGV[1] then redis.call('HDEL', frozen, unpack(ARGV, 2)) end \
+    return held";
+/// Windows that are forgotten in one call: a script has room for some thousands of arguments.
+const FORGOTTEN_AT_ONCE: usize = 1000;
 
 /// Raised with every change of what the keys hold or of the shard of an id.
 const FORMAT: u32 = 1;
@@ -70,6 +78,8 @@ struct Scripts {
     view: Script,
     frozen: Script,
     results: Script,
+    closed: Script,
+    forget: Script,
 }
 
 /// Whose state it is.
@@ -105,6 +115,8 @@ impl RedisState {
             view: Script::new(VIEW),
             frozen: Script::new(FROZEN),
             results: Script::new(RESULTS),
+            closed: Script::new(CLOSED),
+            forget: Script::new(FORGET),
         };
         let state = RedisState {
             link,
@@ -179,7 +191,12 @@ impl RedisState {
     }
 
     fn other(&self, held: String) -> StateError {
-        StateError::Fingerprint { held, ours: self.fingerprint.clone() }
+        match held.split_once(':') {
+            Some((format, _)) if format != FORMAT.to_string() => {
+                StateError::Format { held: format.to_owned(), ours: FORMAT }
+            }
+            _ => StateError::Fingerprint { held, ours: self.fingerprint.clone() },
+        }
     }
 
     pub(super) async fn view(&self, shard: u16) -> Result<View, StateError> {
@@ -206,7 +223,11 @@ impl RedisState {
     }
 
     pub(super) async fn closed(&self, shard: u16) -> Result<Vec<EventTime>, StateError> {
-        let starts: Vec<i64> = self.query(redis::cmd("HKEYS").arg(self.key(shard, "frozen"))).await?;
+        let mut call = self.scripts.closed.prepare_invoke();
+        call.key(self.key(shard, "meta")).key(self.key(shard, "frozen"));
+        let (held, starts): (_, Vec<i64>) =
+            call.invoke_async(&mut self.link.clone()).await.map_err(|error| self.failed(error))?;
+        self.check(held)?;
         Ok(starts.into_iter().map(EventTime::from_seconds).collect())
     }
 
@@ -239,19 +260,14 @@ impl RedisState {
     }
 
     pub(super) async fn forget(&self, shard: u16, starts: &[EventTime]) -> Result<(), StateError> {
-        if starts.is_empty() {
-            return Ok(());
+        for some in starts.chunks(FORGOTTEN_AT_ONCE) {
+            let mut call = self.scripts.forget.prepare_invoke();
+            call.key(self.key(shard, "meta")).key(self.key(shard, "frozen")).arg(&self.fingerprint);
+            some.iter().for_each(|start| _ = call.arg(start.seconds()));
+            let held = call.invoke_async(&mut self.link.clone()).await.map_err(|error| self.failed(error))?;
+            self.check(held)?;
         }
-        let mut delete = redis::cmd("HDEL");
-        delete.arg(self.key(shard, "frozen"));
-        starts.iter().for_each(|start| _ = delete.arg(start.seconds()));
-        self.query(&delete).await
-    }
-
-    async fn query<T: FromRedisValue>(&self, cmd: &redis::Cmd) -> Result<T, StateError> {
-        let value: Value =
-            cmd.query_async(&mut self.link.clone()).await.map_err(|error| self.failed(error))?;
-        T::from_redis_value(value).map_err(|error| StateError::Corrupt(error.to_string()))
+        Ok(())
     }
 
     fn key(&self, shard: u16, part: &str) -> String {

@@ -99,6 +99,8 @@ fn state_of_other_settings_is_not_touched() {
                 refusal(both_find_nothing.view(0).await),
                 refusal(both_find_nothing.results(0).await),
                 refusal(both_find_nothing.frozen(0, EventTime::from_seconds(0)).await),
+                refusal(both_find_nothing.closed(0).await),
+                refusal(both_find_nothing.forget(0, &[EventTime::from_seconds(0)]).await),
             ] {
                 let StateError::Fingerprint { held, ours } = &error else { anyhow::bail!("{error:?}") };
                 assert_eq!((held.as_str(), ours.as_str()), ("1:f1", "1:f2"));
@@ -106,6 +108,36 @@ fn state_of_other_settings_is_not_touched() {
             twins.compare().await;
             let next_epoch = Identity { epoch: 2, ..other };
             open_with(&server::config(&redis), &next_epoch, RULES).await?;
+            Ok(())
+        })
+    });
+}
+
+/// A window that is closed stays, whoever wants it forgotten.
+#[test]
+fn state_of_another_format_is_refused_with_what_to_do() {
+    scenario("format", |folder| {
+        let redis = server::start(folder)?;
+        block_on(async {
+            let state = open(&redis, "p").await?;
+            state.apply(0, &first()).await?;
+            state.apply(0, &second()).await?;
+            let closed = state.closed(0).await?;
+            assert!(!closed.is_empty());
+            let meta = "tipstream:{default.p/1/0}:meta";
+            redis::cmd("HSET").arg(meta).arg("fingerprint").arg("2:f1").exec(&mut redis.connection()?)?;
+            for error in [
+                refusal(state.apply(0, &second()).await),
+                refusal(open(&redis, "p").await),
+                refusal(state.forget(0, &closed).await),
+            ] {
+                assert!(matches!(&error, StateError::Format { held, ours: 1 } if held == "2"), "{error:?}");
+                assert!(error.to_string().contains("raise `spec.epoch`"), "{error}");
+            }
+            redis::cmd("HSET").arg(meta).arg("fingerprint").arg("1:f1").exec(&mut redis.connection()?)?;
+            assert_eq!(state.closed(0).await?, closed);
+            state.forget(0, &closed).await?;
+            assert_eq!(state.closed(0).await?, []);
             Ok(())
         })
     });

@@ -13,10 +13,10 @@ use tips_worker::sink::{Merge, Put, Sink, SinkConfig};
 const ROOT: &str = "TIPS_TEST_CRASH_ROOT";
 const PATH: &str = "rides/a";
 const POINTS: [(&str, bool); 4] = [
-    ("sink::before-upload", false),
-    ("sink::mid-upload", false),
-    ("sink::before-publish", false),
-    ("sink::after-publish", true),
+    ("sink::before-upload/rides", false),
+    ("sink::mid-upload/rides", false),
+    ("sink::before-publish/rides", false),
+    ("sink::after-publish/rides", true),
 ];
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn whatever_instruction_a_writer_dies_at_the_next_one_finds_all_or_nothing
         assert_eq!(there.is_some(), published, "{point}");
         assert!(there.is_none_or(|bytes| bytes == content()), "{point}");
         let left = sink.list("_tips/tmp").await.unwrap().len();
-        assert_eq!(left, usize::from(point != "sink::before-upload"), "{point}");
+        assert_eq!(left, usize::from(point != "sink::before-upload/rides"), "{point}");
 
         let again = sink.put_if_absent(PATH, content()).await.unwrap();
         assert_eq!(again == Put::Exists, published, "{point}");

@@ -1,7 +1,8 @@
-use geo::{Coord, Intersects};
+use geo::{Coord, Intersects, Line, LinesIter};
 use proptest::prelude::*;
 
 use super::*;
+use crate::settings::BUILT_IN;
 
 fn at(lon: f64, lat: f64) -> Point {
     Point { lon, lat }
@@ -87,14 +88,41 @@ proptest! {
             if snap {
                 (lon, lat) = ((lon * 20.0).round() / 20.0, (lat * 20.0).round() / 20.0);
             }
-            let slow = three
-                .all
-                .iter()
-                .position(|n| n.area.intersects(&Coord { x: lon, y: lat }))
-                .map_or(Place::OTHER, |index| Place::new(index as u16));
-            prop_assert_eq!(three.locate(at(lon, lat)), slow);
+            prop_assert_eq!(three.locate(at(lon, lat)), tested(three, at(lon, lat)));
         }
     }
+
+    /// Borders of a city slant, and cross cells of the grid in every way: points on them, at their corners, a rounding
+    /// beside them, and as far off as the next cells.
+    #[test]
+    fn the_grid_agrees_along_the_borders_of_manhattan(
+        edge in any::<prop::sample::Index>(),
+        along in prop_oneof![Just(0.0), Just(1.0), 0.0f64..1.0],
+        off in prop_oneof![Just(0.0), Just(1e-12), Just(1e-9), 0.0f64..0.002],
+        angle in 0.0f64..std::f64::consts::TAU,
+    ) {
+        let (manhattan, edges) = manhattan_once();
+        let Line { start, end } = *edge.get(edges);
+        let lon = start.x + (end.x - start.x) * along + off * angle.cos();
+        let lat = start.y + (end.y - start.y) * along + off * angle.sin();
+        prop_assert_eq!(manhattan.locate(at(lon, lat)), tested(manhattan, at(lon, lat)));
+    }
+}
+
+/// What a test of every polygon says.
+fn tested(neighbourhoods: &Neighbourhoods, point: Point) -> Place {
+    let point = Coord { x: point.lon, y: point.lat };
+    let first = neighbourhoods.all.iter().position(|one| one.area.intersects(&point));
+    first.map_or(Place::OTHER, |index| Place::new(index as u16))
+}
+
+fn manhattan_once() -> &'static (Neighbourhoods, Vec<Line<f64>>) {
+    static MANHATTAN: std::sync::OnceLock<(Neighbourhoods, Vec<Line<f64>>)> = std::sync::OnceLock::new();
+    MANHATTAN.get_or_init(|| {
+        let manhattan = Neighbourhoods::parse(BUILT_IN).expect("valid");
+        let edges = manhattan.all.iter().flat_map(|one| one.area.lines_iter()).collect();
+        (manhattan, edges)
+    })
 }
 
 fn three_once() -> &'static Neighbourhoods {
