@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -11,6 +12,8 @@ use tips_e2e::data::RealData;
 use tips_e2e::hdfs::Hdfs;
 use tips_e2e::kafka::{Kafka, Record};
 use tips_e2e::oracle::{Oracle, Watermark};
+use tips_e2e::process::run;
+use tips_e2e::query::Query;
 use tips_e2e::redis::{RedisCluster, Sentinel};
 use tips_e2e::s3::S3;
 use tips_e2e::sender::{Lines, send};
