@@ -22,14 +22,11 @@ const LITTLE: [&str; 6] = ["--seed", "15", "--rate", "2", "--span", "2h"];
 const FLUSH: [&str; 3] = ["epoch: 0", "raw: {flushInterval: 1s}", NEVER_IDLE];
 /// All in one range, so that its file goes to S3 in parts.
 const ONE_RANGE: [&str; 3] = ["epoch: 0", "raw: {flushInterval: 1h}", NEVER_IDLE];
-const MANY_RANGES: [&str; 3] = ["epoch: 0", "raw: {flushInterval: 1h, maxFileBytes: 1Mi}", NEVER_IDLE];
 /// So it is known from the lines how far the watermark has to come.
 const NEVER_IDLE: &str = "job: {idleTimeout: 1h}";
 const NOISE: usize = 24 << 20;
 /// Of a state, as a manifest has them that does not say.
 const SHARDS: usize = 16;
-/// Entries of a range log that are left by pruning.
-const KEPT: usize = 8;
 /// Pipelines that are worked on at a time: mostly they wait, for sessions that end and for each other's servers.
 const AT_ONCE: usize = 4;
 
@@ -190,23 +187,8 @@ fn a_worker_that_dies_while_it_writes_to_s3_changes_nothing() {
         replaces(&servers, &data, "replace", target("replace"), &[1])?;
         // More than one request takes.
         data.add_noise(0, NOISE)?;
-        all_survive(&servers, &data, &ONE_RANGE, &[("sink::mid-upload/invalid", 0)], target)?;
-        prunes(&servers, &data, target("prune"))
+        all_survive(&servers, &data, &ONE_RANGE, &[("sink::mid-upload/invalid", 0)], target)
     });
-}
-
-/// More ranges than the log keeps: there is something to prune when the worker dies.
-fn prunes(servers: &Servers<'_>, data: &Data, target: Target) -> Result<()> {
-    data.produce(&servers.kafka, "prune")?;
-    let mut pipeline = Pipeline::new(servers.folder, "prune", &servers.settings(&MANY_RANGES), target)?;
-    die_at(&mut pipeline, (BEFORE_PRUNE, KEPT))?;
-    let log = pipeline.output()?.join("_tips/raw/prune-rides/0");
-    // Beside them is where the partition begins.
-    let entries = || -> Result<usize> { Ok(std::fs::read_dir(&log)?.count() - 1) };
-    ensure!(entries()? == KEPT + 1, "{} entries are in the log in place of one too many", entries()?);
-    pipeline.catch_up(1, PATIENCE)?;
-    ensure!(entries()? == KEPT, "{} entries are in the log", entries()?);
-    servers.check_with_books(data, "prune", &pipeline, up_to_the_end)
 }
 
 #[test]
