@@ -11,7 +11,7 @@ use tips_e2e::redis::Sentinel;
 use tips_e2e::sender::send;
 use tips_e2e::wait::until;
 use tips_e2e::watcher::{Merging, Store, Watcher};
-use tips_e2e::worker::{Data, MIXED, Pipeline, Settings, Target, metric, watermark};
+use tips_e2e::worker::{Data, MIXED, Pipeline, Settings, Target, metric, metrics, watermark};
 use tips_e2e::{Folder, Process, Servers, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -47,6 +47,32 @@ fn disturbed(
         worker.end()?;
     }
     pipeline.catch_up(1, PATIENCE)
+}
+
+/// Files are published while the broker is away; when it is back, the group hears of them though no record comes.
+#[test]
+fn what_was_published_without_kafka_is_committed_once_it_is_back() {
+    scenario("kafka-away", |folder| {
+        let mut servers = Servers::start(folder)?;
+        let data = mixed(folder)?;
+        data.produce(&servers.kafka, "away")?;
+        let mut pipeline = servers.pipeline("away", &["raw: {flushInterval: 5s}"])?;
+        let worker = pipeline.start(&[])?;
+        let all = data.records()? as f64;
+        let reaches = |name: &str, all: f64| {
+            until(name, PATIENCE, || {
+                Ok(metrics(&worker, name).is_ok_and(|found| found.iter().sum::<f64>() >= all))
+            })
+        };
+        reaches(CONSUMED, all)?;
+        servers.kafka.down()?;
+        reaches("tipstream_raw_rows_total", all)?;
+        servers.kafka.up()?;
+        let topics = ["rides", "fares"].map(|kind| format!("away-{kind}"));
+        until("committed", PATIENCE, || {
+            Ok(servers.kafka.committed("default.away", &topics).is_ok_and(|offset| offset as f64 == all))
+        })
+    });
 }
 
 /// Waits until a worker has said `text` once more.

@@ -12,6 +12,7 @@
 //! Each partition has a queue of its own, so the reader chooses what to read next, and what it does not read
 //! waits in librdkafka, which stops fetching when the queue is full (I7).
 
+mod commit;
 mod config;
 mod context;
 mod gaps;
@@ -25,7 +26,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
@@ -364,7 +365,7 @@ impl Source for KafkaSource {
             element.set_metadata(mark.to_string());
         }
         let set = element.set_offset(Offset::Offset(offset));
-        if let Err(error) = set.and_then(|()| self.consumer.commit(&list, CommitMode::Async)) {
+        if let Err(error) = set.and_then(|()| commit::commit(&self.consumer, &list)) {
             tracing::warn!(%partition, offset, %error, "cannot commit; the range log tells as much");
         }
         if let Some(lane) = self.lanes.get_mut(&partition) {
