@@ -148,27 +148,18 @@ async fn apply(
     let (kind, name) = (object.kind(), object.name());
     let failed = |source: kube::Error| Error::Apply { kind, name: name.to_owned(), source: source.into() };
     let api = api(client, kind, object.metadata().namespace.as_deref());
-    let (mut params, sent) = (PatchParams::apply(MANAGER), Patch::Apply(json));
-    if presence == Presence::Unknown && has_selector(kind) {
-        match api.patch(name, &params, &sent).await {
-            Ok(stored) => return Ok(written(kind, stored)),
-            // Another controller's, or of other pods; or it is not there and wrong.
-            Err(kube::Error::Api(status)) if matches!(status.code, 409 | 422) => {}
-            Err(error) => return Err(failed(error)),
-        }
-    }
+    let mut params = PatchParams::apply(MANAGER).force();
     match presence {
-        Presence::Ours => params.force = true,
+        Presence::Ours => {}
         Presence::EditedByHand => {
             ownership::take_back(&api, name).await.map_err(failed)?;
             crash::point("apply::after-take-back");
-            params.force = true;
         }
         Presence::Unknown => match api.get_metadata_opt(name).await.map_err(failed)? {
             // Whoever makes one meanwhile is not overruled.
-            None => {}
+            None => params.force = false,
             Some(found) => match ownership::of(&found, owner) {
-                Ownership::Ours => params.force = true,
+                Ownership::Ours => {}
                 Ownership::Predecessors => {
                     return Err(Error::PredecessorLeft { kind, name: name.to_owned() });
                 }
@@ -176,18 +167,9 @@ async fn apply(
             },
         },
     }
-    Ok(written(kind, api.patch(name, &params, &sent).await.map_err(failed)?))
-}
-
-/// Whether an object of `kind` that somebody else has made cannot be taken for the pipeline's own, and so need not be
-/// looked for before one is applied: it selects other pods, which is a conflict.
-const fn has_selector(kind: Kind) -> bool {
-    matches!(kind, Kind::NetworkPolicy | Kind::PodDisruptionBudget | Kind::Deployment)
-}
-
-fn written(kind: Kind, stored: DynamicObject) -> DynamicObject {
+    let stored = api.patch(name, &params, &Patch::Apply(json)).await.map_err(failed)?;
     crash::point(format_args!("apply::after-{kind}"));
-    stored
+    Ok(stored)
 }
 
 async fn delete_unwanted(
