@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -12,15 +11,12 @@ use tips_e2e::data::RealData;
 use tips_e2e::hdfs::Hdfs;
 use tips_e2e::kafka::{Kafka, Record};
 use tips_e2e::oracle::{Oracle, Watermark};
-use tips_e2e::process::run;
 use tips_e2e::query::Query;
 use tips_e2e::redis::{RedisCluster, Sentinel};
 use tips_e2e::s3::S3;
 use tips_e2e::sender::{Lines, send};
 use tips_e2e::wait::until;
-use tips_e2e::worker::{
-    Bucket, Data, MIXED, PARTITIONS, Pipeline, Settings, Target, binary, metric, page, watermark,
-};
+use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Settings, Target, metric, page, watermark};
 use tips_e2e::{Folder, Process, Servers, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -148,13 +144,8 @@ fn the_state_may_be_a_cluster_or_a_sentinels_master() {
 fn a_state_that_was_lost_is_found_until_a_worker_has_built_it_anew() {
     scenario("stream-lost", |folder| {
         let servers = Servers::start(folder)?;
-        let arguments = [&DATA[..], &MIXED].concat();
-        let data = Data::generate(folder, &arguments)?;
-        // The same lines by the generator itself, which makes the topics.
-        let mut generate = Command::new(binary()?);
-        generate.arg("generate").args(&arguments).arg(format!("--partitions={PARTITIONS}"));
-        generate.args(["--rides-topic=lost-rides", "--fares-topic=lost-fares", "--kafka"]);
-        run(generate.arg(servers.kafka.bootstrap()))?;
+        let data = Data::generate(folder, &[&DATA[..], &MIXED].concat())?;
+        data.produce(&servers.kafka, "lost")?;
         let mut pipeline = servers.pipeline("lost", &[])?;
         pipeline.catch_up(1, PATIENCE)?;
         redis::cmd("FLUSHALL").exec(&mut servers.redis.connection()?)?;

@@ -100,8 +100,9 @@ fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
         patch(cluster, "nyc", r#"{"spec": {"epoch": 1, "replicas": 2}}"#)?;
         condition(cluster, "nyc", "StateCompatible", "Unknown/NewEpoch")?;
         ready(cluster, 2)?;
-        operator::await_consumed(cluster, data.records()?, PATIENCE)?;
+        // Before, the books are those of the epoch before.
         becomes(cluster, "tips/nyc", "{.status.stateEpoch}", "1")?;
+        operator::await_consumed(cluster, data.records()?, PATIENCE)?;
 
         // Stopped, so that all that was read is published.
         patch(cluster, "nyc", r#"{"spec": {"suspend": true}}"#)?;
