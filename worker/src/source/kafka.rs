@@ -281,12 +281,9 @@ impl KafkaSource {
 
 impl Source for KafkaSource {
     fn poll(&mut self, wait: Duration) -> Result<Vec<Change>, SourceError> {
-        if let Some(Err(error)) = self.consumer.poll(wait) {
-            match error {
-                KafkaError::MessageConsumptionFatal(_) => return Err(self.failed("consume", &error)),
-                KafkaError::PartitionEOF(_) => {}
-                error => tracing::warn!(reason = self.consumer.client().context().reason(&error), "Kafka"),
-            }
+        // All other errors the context has told.
+        if let Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) = self.consumer.poll(wait) {
+            return Err(self.failed("consume", &error));
         }
         self.refresh_known();
         self.commit_again();
