@@ -333,7 +333,7 @@ async fn publish_with_patience(
             Err(error) => {
                 metrics.sink_errors.inc();
                 let wait = pause(attempt);
-                tracing::warn!(%partition, %error, attempt, ?wait, "cannot publish; rows stay in memory and in Kafka");
+                tracing::warn!(%partition, %error, attempt, ?wait, "cannot publish; the rows wait until it can be done");
                 tokio::time::sleep(wait).await;
                 attempt += 1;
             }

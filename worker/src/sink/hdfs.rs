@@ -63,7 +63,7 @@ impl Hdfs {
         }
         let hdfs = Hdfs { client: builder.build()?, root: format!("/{}", path.trim_matches('/')) };
         if intent == Use::Write {
-            hdfs.probe().await?;
+            retry::transient(|| hdfs.probe()).await?;
         }
         Ok(hdfs)
     }
