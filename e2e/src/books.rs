@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::worker::shards;
+
 /// Where the generator writes them.
 pub const GENERATED: &str = "expected/books.json";
 const TOPICS: [&str; 2] = ["rides", "fares"];
@@ -40,17 +42,14 @@ impl Books {
 
     /// Those of all shards of the newest epoch of the pipeline `name`, on any of these servers.
     pub fn of_redis(servers: &mut [redis::Connection], name: &str) -> Result<Self> {
-        let mut by_epoch: BTreeMap<u32, Self> = BTreeMap::new();
+        let mut books = Self::default();
         for redis in servers {
-            let keys: Vec<String> =
-                redis::cmd("KEYS").arg(format!("tipstream:{{default.{name}/*/*}}:books")).query(redis)?;
-            for key in keys {
-                let epoch = key.split('/').nth(1).with_context(|| format!("no epoch in {key}"))?.parse()?;
-                let held: BTreeMap<String, i64> = redis::cmd("HGETALL").arg(&key).query(redis)?;
-                by_epoch.entry(epoch).or_default().add_held(&held)?;
+            for key in shards(redis, name, "books")? {
+                books.add_held(&redis::cmd("HGETALL").arg(&key).query(redis)?)?;
             }
         }
-        by_epoch.into_values().next_back().context("the pipeline has no books")
+        ensure!(!books.0.is_empty(), "the pipeline has no books");
+        Ok(books)
     }
 
     fn add_held(&mut self, held: &BTreeMap<String, i64>) -> Result<()> {

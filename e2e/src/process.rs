@@ -55,7 +55,8 @@ impl Process {
         self.child.id()
     }
 
-    /// The most memory that it has ever had resident, in MiB; `None` where it has ended.
+    /// The most memory that it has ever had resident, in MiB: anonymous, shared, and mapped pages of files. `None` where
+    /// it has ended.
     pub fn peak_mib(&self) -> Option<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -124,14 +125,6 @@ impl Process {
             thread::sleep(POLL);
         }
         Ok(())
-    }
-
-    /// The most memory that it has had at once so far, in bytes: anonymous, shared, and mapped pages of files.
-    pub fn peak_memory(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))
-            .with_context(|| format!("asking for the memory of {}", self.name))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-        Ok(1024 * peak.context("no peak")?.parse::<u64>()?)
     }
 
     /// The last lines of its log, for an error message.

@@ -373,12 +373,37 @@ pub fn until_metric(worker: &mut Process, name: &str, value: f64, timeout: Durat
     Ok(())
 }
 
-/// The least watermark of the shards of a pipeline in `redis`, as the oracle wants it.
-pub fn watermark(redis: &mut redis::Connection, name: &str) -> Result<String> {
-    let pattern = format!("tipstream:{{default.{name}/*/*}}:meta");
-    let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query(redis)?;
-    let mut least: Option<i64> = None;
+/// Who `said` this has died at `point` with what it is for in hand: a point of the sink is one of a kind of file, and all
+/// that people read is Parquet.
+pub fn died_with_its_kind(said: &str, point: &str) -> Result<()> {
+    let Some((_, kind)) = point.strip_prefix("sink::").and_then(|step| step.split_once('/')) else {
+        return Ok(());
+    };
+    let path = said.rsplit_once("\"path\":\"").and_then(|(_, path)| path.split('"').next());
+    let path = path.with_context(|| format!("it does not say with what it died at {point}:\n{said}"))?;
+    let is_data = path.ends_with(".parquet");
+    ensure!(path.starts_with(kind) && is_data != kind.starts_with('_'), "it died with {path} at {point}");
+    Ok(())
+}
+
+/// The keys that hold `part` of the shards of a pipeline in `redis`, of the newest epoch there: one that ended before its
+/// partitions were idle stands where it stood.
+pub fn shards(redis: &mut redis::Connection, name: &str, part: &str) -> Result<Vec<String>> {
+    let pattern = format!("tipstream:{{default.{name}/*/*}}:{part}");
+    let keys: Vec<String> =
+        redis::cmd("KEYS").arg(pattern).query(redis).context("asking Redis for the shards")?;
+    let mut by_epoch: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     for key in keys {
+        let epoch = key.split('/').nth(1).with_context(|| format!("no epoch in {key}"))?.parse()?;
+        by_epoch.entry(epoch).or_default().push(key);
+    }
+    Ok(by_epoch.into_values().next_back().unwrap_or_default())
+}
+
+/// The least watermark of the shards of the newest epoch of a pipeline in `redis`, as the oracle wants it.
+pub fn watermark(redis: &mut redis::Connection, name: &str) -> Result<String> {
+    let mut least: Option<i64> = None;
+    for key in shards(redis, name, "meta")? {
         let seconds: Option<i64> = redis::cmd("HGET").arg(key).arg("watermark").query(redis)?;
         let seconds = seconds.context("a shard has no watermark")?;
         least = Some(least.map_or(seconds, |least| least.min(seconds)));

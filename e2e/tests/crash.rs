@@ -12,8 +12,8 @@ use tips_e2e::hdfs::Hdfs;
 use tips_e2e::kafka::KafkaOptions;
 use tips_e2e::oracle::{Oracle, Watermark};
 use tips_e2e::s3::S3;
-use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Target};
-use tips_e2e::{Folder, Process, Servers, scenario};
+use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Target, died_with_its_kind, shards};
+use tips_e2e::{Folder, Servers, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const DATA: [&str; 6] = ["--seed", "12", "--rate", "12", "--span", "2h"];
@@ -123,8 +123,7 @@ fn up_to_the_end(oracle: Oracle) -> Oracle {
 /// Some shards are further than others, or nobody else would have to bring them together.
 fn shards_differ(servers: &Servers<'_>, name: &str) -> Result<()> {
     let redis = &mut servers.redis.connection()?;
-    let keys: Vec<String> =
-        redis::cmd("KEYS").arg(format!("tipstream:{{default.{name}/*/*}}:progress")).query(redis)?;
+    let keys = shards(redis, name, "progress")?;
     let mut places = BTreeSet::new();
     for key in &keys {
         places.insert(redis::cmd("HGETALL").arg(key).query::<BTreeMap<String, Vec<u8>>>(redis)?);
@@ -267,18 +266,5 @@ fn die_at(pipeline: &mut Pipeline<'_>, (point, passes): Point) -> Result<()> {
         "the worker did not pass {point} so often, and ended with {status}; {}",
         worker.last_lines()
     );
-    dies_with_its_kind(&worker, point)
-}
-
-/// A point of the sink is one of a kind of file, and all that people read is Parquet.
-fn dies_with_its_kind(worker: &Process, point: &str) -> Result<()> {
-    let Some((_, kind)) = point.strip_prefix("sink::").and_then(|step| step.split_once('/')) else {
-        return Ok(());
-    };
-    let said = worker.output()?;
-    let path = said.rsplit_once("\"path\":\"").and_then(|(_, path)| path.split('"').next());
-    let path = path.with_context(|| format!("it does not say with what it died; {}", worker.last_lines()))?;
-    let is_data = path.ends_with(".parquet");
-    ensure!(path.starts_with(kind) && is_data != kind.starts_with('_'), "it died with {path} at {point}");
-    Ok(())
+    died_with_its_kind(&worker.output()?, point)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tips_e2e::books::Books;
 use tips_e2e::process::at_terminal;
-use tips_e2e::worker::{Data, binary};
+use tips_e2e::worker::{Data, binary, died_with_its_kind};
 use tips_e2e::{Folder, Process, scenario};
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/demo.yaml");
@@ -151,12 +151,7 @@ fn a_run_that_was_ended_midway_is_finished_as_if_it_had_not_been() {
             command.env("FAILPOINTS", format!("{point}={passes}*off->return"));
             let died = command.output()?;
             ensure!(!died.status.success(), "it did not pass {point} so often");
-            let said = String::from_utf8_lossy(&died.stderr);
-            if let Some((_, kind)) = point.strip_prefix("sink::").and_then(|step| step.split_once('/')) {
-                let with_its_kind =
-                    said.contains(&format!("\"path\":\"{kind}/")) && said.contains(".parquet");
-                ensure!(with_its_kind, "it did not die with a file of {kind}:\n{said}");
-            }
+            died_with_its_kind(&String::from_utf8_lossy(&died.stderr), point)?;
             ensure_same(&runs.run(&name)?, &undisturbed).with_context(|| format!("after {point}"))?;
         }
         // As by a person, a moment after the first raw files are there.

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
-    // Reads FAILPOINTS, where the feature is on.
+    // Reads FAILPOINTS.
     let _crash_points = cfg!(debug_assertions).then(fail::FailScenario::setup);
     // A build together with the worker has both providers, so none is the default.
     if rustls::crypto::ring::default_provider().install_default().is_err() {

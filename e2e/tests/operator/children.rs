@@ -8,7 +8,9 @@ use tips_e2e::kubernetes::ControlPlane;
 use tips_e2e::operator::{self, Operator, await_degraded};
 use tips_e2e::scenario;
 
-use crate::operator::pipeline::{SOON, becomes, condition, field, manifest, message, patch, with_operator};
+use crate::operator::pipeline::{
+    SOON, becomes, condition, field, install_pod_monitors, manifest, message, patch, with_operator,
+};
 
 pub(crate) const CHILDREN: [&str; 6] = [
     "configmap/nyc-worker",
@@ -235,9 +237,7 @@ fn a_pod_monitor_is_made_where_the_prometheus_operator_is_installed() {
     scenario("operator-monitor", |folder| {
         let control_plane = ControlPlane::start(folder)?;
         let cluster = control_plane.cluster();
-        cluster.apply(include_str!("../../manifests/podmonitors.yaml"))?;
-        let crd = "customresourcedefinition/podmonitors.monitoring.coreos.com";
-        cluster.kubectl(&["wait", "--for=condition=Established", crd, "--timeout=30s"])?;
+        install_pod_monitors(cluster)?;
         let rights = operator::install(cluster)?;
         let _operator = Operator::start(folder, &rights, "operator")?;
         let beside = "  query: {enabled: true, insecure: true}\n  compaction: {enabled: true}\n";

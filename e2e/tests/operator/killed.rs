@@ -8,7 +8,9 @@ use tips_e2e::{Folder, scenario};
 
 use crate::operator::children::CHILDREN;
 use crate::operator::deletion::nothing_is_left;
-use crate::operator::pipeline::{SOON, becomes, condition, end_job, events, manifest, patch, purge};
+use crate::operator::pipeline::{
+    SOON, becomes, condition, end_job, events, install_pod_monitors, manifest, patch, purge,
+};
 use crate::operator::rights;
 
 /// The writes of a reconcile that makes everything, each with how often it was done then: `operator/src/crash.rs` tells
@@ -113,9 +115,7 @@ fn an_operator_that_dies_behind_any_write_is_replaced_by_one_that_finishes_it() 
     scenario("operator-dies", |folder| {
         let control_plane = ControlPlane::start(folder)?;
         let cluster = control_plane.cluster();
-        cluster.apply(include_str!("../../manifests/podmonitors.yaml"))?;
-        let crd = "customresourcedefinition/podmonitors.monitoring.coreos.com";
-        cluster.kubectl(&["wait", "--for=condition=Established", crd, "--timeout=30s"])?;
+        install_pod_monitors(cluster)?;
         let rights = operator::install(cluster)?;
         let mut life = Life { folder, cluster, rights, deaths: 0 };
 

@@ -6,14 +6,16 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use tips_e2e::kubernetes::Cluster;
 use tips_e2e::operator::{self, Operator};
+use tips_e2e::oracle::{Oracle, Watermark};
 use tips_e2e::scenario;
 use tips_e2e::site::{PATIENCE, Site, await_none, workers};
 use tips_e2e::worker::{Bucket, Data, Pipeline, Settings, Target, watermark};
 
-use crate::operator::pipeline::{becomes, condition, field, message, patch};
+use crate::operator::pipeline::{
+    POD_MONITORS, becomes, condition, field, install_pod_monitors, message, patch,
+};
 
 const MANHATTAN: &str = include_str!("../../../worker/assets/manhattan.geojson");
-const CRD: &str = "customresourcedefinition/podmonitors.monitoring.coreos.com";
 
 /// The polygons of the pipeline.
 fn polygons(cluster: &Cluster, text: &str) -> Result<()> {
@@ -49,7 +51,8 @@ fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
                 "replicas: 2",
                 "deletionPolicy: Delete",
                 "raw: {flushInterval: 5s}",
-                "job: {neighbourhoods: {configMapKeyRef: {name: polygons, key: nyc.geojson}}}",
+                // How far the windows have closed does not depend on how long anything takes.
+                "job: {idleTimeout: 1h, neighbourhoods: {configMapKeyRef: {name: polygons, key: nyc.geojson}}}",
             ]
             .map(str::to_owned)
             .into(),
@@ -58,7 +61,7 @@ fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
         pipeline.change("prefix: nyc", "prefix: nyc, credentials: {secretRef: {name: s3}}")?;
 
         // It comes when the operator has found that there is none, and is looked for every minute.
-        cluster.apply(include_str!("../../manifests/podmonitors.yaml"))?;
+        install_pod_monitors(cluster)?;
         polygons(cluster, MANHATTAN)?;
         cluster.apply(&fs::read_to_string(pipeline.manifest()).context("reading the manifest")?)?;
         condition(cluster, "nyc", "Degraded", "True/SecretNotFound")?;
@@ -94,7 +97,7 @@ fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
         );
         condition(cluster, "nyc", "Degraded", "False/AsExpected")?;
         cluster.until(&["get", "podmonitor/nyc-worker"], PATIENCE, |_| true)?;
-        cluster.kubectl(&["delete", CRD])?;
+        cluster.kubectl(&["delete", POD_MONITORS])?;
 
         // A new epoch begins anew from the topics and writes the same windows.
         patch(cluster, "nyc", r#"{"spec": {"epoch": 1, "replicas": 2}}"#)?;
@@ -109,7 +112,8 @@ fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
         await_none(cluster)?;
         becomes(cluster, "tips/nyc", "{.status.replicas}", "0")?;
         let closed = watermark(&mut site.redis.connection()?, "nyc")?;
-        data.oracle("nyc", Some(closed)).check(&pipeline.output()?)?;
+        let oracle = Oracle { watermark: Watermark::OfAll, ..data.oracle("nyc", Some(closed)) };
+        oracle.check(&pipeline.output()?)?;
 
         cluster.kubectl(&["delete", "tips", "nyc", "--timeout=120s"])?;
         let left: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut site.redis.connection()?)?;

@@ -24,6 +24,15 @@ pub(crate) fn with_operator(name: &str, test: impl FnOnce(&Cluster) -> Result<()
     });
 }
 
+/// The kind PodMonitor of the Prometheus operator.
+pub(crate) const POD_MONITORS: &str = "customresourcedefinition/podmonitors.monitoring.coreos.com";
+
+/// Installs the kind PodMonitor, and waits until there may be some.
+pub(crate) fn install_pod_monitors(cluster: &Cluster) -> Result<()> {
+    cluster.apply(include_str!("../../manifests/podmonitors.yaml"))?;
+    cluster.kubectl(&["wait", "--for=condition=Established", POD_MONITORS, "--timeout=30s"]).map(drop)
+}
+
 /// A TipsPipeline `name` as JSON, with `more` in its spec, which else lacks a sink.
 pub(crate) fn object(name: &str, more: &Value) -> Value {
     let mut object = json!({

@@ -47,7 +47,7 @@ pub(super) async fn run(
         return let_go(pipeline, key, found, context).await;
     }
     let (elapsed, deadlines) = (elapsed(pipeline), Deadlines::within(context.purge_timeout));
-    match job(pipeline, found) {
+    let begun = match job(pipeline, found) {
         Some(JobState::Complete) => {
             let event = normal("StateRemoved", "Purge", "the state of all epochs was removed from Redis");
             context.events.tell(pipeline, &event).await;
@@ -57,15 +57,15 @@ pub(super) async fn run(
         Some(JobState::Running) | None if elapsed >= deadlines.all => {
             return abandon(pipeline, key, found, context, "it took too long").await;
         }
-        Some(JobState::Running) | None => {}
-    }
+        Some(JobState::Running) => true,
+        None => false,
+    };
     // In the foreground: while the Deployment is there, workers may still appear.
     let works =
         |kind: Kind, view: &ChildView| matches!(kind, Kind::Deployment | Kind::CronJob) && !view.terminating;
     for (kind, child, _) in found.children.iter().filter(|(kind, _, view)| works(*kind, view)) {
         apply::delete(&context.client, *kind, child, &DeleteParams::foreground()).await?;
     }
-    let begun = job(pipeline, found).is_some();
     let no_worker = found.deployment(Component::Worker).is_none() && found.workers.is_empty();
     if begun || no_worker || elapsed >= deadlines.workers {
         let mut objects =

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::AddAssign;
 
+use super::digits::number;
+
 /// Digits after the point.
 pub const SCALE: u32 = 6;
 const UNIT: i64 = 1_000_000;
@@ -54,13 +56,6 @@ impl Amount {
 fn trim_leading_zeros(digits: &[u8]) -> &[u8] {
     let zeros = digits.iter().take_while(|b| **b == b'0').count();
     &digits[zeros..]
-}
-
-fn number(digits: &[u8]) -> Option<i64> {
-    digits.iter().try_fold(0, |sum, byte| {
-        let digit = byte.wrapping_sub(b'0');
-        (digit < 10).then(|| sum * 10 + i64::from(digit))
-    })
 }
 
 /// Tips of a neighbourhood in a pane or a window: their exact sum in millionths, and how many.

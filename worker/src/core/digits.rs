@@ -47,6 +47,23 @@ pub(super) fn eight(text: [u8; 8]) -> Option<i64> {
     Some(((fours * 10_000 + (fours >> 32)) & u64::from(u32::MAX)) as i64)
 }
 
+/// The number that up to eighteen digits are, 0 where there is none; `None` where one is none.
+pub(super) fn number(text: &[u8]) -> Option<i64> {
+    let (eights, ones) = text.as_chunks();
+    let mut number = 0;
+    for text in eights {
+        number = number * 100_000_000 + eight(*text)?;
+    }
+    for byte in ones {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number * 10 + i64::from(digit);
+    }
+    Some(number)
+}
+
 /// The top bit of each byte of `text` that is `character`.
 pub(super) const fn places(text: [u8; 8], character: u8) -> u64 {
     let different = u64::from_le_bytes(text) ^ u64::from_ne_bytes([character; 8]);
@@ -77,9 +94,7 @@ mod tests {
             prop_assert_eq!(Shape::new(pattern).digits(text).is_some(), fits);
             prop_assert_eq!(eight(text).is_some(), text.iter().all(u8::is_ascii_digit));
         }
-    }
 
-    proptest! {
         #[test]
         fn places_are_those_of_the_character(text: [u8; 8], character: u8, at in 0..8_usize) {
             let text: [u8; 8] = std::array::from_fn(|i| if i == at { character } else { text[i] });

@@ -160,20 +160,10 @@ fn int<I: TryFrom<i64> + FromRadix10SignedChecked>(field: &[u8]) -> Option<I> {
     if field.is_empty() || field.len() > DIGITS_OF_ANY_I64 {
         return signed(field);
     }
-    let (eights, ones) = field.as_chunks();
-    let mut number = 0;
-    for text in eights {
-        let Some(eight) = digits::eight(*text) else { return signed(field) };
-        number = number * 100_000_000 + eight;
+    match digits::number(field) {
+        Some(number) => I::try_from(number).ok(),
+        None => signed(field),
     }
-    for byte in ones {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return signed(field);
-        }
-        number = number * 10 + i64::from(digit);
-    }
-    I::try_from(number).ok()
 }
 
 /// A sign alone is no number, though the library reads it as none.

@@ -404,8 +404,7 @@ impl<S: Source> Reader<S> {
         }
         let waited = self.batch_since.map_or(Duration::ZERO, |since| since.elapsed());
         let full = self.batcher.records() >= self.settings.batch_records;
-        let in_backlog =
-            has_more && self.oldest.iter().min().is_none_or(|oldest| unix_millis() - oldest > BACKLOG_AGE);
+        let in_backlog = has_more && self.is_in_backlog();
         let linger = self.settings.linger.saturating_mul(if in_backlog { BACKLOG_LINGER } else { 1 });
         // A batch that cannot be handed on yet keeps filling instead.
         if full || (waited >= linger && self.batch_since.is_some() && self.out.is_empty()) {
@@ -439,6 +438,12 @@ impl<S: Source> Reader<S> {
                 lane.look_again(end);
             }
         }
+    }
+
+    /// Whether the batch has records that have waited for long, or that do not say for how long.
+    fn is_in_backlog(&self) -> bool {
+        let now = unix_millis();
+        self.oldest.is_empty() || self.oldest.iter().any(|oldest| now - oldest > BACKLOG_AGE)
     }
 
     fn cut_batch(&mut self) {

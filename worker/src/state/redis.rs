@@ -29,7 +29,7 @@ mod wire;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use redis::{RedisError, Script};
+use redis::{FromRedisValue, RedisError, Script, ScriptInvocation};
 
 use self::link::Link;
 pub use self::link::{ClientPem, Login, RedisConfig, RedisMode};
@@ -145,8 +145,7 @@ impl RedisState {
         for arg in args {
             call.arg(arg);
         }
-        let reply: Vec<String> =
-            call.invoke_async(&mut self.link.clone()).await.map_err(|error| self.failed(error))?;
+        let reply: Vec<String> = self.invoke(&call).await?;
         self.read_reply(delta, &reply)
     }
 
@@ -204,8 +203,7 @@ impl RedisState {
         for part in ["meta", "progress", "books", "pending"] {
             call.key(self.key(shard, part));
         }
-        let (meta, progress, books, fields): (_, _, _, u64) =
-            call.invoke_async(&mut self.link.clone()).await.map_err(|error| self.failed(error))?;
+        let (meta, progress, books, fields): (_, _, _, u64) = self.invoke(&call).await?;
         let view = wire::Meta::read(meta)?;
         self.check(view.fingerprint)?;
         Ok(View {
@@ -225,8 +223,7 @@ impl RedisState {
     pub(super) async fn closed(&self, shard: u16) -> Result<Vec<EventTime>, StateError> {
         let mut call = self.scripts.closed.prepare_invoke();
         call.key(self.key(shard, "meta")).key(self.key(shard, "frozen"));
-        let (held, starts): (_, Vec<i64>) =
-            call.invoke_async(&mut self.link.clone()).await.map_err(|error| self.failed(error))?;
+        let (held, starts): (_, Vec<i64>) = self.invoke(&call).await?;
         self.check(held)?;
         Ok(starts.into_iter().map(EventTime::from_seconds).collect())
     }
@@ -237,7 +234,7 @@ impl RedisState {
             call.key(self.key(shard, part));
         }
         let (held, watermark, panes, closed): (_, Option<i64>, HashMap<i64, Vec<u8>>, Vec<i64>) =
-            call.invoke_async(&mut self.link.clone()).await.map_err(|error| self.failed(error))?;
+            self.invoke(&call).await?;
         self.check(held)?;
         let sums = |(pane, bytes): (i64, Vec<u8>)| Ok((EventTime::from_seconds(pane), wire::sums(&bytes)?));
         Ok(Results {
@@ -250,8 +247,7 @@ impl RedisState {
     pub(super) async fn frozen(&self, shard: u16, start: EventTime) -> Result<Frozen, StateError> {
         let mut call = self.scripts.frozen.prepare_invoke();
         call.key(self.key(shard, "meta")).key(self.key(shard, "frozen")).arg(start.seconds());
-        let (held, watermark, sums): (_, Option<i64>, Option<Vec<u8>>) =
-            call.invoke_async(&mut self.link.clone()).await.map_err(|error| self.failed(error))?;
+        let (held, watermark, sums): (_, Option<i64>, Option<Vec<u8>>) = self.invoke(&call).await?;
         self.check(held)?;
         Ok(Frozen {
             watermark: watermark.map(EventTime::from_seconds),
@@ -264,10 +260,14 @@ impl RedisState {
             let mut call = self.scripts.forget.prepare_invoke();
             call.key(self.key(shard, "meta")).key(self.key(shard, "frozen")).arg(&self.fingerprint);
             some.iter().for_each(|start| _ = call.arg(start.seconds()));
-            let held = call.invoke_async(&mut self.link.clone()).await.map_err(|error| self.failed(error))?;
+            let held = self.invoke(&call).await?;
             self.check(held)?;
         }
         Ok(())
+    }
+
+    async fn invoke<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, StateError> {
+        call.invoke_async(&mut self.link.clone()).await.map_err(|error| self.failed(error))
     }
 
     fn key(&self, shard: u16, part: &str) -> String {

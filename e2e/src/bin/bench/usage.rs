@@ -32,11 +32,11 @@ impl Usage {
 
     /// Looks at `process` once more; one that has ended leaves all as it was.
     fn look(&mut self, process: &Process) {
-        let proc = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", process.pid())).ok();
-        if let Some((_, seconds)) = proc("stat").as_deref().and_then(cpu) {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid())).unwrap_or_default();
+        if let Some((_, seconds)) = cpu(&stat) {
             self.cpu_seconds = seconds;
         }
-        if let Some(peak) = proc("status").as_deref().and_then(peak_mib) {
+        if let Some(peak) = process.peak_mib() {
             self.peak_mib = peak;
         }
         let Ok(threads) = fs::read_dir(format!("/proc/{}/task", process.pid())) else { return };
@@ -57,12 +57,6 @@ impl Usage {
         }
         stages
     }
-}
-
-fn peak_mib(status: &str) -> Option<f64> {
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: f64 = peak.split_whitespace().next()?.parse().ok()?;
-    Some(kib / 1024.0)
 }
 
 /// What a thread of the worker does, by its name.
