@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -12,7 +14,8 @@ use tips_e2e::hdfs::Hdfs;
 use tips_e2e::kafka::KafkaOptions;
 use tips_e2e::oracle::{Oracle, Watermark};
 use tips_e2e::s3::S3;
-use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Target, died_with_its_kind, shards};
+use tips_e2e::sender::send_at;
+use tips_e2e::worker::{Bucket, Data, MIXED, PARTITIONS, Pipeline, Target, died_with_its_kind, shards};
 use tips_e2e::{Folder, Servers, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -102,7 +105,7 @@ fn survives(
     name: &str,
     point: Point,
 ) -> Result<()> {
-    die_at(pipeline, point)?;
+    die_at(pipeline, &["--until-caught-up"], point)?;
     match point.0 {
         BETWEEN_SHARDS => shards_differ(servers, name)?,
         AFTER_COMMIT => {
@@ -249,14 +252,54 @@ fn a_sink_that_was_wiped_is_filled_again_though_a_worker_dies_at_the_first_range
     });
 }
 
-fn die_at(pipeline: &mut Pipeline<'_>, (point, passes): Point) -> Result<()> {
+/// A partition's range log keeps its newest entries. Ranges of a second fill it only where the records come slowly.
+#[test]
+fn a_worker_that_dies_with_old_ranges_to_prune_changes_nothing() {
+    const KEPT: usize = 8;
+    const PACE: usize = 5000;
+    scenario("crash-prune", |folder| {
+        let servers = start(folder)?;
+        let data = mixed(folder, &DATA)?;
+        let (client, topics) = (servers.kafka.client(), data.topics(&servers.kafka, "prune")?);
+        let hurry = Arc::new(AtomicBool::new(false));
+        let seen = hurry.clone();
+        let sender = std::thread::spawn(move || {
+            send_at(&client, &topics, || (!seen.load(Ordering::Relaxed)).then_some(PACE))
+        });
+        let mut pipeline = servers.pipeline("prune", &FLUSH)?;
+        die_at(&mut pipeline, &[], (BEFORE_PRUNE, (KEPT + 2) * 2 * PARTITIONS))?;
+        hurry.store(true, Ordering::Relaxed);
+        let longest = longest_log(&pipeline.output()?, "prune-rides")?;
+        ensure!(longest > KEPT, "there was nothing to prune: {longest} entries");
+        sender.join().map_err(|_| anyhow!("the sender panicked"))??;
+        pipeline.catch_up(1, PATIENCE)?;
+        servers.check_with_books(&data, "prune", &pipeline, up_to_the_end)?;
+        let longest = longest_log(&pipeline.output()?, "prune-rides")?;
+        ensure!(longest <= KEPT, "old entries are left: {longest}");
+        Ok(())
+    });
+}
+
+/// How many entries the longest of the range logs of `topic` has.
+fn longest_log(output: &Path, topic: &str) -> Result<usize> {
+    let mut longest = 0;
+    for partition in 0..PARTITIONS {
+        let log = output.join(format!("_tips/raw/{topic}/{partition}"));
+        let files = std::fs::read_dir(&log).with_context(|| format!("listing {}", log.display()))?;
+        // Beside them is `origin`.
+        longest = longest.max(files.count() - 1);
+    }
+    Ok(longest)
+}
+
+fn die_at(pipeline: &mut Pipeline<'_>, arguments: &[&str], (point, passes): Point) -> Result<()> {
     // What was sent to shards or to the group has time to arrive.
     let death = if [BETWEEN_SHARDS, AFTER_COMMIT].contains(&point) { "return(500)" } else { "return" };
     let action = match passes {
         0 => format!("{point}={death}"),
         passes => format!("{point}={passes}*off->{death}"),
     };
-    let mut worker = pipeline.start_with(&["--until-caught-up"], &[("FAILPOINTS", &action)])?;
+    let mut worker = pipeline.start_with(arguments, &[("FAILPOINTS", &action)])?;
     let Some(status) = worker.wait(PATIENCE)? else {
         bail!("the worker neither died at {point} nor ended; {}", worker.last_lines());
     };
