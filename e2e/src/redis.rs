@@ -32,8 +32,8 @@ pub struct RedisOptions {
     pub password: Option<String>,
     /// A user besides the default one; [`Redis::url`] is then that user's.
     pub user: Option<User>,
-    /// Clients speak TLS. The harness itself keeps a plain port.
-    pub tls: bool,
+    /// Clients speak TLS with these, and so do servers with each other. The harness itself keeps a plain port.
+    pub certificates: Option<Certificates>,
     /// `maxmemory`, such as `64mb`.
     pub maxmemory: Option<String>,
     /// `maxmemory-policy`.
@@ -62,7 +62,7 @@ impl Default for RedisOptions {
             host: Ipv4Addr::LOCALHOST,
             password: None,
             user: None,
-            tls: false,
+            certificates: None,
             maxmemory: None,
             maxmemory_policy: None,
             appendonly: true,
@@ -106,10 +106,9 @@ impl Redis {
     pub fn start(folder: &Folder, options: RedisOptions) -> Result<Self> {
         let dir = folder.dir(&options.name)?;
         let port = Port::reserve_at(options.host)?;
-        let secure = if options.tls {
-            Some((Port::reserve()?, Certificates::create(folder, &format!("{}-tls", options.name))?))
-        } else {
-            None
+        let secure = match &options.certificates {
+            Some(certificates) => Some((Port::reserve()?, certificates.clone())),
+            None => None,
         };
         fs::create_dir_all(dir.join("data")).context("creating Redis' data folder")?;
         fs::write(dir.join("redis.conf"), config(&dir, &options, &port, secure.as_ref()))
@@ -127,10 +126,13 @@ impl Redis {
             (None, Some(password)) => format!(":{password}@"),
             (None, None) => String::new(),
         };
-        match &self.secure {
-            Some((port, _)) => format!("rediss://{login}{}/", port.address()),
-            None => format!("redis://{login}{}/", self.port.address()),
-        }
+        let scheme = if self.secure.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://{login}{}/", self.client_port().address())
+    }
+
+    /// Where clients connect, and other servers.
+    fn client_port(&self) -> &Port {
+        self.secure.as_ref().map_or(&self.port, |(port, _)| port)
     }
 
     /// `<host>:<port>` of the port without TLS.
@@ -274,16 +276,22 @@ fn config(dir: &Path, options: &RedisOptions, port: &Port, secure: Option<&(Port
     lines.extend(options.maxmemory.iter().map(|limit| format!("maxmemory {limit}")));
     lines.extend(options.maxmemory_policy.iter().map(|policy| format!("maxmemory-policy {policy}")));
     if let Some((port, certificates)) = secure {
-        lines.extend([
-            format!("tls-port {}", port.number()),
-            format!("tls-cert-file {}", certificates.certificate().display()),
-            format!("tls-key-file {}", certificates.key().display()),
-            format!("tls-ca-cert-file {}", certificates.ca().display()),
-            "tls-auth-clients no".to_owned(),
-        ]);
+        lines.extend(tls(port, certificates));
+        lines.push("tls-replication yes".to_owned());
     }
     lines.extend(options.config.iter().cloned());
     lines.join("\n") + "\n"
+}
+
+/// Lines for a server, or a sentinel, that listens there too.
+fn tls(port: &Port, certificates: &Certificates) -> [String; 5] {
+    [
+        format!("tls-port {}", port.number()),
+        format!("tls-cert-file {}", certificates.certificate().display()),
+        format!("tls-key-file {}", certificates.key().display()),
+        format!("tls-ca-cert-file {}", certificates.ca().display()),
+        "tls-auth-clients no".to_owned(),
+    ]
 }
 
 fn copy_dir(from: &Path, to: &Path) -> Result<()> {

@@ -267,7 +267,7 @@ fn servers_that_refuse_are_named_and_secure_ones_serve() {
         let options = RedisOptions {
             password: Some("admin-secret".into()),
             user: Some(user),
-            tls: true,
+            certificates: Some(Certificates::create(folder, "secure-tls")?),
             config: vec!["tls-auth-clients yes".into()],
             ..RedisOptions::named("secure")
         };

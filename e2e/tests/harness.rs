@@ -13,6 +13,7 @@ use tips_e2e::hdfs::Hdfs;
 use tips_e2e::kafka::{Kafka, KafkaOptions, Record, Secure};
 use tips_e2e::redis::{Redis, RedisCluster, RedisOptions, Sentinel, User};
 use tips_e2e::s3::S3;
+use tips_e2e::tls::Certificates;
 use tips_e2e::{Folder, Process, scenario};
 
 fn set(redis: &Redis, key: &str, value: &str) -> Result<()> {
@@ -143,7 +144,7 @@ fn redis_with_tls_and_users_refuses_strangers() {
         let options = RedisOptions {
             password: Some("admin-secret".into()),
             user: Some(user),
-            tls: true,
+            certificates: Some(Certificates::create(folder, "tls")?),
             maxmemory: Some("64mb".into()),
             maxmemory_policy: Some("noeviction".into()),
             ..RedisOptions::default()

@@ -122,6 +122,9 @@ fn node(options: &RedisOptions, index: usize, bus: &Port) -> RedisOptions {
         // Seconds until a failover, instead of half a minute.
         "cluster-node-timeout 2000".to_owned(),
     ]);
+    if options.certificates.is_some() {
+        options.config.push("tls-cluster yes".to_owned());
+    }
     if let Some(password) = &options.password {
         options.config.push(format!("masterauth {password}"));
     }

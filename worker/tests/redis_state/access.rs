@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use tips_e2e::redis::{Redis, RedisOptions, User};
+use tips_e2e::tls::Certificates;
 use tips_e2e::{Folder, scenario};
 use tips_worker::state::redis::{Login, RedisConfig};
 use tips_worker::state::{Reply, StateError};
@@ -166,7 +167,8 @@ fn tls_with_an_own_authority_and_a_stranger_is_not_trusted() {
     // Both providers are compiled in, so none is the default; main installs one, too.
     _ = rustls::crypto::ring::default_provider().install_default();
     scenario("tls", |folder| {
-        let options = RedisOptions { tls: true, appendonly: false, ..RedisOptions::default() };
+        let certificates = Some(Certificates::create(folder, "tls")?);
+        let options = RedisOptions { certificates, appendonly: false, ..RedisOptions::default() };
         let redis = Redis::start(folder, options)?;
         let config = server::config(&redis);
         config.urls[0].strip_prefix("rediss://").context("no TLS")?;

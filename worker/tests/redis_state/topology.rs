@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tips_e2e::redis::{Redis, RedisCluster, RedisOptions, Sentinel, User};
-use tips_e2e::scenario;
+use tips_e2e::tls::Certificates;
 use tips_e2e::wait::until;
+use tips_e2e::{Folder, scenario};
 use tips_worker::core::delta::Delta;
 use tips_worker::state::redis::{Login, RedisConfig, RedisMode};
 use tips_worker::state::{RedisState, Reply, State, StateError};
@@ -114,6 +115,57 @@ fn a_cluster_holds_the_shards_on_all_its_nodes() {
             Ok(())
         })
     });
+}
+
+#[test]
+fn a_cluster_is_spoken_to_over_tls() {
+    scenario("cluster-tls", |folder| {
+        let certificates = certificates(folder)?;
+        let options = RedisOptions { certificates: Some(certificates.clone()), ..memory_only("redis") };
+        let mut cluster = RedisCluster::start_with(folder, 3, 0, &options)?;
+        let plain = config(RedisMode::Cluster, cluster.urls());
+        block_on(async {
+            let error = refusal(shards(&plain, "cluster").await);
+            ensure!(error.to_string().contains("certificate"), "{error:?}");
+            let shards = shards(&trusting(&certificates, plain)?, "cluster").await?;
+            apply_all(&shards, 0).await;
+            // Not only the one that was named first.
+            for node in cluster.nodes() {
+                ensure!(!keys(node)?.is_empty(), "a node has no shard");
+            }
+            Ok(())
+        })
+    });
+}
+
+#[test]
+fn a_sentinel_and_its_masters_are_spoken_to_over_tls() {
+    scenario("sentinel-tls", |folder| {
+        let certificates = certificates(folder)?;
+        let mut sentinel = Sentinel::start_with(folder, None, Some(&certificates))?;
+        let plain = of_sentinel(&sentinel, None);
+        block_on(async {
+            let error = refusal(shards(&plain, "sentinel").await);
+            ensure!(error.to_string().contains("certificate"), "{error:?}");
+            let shards = shards(&trusting(&certificates, plain)?, "sentinel").await?;
+            apply_all(&shards, 0).await;
+            replicated(sentinel.master()?)?;
+            sentinel.fail_over()?;
+            back(&shards).await?;
+            apply_all(&shards, 1).await;
+            Ok(())
+        })
+    });
+}
+
+/// For servers of the harness; main of the worker chooses the provider, too.
+fn certificates(folder: &Folder) -> Result<Certificates> {
+    _ = rustls::crypto::ring::default_provider().install_default();
+    Certificates::create(folder, "certificates")
+}
+
+fn trusting(certificates: &Certificates, config: RedisConfig) -> Result<RedisConfig> {
+    Ok(RedisConfig { ca: Some(std::fs::read(certificates.ca())?), ..config })
 }
 
 #[test]
