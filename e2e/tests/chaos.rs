@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use tips_e2e::kafka::KafkaOptions;
 use tips_e2e::oracle::{Oracle, Watermark};
 use tips_e2e::s3::S3;
 use tips_e2e::sender::send_at;
@@ -16,7 +17,8 @@ use tips_e2e::worker::{Bucket, Data, MIXED, PARTITIONS, Pipeline, Target, metric
 use tips_e2e::{Process, Servers, scenario};
 
 const MOST_WORKERS: usize = 4;
-/// Longer than a session of the group.
+const SESSION: Duration = Duration::from_secs(2);
+/// Long enough for others to have the partitions of whoever is stopped, and to publish of them.
 const PAST_SESSION: Duration = Duration::from_secs(7);
 const PATIENCE: Duration = Duration::from_secs(240);
 /// One partition of each topic is behind the others by more than they may be ahead of it (`job.maxDrift`).
@@ -182,7 +184,10 @@ fn fifty_faults_change_nothing() {
     scenario("chaos", |folder| {
         let mut s3 = S3::start(folder)?;
         let bucket = Bucket::of(&s3);
-        let servers = Servers::start(folder)?;
+        let servers = Servers::start_with(
+            folder,
+            &KafkaOptions { session_timeout: SESSION, ..KafkaOptions::default() },
+        )?;
         let data = Data::generate(folder, &[&DATA[..], &MIXED].concat())?;
         let settings =
             servers.settings(&["raw: {flushInterval: 3s}", "job: {idleTimeout: 1h, maxDrift: 1h}"]);

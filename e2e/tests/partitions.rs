@@ -187,6 +187,27 @@ fn partitions_are_read_from_where_they_should_be() {
     });
 }
 
+/// While it is gone, that is told; one that is made again under its name has other records at the same offsets.
+#[test]
+fn a_topic_that_is_deleted_and_made_again_is_not_read_as_if_it_were_the_same() {
+    scenario("deleted", |folder| {
+        let servers = Servers::start(folder)?;
+        let data = Data::generate(folder, &DATA)?;
+        data.produce(&servers.kafka, "deleted")?;
+        let mut pipeline = servers.pipeline("deleted", &["raw: {flushInterval: 1s}"])?;
+        let mut worker = pipeline.start(&[])?;
+        until_metric(&mut worker, CONSUMED, lines(&data)?, PATIENCE)?;
+        until_metric(&mut worker, "tipstream_raw_rows_total", 1.0, PATIENCE)?;
+        servers.kafka.delete_topic("deleted-rides")?;
+        worker.until_said("there is no topic deleted-rides", PATIENCE)?;
+        servers.kafka.create_topic("deleted-rides", PARTITIONS as i32)?;
+        worker.until_said("the topic was deleted and made again", PATIENCE)?;
+        let ended = worker.wait(PATIENCE)?.context("it does not end")?;
+        ensure!(ended.code() == Some(1), "it ended with {ended}");
+        pipeline.refused(1, &["of deleted-rides ends at offset 0", "was deleted and made again"])
+    });
+}
+
 /// Reads all, is told to stop, and ends well before the flush interval.
 fn stops_in_good_order(servers: &Servers<'_>, data: &Data, name: &str, more: &[&str]) -> Result<PathBuf> {
     data.produce(&servers.kafka, name)?;

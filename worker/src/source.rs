@@ -106,11 +106,11 @@ pub trait Source {
     /// Where nothing can be read any more.
     fn poll(&mut self, wait: Duration) -> Result<Vec<Change>, SourceError>;
 
-    /// Reads `partition` from `offset` on.
+    /// Reads `partition` from `offset` on, of which all below `reached` was read before.
     ///
     /// # Errors
-    /// Where that is not possible.
-    fn start(&mut self, partition: Partition, offset: i64) -> Result<(), SourceError>;
+    /// Where that is not possible, or the partition has ended before `reached`: it is another one.
+    fn start(&mut self, partition: Partition, offset: i64, reached: i64) -> Result<(), SourceError>;
 
     /// Hands up to `max` records to `take`, fewer where they are large ([`BURST_BYTES`]), without waiting.
     ///
@@ -133,7 +133,10 @@ pub trait Source {
     fn known(&self) -> PartitionCounts;
 
     /// The offset after the last record of `partition` at this moment; `None` where that cannot be found out.
-    fn end(&self, partition: Partition) -> Option<i64>;
+    ///
+    /// # Errors
+    /// Where that is before what was read: it is another partition.
+    fn end(&self, partition: Partition) -> Result<Option<i64>, SourceError>;
 
     /// The offset after the last record of `partition`, as last heard.
     fn high(&self, partition: Partition) -> Option<i64>;

@@ -63,8 +63,8 @@ fn records_that_came_since_the_end_was_heard_do_not_make_the_topic_another() {
         let mut source = open(&kafka, "end");
         assigned(&mut source, 2)?;
         kafka.produce("end-rides", 0, lines(10))?;
-        source.start(RIDES, 20)?;
-        let beyond = source.start(RIDES, 21).unwrap_err().to_string();
+        source.start(RIDES, 20, 20)?;
+        let beyond = source.start(RIDES, 21, 21).unwrap_err().to_string();
         ensure!(beyond.contains("ends at offset 20"), "{beyond}");
         Ok(())
     });

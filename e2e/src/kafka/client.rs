@@ -65,6 +65,11 @@ impl Kafka {
         all_done(block_on(self.admin()?.create_topics([&topic], &options()))?)
     }
 
+    /// Deletes a topic with all its records.
+    pub fn delete_topic(&self, name: &str) -> Result<()> {
+        all_done(block_on(self.admin()?.delete_topics(&[name], &options()))?)
+    }
+
     /// Raises a topic's number of partitions to `total`.
     pub fn add_partitions(&self, topic: &str, total: usize) -> Result<()> {
         let raised = NewPartitions::new(topic, total);

@@ -198,6 +198,7 @@ impl<S: Source> Reader<S> {
                 break Ended::Stopped;
             }
             let found = if self.hand_on() { self.read_some()? } else { Found::Later };
+            self.call_idle()?;
             self.cut_what_is_due(found != Found::Nothing);
             if self.settings.until_caught_up && self.is_caught_up()? {
                 break Ended::CaughtUp;
@@ -393,7 +394,6 @@ impl<S: Source> Reader<S> {
     }
 
     fn cut_what_is_due(&mut self, has_more: bool) {
-        self.call_idle();
         if !self.settings.raw && self.committed.elapsed() >= COMMIT_INTERVAL && self.out.is_empty() {
             self.committed = Instant::now();
             self.out.push_back(Out::Applier(ToApplier::AskApplied { logs: None }));
@@ -417,19 +417,19 @@ impl<S: Source> Reader<S> {
 
     /// Says which partitions have fallen idle. Whoever was stopped or cut off for a while has not stood at an end
     /// all that time, though it looks so: the source is asked again first (I2).
-    fn call_idle(&mut self) {
+    fn call_idle(&mut self) -> Result<(), SourceError> {
         if Instant::now() < self.no_end_before {
-            return;
+            return Ok(());
         }
         for (partition, lane) in &mut self.lanes {
             if !lane.is_due_to_be_idle(self.settings.idle_timeout) {
                 continue;
             }
-            let end = self.source.end(*partition);
+            let end = self.source.end(*partition)?;
             if end.is_none() {
                 // Asking for the others too would hold up whatever else there is to do.
                 self.no_end_before = Instant::now() + END_PAUSE;
-                return;
+                return Ok(());
             }
             if lane.stands_at(end) {
                 lane.call_idle();
@@ -438,6 +438,7 @@ impl<S: Source> Reader<S> {
                 lane.look_again(end);
             }
         }
+        Ok(())
     }
 
     /// Whether the batch has records that have waited for long, or that do not say for how long.

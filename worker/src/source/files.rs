@@ -96,7 +96,7 @@ impl Source for FileSource {
         Ok(vec![Change::Assigned(all.collect())])
     }
 
-    fn start(&mut self, partition: Partition, offset: i64) -> Result<(), SourceError> {
+    fn start(&mut self, partition: Partition, offset: i64, _reached: i64) -> Result<(), SourceError> {
         self.lines(partition).go_to(offset)
     }
 
@@ -123,8 +123,8 @@ impl Source for FileSource {
     }
 
     /// Nothing is added to a file that has been read to its end.
-    fn end(&self, _partition: Partition) -> Option<i64> {
-        Some(0)
+    fn end(&self, _partition: Partition) -> Result<Option<i64>, SourceError> {
+        Ok(Some(0))
     }
 
     fn high(&self, _partition: Partition) -> Option<i64> {
@@ -293,7 +293,7 @@ mod tests {
             all.into_iter().map(|(n, line)| format!("{n}{line}")).collect::<Vec<_>>()
         };
         assert_eq!(lines(read_all(&mut source)), ["0a", "1", "2b", "3c"]);
-        source.start(RIDES, 2).expect("again");
+        source.start(RIDES, 2, 2).expect("again");
         assert_eq!(lines(read_all(&mut source)), ["2b", "3c"]);
         assert_eq!(source.progress().total(), 7);
     }

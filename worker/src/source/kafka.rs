@@ -35,7 +35,7 @@ pub use self::config::client_config;
 use self::context::{Context, Rebalance};
 use self::group::published;
 pub use self::group::{GroupOffsets, Offsets, Whole, group_offsets};
-use self::lane::Lane;
+use self::lane::{Lane, WentBack};
 use self::queue::Queue;
 use self::topics::{counts, known};
 use super::{Assigned, BURST_BYTES, Change, Done, Due, Read, Record, Source, SourceError};
@@ -273,6 +273,16 @@ impl KafkaSource {
         }
     }
 
+    /// What was read up to `offset` `does` what a log does not that only grows.
+    fn made_again(&self, partition: Partition, does: &str, offset: i64) -> SourceError {
+        SourceError::Kafka(format!(
+            "partition {} of {} {does}, and this pipeline has read it up to {offset}: the topic was deleted and made \
+             again; give the new one another name, or the pipeline another name and sink path",
+            partition.index,
+            self.topic(partition.topic)
+        ))
+    }
+
     fn failed(&self, action: &str, error: &KafkaError) -> SourceError {
         let reason = self.consumer.client().context().reason(error);
         SourceError::Kafka(format!("Kafka at {}: cannot {action}: {reason}", self.brokers))
@@ -311,15 +321,10 @@ impl Source for KafkaSource {
         Ok(changes)
     }
 
-    fn start(&mut self, partition: Partition, offset: i64) -> Result<(), SourceError> {
+    fn start(&mut self, partition: Partition, offset: i64, reached: i64) -> Result<(), SourceError> {
         let name = self.topic(partition.topic).to_owned();
-        if let Some(end) = self.end_before(partition, offset)? {
-            return Err(SourceError::Kafka(format!(
-                "partition {} of {name} ends at offset {end}, and this pipeline has read it up to {offset}: the \
-                 topic was deleted and made again; give the new one another name, or the pipeline another name \
-                 and sink path",
-                partition.index
-            )));
+        if let Some(end) = self.end_before(partition, reached)? {
+            return Err(self.made_again(partition, &format!("ends at offset {end}"), reached));
         }
         let mut tries = 0;
         while let Err(error) =
@@ -345,7 +350,12 @@ impl Source for KafkaSource {
         take: impl FnMut(Record<'_>),
     ) -> Result<Read, SourceError> {
         let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(Read::Nothing) };
-        let (read, failed) = lane.read(max, take);
+        let (read, failed) = match lane.read(max, take) {
+            Ok(read) => read,
+            Err(WentBack { next, to }) => {
+                return Err(self.made_again(partition, &format!("goes on at offset {to}"), next));
+            }
+        };
         if let Some(error) = failed {
             tracing::warn!(%partition, reason = self.consumer.client().context().reason(&error), "Kafka");
         }
@@ -378,11 +388,18 @@ impl Source for KafkaSource {
         self.known
     }
 
-    fn end(&self, partition: Partition) -> Option<i64> {
-        let ends = self.ends(partition, END_TIMEOUT);
-        ends.inspect_err(|error| tracing::warn!(%error, "cannot tell whether a partition is idle"))
-            .ok()
-            .map(|(_, high)| high)
+    fn end(&self, partition: Partition) -> Result<Option<i64>, SourceError> {
+        let end = match self.ends(partition, END_TIMEOUT) {
+            Ok((_, end)) => end,
+            Err(error) => {
+                tracing::warn!(%error, "cannot tell whether a partition is idle");
+                return Ok(None);
+            }
+        };
+        match self.lanes.get(&partition).map(Lane::next).filter(|next| end < *next) {
+            Some(next) => Err(self.made_again(partition, &format!("ends at offset {end}"), next)),
+            None => Ok(Some(end)),
+        }
     }
 
     fn high(&self, partition: Partition) -> Option<i64> {

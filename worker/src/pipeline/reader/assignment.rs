@@ -117,6 +117,6 @@ impl<S: Source> Reader<S> {
         } else if begun.position < low {
             tracing::warn!(%partition, from = begun.position, to = low, "Kafka does not hold these records any more: the state is built anew without them");
         }
-        self.source.start(partition, begun.position.max(low))
+        self.source.start(partition, begun.position.max(low), begun.reached)
     }
 }

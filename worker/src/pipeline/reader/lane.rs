@@ -29,6 +29,8 @@ pub(super) struct Begun {
     /// The first that no worker has read before, as far as is known: all below is in raw files, or applied where
     /// there are none. A state that is built anew (raised epoch, Redis lost) does not tell.
     pub(super) unread: Option<i64>,
+    /// All that was read of it before, as far as is known, is below: it has been applied, or is in a range.
+    pub(super) reached: i64,
 }
 
 pub(super) struct Lane {
@@ -100,9 +102,11 @@ impl Lane {
         }
         let raw = self.chunk.as_ref().map(|chunk| chunk.to);
         let position = cursor.position().min(raw.unwrap_or(i64::MAX));
+        let ranges = located.raw.map(|raw| raw.end.unwrap_or(raw.start));
+        let reached = applied.max(ranges).unwrap_or(position);
         self.cursor = Some(cursor);
         self.phase = Phase::Reading;
-        Begun { position, unread: raw.or(applied) }
+        Begun { position, unread: raw.or(applied), reached }
     }
 
     /// Parses a record once, for the state and for the raw rows, each if it has not had it before.
@@ -298,14 +302,17 @@ mod tests {
 
     #[test]
     fn what_raw_files_hold_was_read_though_the_state_is_built_anew() {
-        assert_eq!(begun(&[None, None], Some(40)), Begun { position: 3, unread: Some(40) });
-        assert_eq!(begun(&[Some(60), Some(55)], Some(40)), Begun { position: 40, unread: Some(40) });
+        assert_eq!(begun(&[None, None], Some(40)), Begun { position: 3, unread: Some(40), reached: 40 });
+        assert_eq!(
+            begun(&[Some(60), Some(55)], Some(40)),
+            Begun { position: 40, unread: Some(40), reached: 60 }
+        );
     }
 
     #[test]
     fn without_raw_files_the_shards_tell_what_was_read() {
-        assert_eq!(begun(&[Some(20), Some(30)], None), Begun { position: 20, unread: Some(30) });
-        assert_eq!(begun(&[None, None], None), Begun { position: 3, unread: None });
+        assert_eq!(begun(&[Some(20), Some(30)], None), Begun { position: 20, unread: Some(30), reached: 30 });
+        assert_eq!(begun(&[None, None], None), Begun { position: 3, unread: None, reached: 3 });
     }
 
     #[test]

@@ -108,10 +108,13 @@ impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let is_cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let done = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            let done =
-                list.set_all_offsets(Offset::Offset(0)).and_then(|()| consumer.pause(list)).and_then(|()| {
-                    if is_cooperative { consumer.incremental_assign(list) } else { consumer.assign(list) }
-                });
+            let done = list.set_all_offsets(Offset::Offset(0));
+            let done = done.and_then(|()| match is_cooperative {
+                true => consumer.incremental_assign(list),
+                false => consumer.assign(list),
+            });
+            // Only then does librdkafka know a partition, so that it can be paused.
+            let done = done.and_then(|()| consumer.pause(list));
             lock(&self.rebalances).push(Rebalance::Assigned(list.clone()));
             done
         } else {

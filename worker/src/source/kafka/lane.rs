@@ -1,5 +1,6 @@
 //! One partition, as it is read.
 
+use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
 use rdkafka::error::KafkaError;
@@ -15,6 +16,13 @@ pub(super) struct Lane {
     /// What was committed last, since it came to this worker.
     pub(super) committed: Option<(i64, Done)>,
     pub(super) gaps: Gaps,
+}
+
+/// A record came that is before the `next` one: after its own offset was refused, librdkafka goes back to the first.
+#[derive(Debug)]
+pub(super) struct WentBack {
+    pub(super) next: i64,
+    pub(super) to: i64,
 }
 
 impl Lane {
@@ -35,19 +43,27 @@ impl Lane {
 
     /// Hands up to `max` records to `take`, fewer where they are large. With what it found comes an error of this
     /// partition, where there was one; librdkafka tries again by itself.
+    ///
+    /// # Errors
+    /// Where the partition is not the one that was read before.
     pub(super) fn read(
         &mut self,
         max: usize,
         mut take: impl FnMut(Record<'_>),
-    ) -> (Read, Option<KafkaError>) {
+    ) -> Result<(Read, Option<KafkaError>), WentBack> {
         let Lane { queue, next, at_end, gaps, .. } = self;
-        let (mut records, mut bytes, mut failed) = (0, 0, None);
+        let (mut records, mut bytes, mut failed, mut went_back) = (0, 0, None, None);
         queue.take(|message| {
             match message {
                 Ok(message) => {
                     let offset = message.offset();
-                    if offset > *next {
-                        gaps.note(*next..offset);
+                    match offset.cmp(next) {
+                        Ordering::Equal => {}
+                        Ordering::Greater => gaps.note(*next..offset),
+                        Ordering::Less => {
+                            went_back = Some(WentBack { next: *next, to: offset });
+                            return ControlFlow::Break(());
+                        }
                     }
                     let value = message.value();
                     bytes += value.map_or(0, <[u8]>::len);
@@ -71,11 +87,14 @@ impl Lane {
                 ControlFlow::Break(())
             }
         });
+        if let Some(went_back) = went_back {
+            return Err(went_back);
+        }
         let read = match (records, self.at_end) {
             (0, true) => Read::End,
             (0, false) => Read::Nothing,
             (records, _) => Read::Records(records),
         };
-        (read, failed)
+        Ok((read, failed))
     }
 }
