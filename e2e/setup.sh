@@ -62,6 +62,7 @@ missing_packages() {
   command -v setpriv >/dev/null || echo util-linux
   command -v psql >/dev/null || echo postgresql-client
   compgen -G '/usr/lib*/*/odbc/psqlodbcw.so' >/dev/null || echo odbc-postgresql
+  compgen -G '/usr/lib*/*/libodbc.so.2*' >/dev/null || echo libodbc2
   command -v chromium >/dev/null || echo chromium
   command -v chromedriver >/dev/null || echo chromium-driver
   # A node with pods is for root to start; others are told so by the tests.

@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
@@ -42,8 +43,35 @@ pub fn send(client: &ClientConfig, topics: &[Lines], pace: Option<usize>) -> Res
     send_at(client, topics, || pace)
 }
 
+/// A sender in the background, at a pace that it gives up when it is told to finish.
+pub struct Paced {
+    hurry: Arc<AtomicBool>,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Paced {
+    /// Begins to send all lines, `pace` of them a second of wall time.
+    pub fn start(client: ClientConfig, topics: [Lines; 2], pace: usize) -> Self {
+        let hurry = Arc::new(AtomicBool::new(false));
+        let told = hurry.clone();
+        let pace = move || (!told.load(Ordering::Relaxed)).then_some(pace);
+        Self { hurry, thread: std::thread::spawn(move || send_at(&client, &topics, pace)) }
+    }
+
+    /// Whether all is sent.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Sends what is left at once.
+    pub fn finish(self) -> Result<()> {
+        self.hurry.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow!("the sender panicked"))?
+    }
+}
+
 /// The same at a pace that may change meanwhile.
-pub fn send_at(client: &ClientConfig, topics: &[Lines], pace: impl Fn() -> Option<usize>) -> Result<()> {
+fn send_at(client: &ClientConfig, topics: &[Lines], pace: impl Fn() -> Option<usize>) -> Result<()> {
     let mut config = client.clone();
     // Neither twice nor out of order, though a broker goes and comes back.
     config.set("enable.idempotence", "true").set("linger.ms", "20");

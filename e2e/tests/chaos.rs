@@ -2,15 +2,13 @@
 //! added and taken away; Redis loses its last second or everything; the broker restarts; the sink refuses. A
 //! reader looks on all the time.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use tips_e2e::kafka::KafkaOptions;
 use tips_e2e::oracle::{Oracle, Watermark};
 use tips_e2e::s3::S3;
-use tips_e2e::sender::send_at;
+use tips_e2e::sender::Paced;
 use tips_e2e::wait::until;
 use tips_e2e::watcher::{Merging, Watcher};
 use tips_e2e::worker::{Bucket, Data, MIXED, PARTITIONS, Pipeline, Target, metric};
@@ -191,12 +189,8 @@ fn fifty_faults_change_nothing() {
         let data = Data::generate(folder, &[&DATA[..], &MIXED].concat())?;
         let settings =
             servers.settings(&["raw: {flushInterval: 3s}", "job: {idleTimeout: 1h, maxDrift: 1h}"]);
-        let (client, topics) = (servers.kafka.client(), data.topics(&servers.kafka, "chaos")?);
-        let hurry = Arc::new(AtomicBool::new(false));
-        let seen = hurry.clone();
-        let sender = std::thread::spawn(move || {
-            send_at(&client, &topics, || (!seen.load(Ordering::Relaxed)).then_some(PACE))
-        });
+        let topics = data.topics(&servers.kafka, "chaos")?;
+        let sender = Paced::start(servers.kafka.client(), topics, PACE);
 
         let mut dice = Dice(seed()?);
         let log = folder.path().join("faults.log");
@@ -216,8 +210,7 @@ fn fifty_faults_change_nothing() {
             chaos.strike(fault, &mut s3).with_context(|| format!("{fault:?}, seed {seed}"))?;
         }
         ensure!(!sender.is_finished(), "the data has not outlasted the faults");
-        hurry.store(true, Ordering::Relaxed);
-        sender.join().map_err(|_| anyhow!("the sender panicked"))??;
+        sender.finish()?;
         // Those that are ahead stay so: the one behind them ends before they may go on.
         until("some partitions are paused", PATIENCE, || {
             chaos.restart_those_that_could_not_begin()?;

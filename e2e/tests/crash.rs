@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -14,7 +13,7 @@ use tips_e2e::hdfs::Hdfs;
 use tips_e2e::kafka::KafkaOptions;
 use tips_e2e::oracle::{Oracle, Watermark};
 use tips_e2e::s3::S3;
-use tips_e2e::sender::send_at;
+use tips_e2e::sender::Paced;
 use tips_e2e::worker::{Bucket, Data, MIXED, PARTITIONS, Pipeline, Target, died_with_its_kind, shards};
 use tips_e2e::{Folder, Servers, scenario};
 
@@ -260,18 +259,13 @@ fn a_worker_that_dies_with_old_ranges_to_prune_changes_nothing() {
     scenario("crash-prune", |folder| {
         let servers = start(folder)?;
         let data = mixed(folder, &DATA)?;
-        let (client, topics) = (servers.kafka.client(), data.topics(&servers.kafka, "prune")?);
-        let hurry = Arc::new(AtomicBool::new(false));
-        let seen = hurry.clone();
-        let sender = std::thread::spawn(move || {
-            send_at(&client, &topics, || (!seen.load(Ordering::Relaxed)).then_some(PACE))
-        });
+        let topics = data.topics(&servers.kafka, "prune")?;
+        let sender = Paced::start(servers.kafka.client(), topics, PACE);
         let mut pipeline = servers.pipeline("prune", &FLUSH)?;
         die_at(&mut pipeline, &[], (BEFORE_PRUNE, (KEPT + 2) * 2 * PARTITIONS))?;
-        hurry.store(true, Ordering::Relaxed);
         let longest = longest_log(&pipeline.output()?, "prune-rides")?;
         ensure!(longest > KEPT, "there was nothing to prune: {longest} entries");
-        sender.join().map_err(|_| anyhow!("the sender panicked"))??;
+        sender.finish()?;
         pipeline.catch_up(1, PATIENCE)?;
         servers.check_with_books(&data, "prune", &pipeline, up_to_the_end)?;
         let longest = longest_log(&pipeline.output()?, "prune-rides")?;

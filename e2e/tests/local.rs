@@ -153,6 +153,8 @@ fn a_run_that_was_ended_midway_is_finished_as_if_it_had_not_been() {
             ensure!(!died.status.success(), "it did not pass {point} so often");
             died_with_its_kind(&String::from_utf8_lossy(&died.stderr), point)?;
             ensure_same(&runs.run(&name)?, &undisturbed).with_context(|| format!("after {point}"))?;
+            let half_written = std::fs::read_dir(runs.output(&name).join("_tips/tmp"))?.count();
+            ensure!(half_written == 0, "{half_written} half-written files are left after {point}");
         }
         // As by a person, a moment after the first raw files are there.
         let mut command = runs.command("stopped")?;

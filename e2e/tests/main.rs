@@ -27,5 +27,6 @@ mod query_limits;
 mod readers;
 mod remote_sinks;
 mod settings_change;
+mod sleeper;
 mod standstill;
 mod stream;

@@ -3,16 +3,14 @@
 //! step: there is more to be sent, and what is sent is worked off.
 
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use tips_e2e::kubernetes::Cluster;
 use tips_e2e::operator::NAMESPACE;
-use tips_e2e::sender::send_at;
+use tips_e2e::sender::Paced;
 use tips_e2e::site::{PATIENCE, Site, WORKERS, await_none, workers};
 use tips_e2e::wait::until;
 use tips_e2e::watcher::{Merging, Watcher};
@@ -48,13 +46,10 @@ fn whatever_is_done_to_a_pipeline_while_data_flows_its_files_are_right() {
         let data = Data::generate(folder, &[&DATA[..], &MIXED].concat())?;
         let pipeline = pipeline(folder, &site)?;
         let watcher = Watcher::start(folder, &pipeline.output()?, Merging::None)?;
-        let (client, topics) = (site.kafka.client(), data.topics(&site.kafka, "nyc")?);
+        let topics = data.topics(&site.kafka, "nyc")?;
         cluster.apply(&fs::read_to_string(pipeline.manifest()).context("reading the manifest")?)?;
-        let enough = Arc::new(AtomicBool::new(false));
-        let is_enough = enough.clone();
-        let pace = move || (!is_enough.load(Ordering::Relaxed)).then_some(PACE);
-        let mut flow =
-            Flow { sender: thread::spawn(move || send_at(&client, &topics, pace)), closed: String::new() };
+        let sender = Paced::start(site.kafka.client(), topics, PACE);
+        let mut flow = Flow { sender, closed: String::new() };
         cluster.kubectl(&["wait", "tips/nyc", "--for=condition=Ready", "--timeout=120s"])?;
 
         flow.goes_on(&site, "the scaling")?;
@@ -88,8 +83,7 @@ fn whatever_is_done_to_a_pipeline_while_data_flows_its_files_are_right() {
         ensure!(workers(&cluster)? == running, "workers were replaced though nothing of theirs has changed");
 
         flow.goes_on(&site, "the end")?;
-        enough.store(true, Ordering::Relaxed);
-        flow.sender.join().map_err(|_| anyhow!("the sender panicked"))??;
+        flow.sender.finish()?;
         operator::await_consumed(&cluster, data.records()?, PATIENCE)?;
         cluster.kubectl(&[
             "patch",
@@ -109,7 +103,7 @@ fn whatever_is_done_to_a_pipeline_while_data_flows_its_files_are_right() {
 
 /// Data that is sent and worked off.
 struct Flow {
-    sender: JoinHandle<Result<()>>,
+    sender: Paced,
     /// Up to when the windows were closed on all shards at the last look.
     closed: String,
 }

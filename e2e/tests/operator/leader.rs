@@ -8,7 +8,7 @@ use tips_e2e::kubernetes::ControlPlane;
 use tips_e2e::operator::{self, Operator};
 use tips_e2e::{http, scenario};
 
-use crate::operator::pipeline::{QUIET, SOON, becomes, condition, manifest, patch};
+use crate::operator::pipeline::{QUIET, SOON, becomes, condition, field, manifest, patch};
 
 /// Until `operator` leads, and how long that took.
 fn leads(operator: &Operator, within: Duration) -> Result<Duration> {
@@ -58,9 +58,13 @@ fn a_leader_that_was_stopped_does_not_lead_on_beside_its_successor() {
         let rights = operator::install(cluster)?;
         let mut first = Operator::start(folder, &rights, "first")?;
         leads(&first, Duration::from_secs(5))?;
+        cluster.apply(&manifest("nyc", "  replicas: 0\n"))?;
+        condition(cluster, "nyc", "Ready", "False/NoReplicas")?;
         first.process().stop()?;
         let second = Operator::start(folder, &rights, "second")?;
         leads(&second, Duration::from_secs(25))?;
+        cluster.kubectl(&["scale", "tips/nyc", "--replicas=3"])?;
+        becomes(cluster, "deployment/nyc-worker", "{.spec.replicas}", "3")?;
         first.process().cont()?;
         let status = first.process().wait(Duration::from_secs(20))?;
         ensure!(
@@ -68,6 +72,8 @@ fn a_leader_that_was_stopped_does_not_lead_on_beside_its_successor() {
             "it should end, to be started again: {status:?}"
         );
         ensure!(second.leads());
+        let replicas = field(cluster, "deployment/nyc-worker", "{.spec.replicas}")?;
+        ensure!(replicas == "3", "it has written what it knew before it was stopped: {replicas}");
         Ok(())
     });
 }

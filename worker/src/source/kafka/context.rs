@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance as Rebalanced};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::statistics::Statistics;
-use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientContext, TopicPartitionList};
 
 /// A change of the assignment that the reader has not heard of yet.
 pub(super) enum Rebalance {
@@ -102,27 +102,21 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
-    /// What is assigned waits, paused, until it is known where to read on. It has an offset nevertheless: without one
-    /// librdkafka (2.12) would ask for the one that is committed, and never start a partition where the answer is that
-    /// the coordinator has moved.
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let is_cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
-        let done = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            let done = list.set_all_offsets(Offset::Offset(0));
-            let done = done.and_then(|()| match is_cooperative {
-                true => consumer.incremental_assign(list),
-                false => consumer.assign(list),
-            });
-            // Only then does librdkafka know a partition, so that it can be paused.
-            let done = done.and_then(|()| consumer.pause(list));
-            lock(&self.rebalances).push(Rebalance::Assigned(list.clone()));
-            done
-        } else {
-            lock(&self.rebalances).push(Rebalance::Revoked(list.clone()));
-            if is_cooperative { consumer.incremental_unassign(list) } else { consumer.unassign() }
-        };
-        if let Err(error) = done {
-            tracing::warn!(%error, ?event, "the group's change was not taken");
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalanced<'_>) {
+        match rebalance {
+            Rebalanced::Revoke(list) => lock(&self.rebalances).push(Rebalance::Revoked((*list).clone())),
+            Rebalanced::Error(error) => tracing::warn!(%error, "the group could not be balanced"),
+            Rebalanced::Assign(_) => {}
+        }
+    }
+
+    /// Nothing is fetched before it is known from where.
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalanced<'_>) {
+        if let Rebalanced::Assign(list) = rebalance {
+            if let Err(error) = consumer.pause(list) {
+                tracing::warn!(%error, "cannot pause what was assigned; it is started at its offset all the same");
+            }
+            lock(&self.rebalances).push(Rebalance::Assigned((*list).clone()));
         }
     }
 
