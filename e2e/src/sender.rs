@@ -70,7 +70,7 @@ impl Paced {
     }
 }
 
-/// The same at a pace that may change meanwhile.
+/// What [`send`] does, at a pace that may change meanwhile.
 fn send_at(client: &ClientConfig, topics: &[Lines], pace: impl Fn() -> Option<usize>) -> Result<()> {
     let mut config = client.clone();
     // Neither twice nor out of order, though a broker goes and comes back.

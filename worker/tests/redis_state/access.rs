@@ -2,13 +2,12 @@
 
 use anyhow::{Context, Result};
 use tips_e2e::redis::{Redis, RedisOptions, User};
-use tips_e2e::tls::Certificates;
 use tips_e2e::{Folder, scenario};
 use tips_worker::state::redis::{Login, RedisConfig};
 use tips_worker::state::{Reply, StateError};
 
 use crate::deltas::{FARES, RIDES, at, delta, fare, ride, to};
-use crate::server::{self, RULES, block_on, identity, open_with, refusal};
+use crate::server::{self, RULES, block_on, certificates, identity, open_with, refusal};
 use crate::twins::Twins;
 
 /// The rules of state/redis.rs.
@@ -164,10 +163,8 @@ fn keys_of_another_pipeline_are_out_of_reach() {
 
 #[test]
 fn tls_with_an_own_authority_and_a_stranger_is_not_trusted() {
-    // Both providers are compiled in, so none is the default; main installs one, too.
-    _ = rustls::crypto::ring::default_provider().install_default();
     scenario("tls", |folder| {
-        let certificates = Some(Certificates::create(folder, "tls")?);
+        let certificates = Some(certificates(folder)?);
         let options = RedisOptions { certificates, appendonly: false, ..RedisOptions::default() };
         let redis = Redis::start(folder, options)?;
         let config = server::config(&redis);

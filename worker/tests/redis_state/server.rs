@@ -5,6 +5,7 @@ use std::future::Future;
 use anyhow::Result;
 use tips_e2e::Folder;
 use tips_e2e::redis::{Redis, RedisOptions};
+use tips_e2e::tls::Certificates;
 use tips_worker::core::time::Span;
 use tips_worker::core::window::Rules;
 use tips_worker::state::redis::{Identity, Login, RedisConfig, RedisMode};
@@ -31,6 +32,12 @@ pub(crate) fn config(redis: &Redis) -> RedisConfig {
         ca,
         client: None,
     }
+}
+
+/// For servers of the harness. Both providers of TLS are compiled in, so none is the default; main installs one, too.
+pub(crate) fn certificates(folder: &Folder) -> Result<Certificates> {
+    _ = rustls::crypto::ring::default_provider().install_default();
+    Certificates::create(folder, "certificates")
 }
 
 pub(crate) fn identity(pipeline: &str) -> Identity {

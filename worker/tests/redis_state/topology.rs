@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tips_e2e::redis::{Redis, RedisCluster, RedisOptions, Sentinel, User};
+use tips_e2e::scenario;
 use tips_e2e::tls::Certificates;
 use tips_e2e::wait::until;
-use tips_e2e::{Folder, scenario};
 use tips_worker::core::delta::Delta;
 use tips_worker::state::redis::{Login, RedisConfig, RedisMode};
 use tips_worker::state::{RedisState, Reply, State, StateError};
 
 use crate::access::LEAST_RULES;
 use crate::deltas::{FARES, RIDES, delta, fare, ride, to};
-use crate::server::{RULES, block_on, identity, keys, refusal};
+use crate::server::{RULES, block_on, certificates, identity, keys, refusal};
 use crate::twins::Twins;
 
 const SHARDS: u16 = 16;
@@ -156,12 +156,6 @@ fn a_sentinel_and_its_masters_are_spoken_to_over_tls() {
             Ok(())
         })
     });
-}
-
-/// For servers of the harness; main of the worker chooses the provider, too.
-fn certificates(folder: &Folder) -> Result<Certificates> {
-    _ = rustls::crypto::ring::default_provider().install_default();
-    Certificates::create(folder, "certificates")
 }
 
 fn trusting(certificates: &Certificates, config: RedisConfig) -> Result<RedisConfig> {
