@@ -35,7 +35,7 @@ check: ## Formatting and lints
 test: export RUST_TEST_THREADS ?= 3
 test: setup check ## All tests
 	$(BUILD) --bins --tests
-	cargo test --locked --workspace --no-fail-fast
+	@e2e/test.sh
 
 # The profile of the images.
 bench: export TIPS_WORKER = $(CARGO_TARGET_DIR)/dist/tips-worker
