@@ -44,7 +44,7 @@ bench: export TIPS_QUERY = $(CARGO_TARGET_DIR)/dist/tips-query
 bench: setup ## Measure what the project promises: a line a figure, exit status 1 if any is short
 	$(BUILD) --profile dist --bin tips-worker --bin tips-operator --bin tips-query
 	@status=0; \
-	cargo bench --locked -q --workspace --profile dist --bench core || status=1; \
+	cargo bench --locked -q --workspace --profile dist --bench core --bench state || status=1; \
 	cargo run --locked -q -p tips-e2e --bin bench || status=1; \
 	exit $$status
 

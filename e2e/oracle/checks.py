@@ -19,10 +19,21 @@ ORIGIN = {
 
 
 class Checks:
-    def __init__(self, db, tree, settings, coordinates=False, closed_until=None, idle=None, timestamps=None, nulls=0):
+    def __init__(
+        self,
+        db,
+        tree,
+        settings,
+        coordinates=False,
+        closed_until=None,
+        idle=None,
+        timestamps=None,
+        nulls=0,
+        holes=False,
+    ):
         self.db, self.tree, self.settings = db, tree, settings
         self.coordinates, self.closed_until, self.idle, self.nulls = coordinates, closed_until, idle, nulls
-        self.timestamps = timestamps
+        self.timestamps, self.holes = timestamps, holes
         self.results = []
 
     def run(self):
@@ -166,7 +177,8 @@ class Checks:
             f"""
             SELECT topic, partition, min("offset"), max("offset"), count(*), count(DISTINCT "offset")
             FROM ({self._records()}) GROUP BY ALL
-            HAVING count(*) <> count(DISTINCT "offset") OR max("offset") - min("offset") + 1 <> count(*)""",
+            HAVING count(*) <> count(DISTINCT "offset")
+            OR (NOT {self.holes} AND max("offset") - min("offset") + 1 <> count(*))""",
         )
 
     def _records(self):

@@ -4,12 +4,14 @@ oracle.py expect --rides .. --fares .. --neighbourhoods ..               counts,
 oracle.py check  --rides .. --fares .. --neighbourhoods .. --output DIR  a table of checks; exit code 1 where one fails
 oracle.py watch  --output DIR --until FILE                               reads DIR while it is written
 oracle.py readers --output DIR                                           reads DIR in DuckDB, pyarrow and Spark
+oracle.py answer --output DIR --answer FILE                              compares DIR with what the generator expects
 """
 
 import argparse
 import json
 import sys
 
+import answer
 import expected
 import readers
 import settings
@@ -52,6 +54,7 @@ def parse():
     )
     check.add_argument("--timestamps", help="topic,partition,offset,milliseconds of every record, as Kafka has them")
     check.add_argument("--nulls", type=int, default=0, help="how many records had a null value, which no file can hold")
+    check.add_argument("--holes", action="store_true", help="not every offset is a record's: there are transactions")
     check.set_defaults(command=run_check)
 
     watcher = commands.add_parser("watch")
@@ -66,6 +69,11 @@ def parse():
     reading = commands.add_parser("readers")
     reading.add_argument("--output", required=True)
     reading.set_defaults(command=readers.run)
+
+    answered = commands.add_parser("answer")
+    answered.add_argument("--output", required=True)
+    answered.add_argument("--answer", required=True, help="the tips.csv that `generate` wrote")
+    answered.set_defaults(command=answer.run)
 
     spoiler = commands.add_parser("spoil")
     spoiler.add_argument("--seed", type=int, default=1)
@@ -100,6 +108,7 @@ def run_check(arguments):
         arguments.idle,
         arguments.timestamps,
         arguments.nulls,
+        arguments.holes,
     )
     results = checks.run()
     width = max(len(name) for name, _, _ in results)

@@ -40,6 +40,8 @@ pub struct Oracle {
     pub timestamps: Option<PathBuf>,
     /// How many records with a null value were produced, which no file can hold.
     pub nulls: usize,
+    /// Whether offsets may be missing, as where there are transactions.
+    pub holes: bool,
     /// Settings other than the defaults, as arguments of `oracle.py`, such as `--ride-topic=taxi-rides`.
     pub settings: Vec<String>,
 }
@@ -53,6 +55,9 @@ impl Oracle {
         let mut command = self.command("check")?;
         command.arg("--output").arg(output);
         command.args(["--nulls", &self.nulls.to_string()]);
+        if self.holes {
+            command.arg("--holes");
+        }
         if let Some(until) = &self.closed_until {
             command.args(["--closed-until", until]);
         }
@@ -94,6 +99,11 @@ impl Oracle {
         command.arg("--fares").args(&self.fares);
         Ok(command)
     }
+}
+
+/// Fails where the results in `output` are not the answer of the generator, its `tips.csv`.
+pub fn is_answer(output: &Path, answer: &Path) -> Result<()> {
+    run(python("answer")?.arg("--output").arg(output).arg("--answer").arg(answer)).map(drop)
 }
 
 /// Reads `output` in DuckDB, pyarrow and Spark; fails with what each has found where they differ.

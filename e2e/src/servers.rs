@@ -75,7 +75,13 @@ impl<'a> Servers<'a> {
     }
 }
 
+/// Where the answer is another, the proof tells what has become of the records.
 fn agrees(oracle: &Oracle, pipeline: &Pipeline<'_>) -> Result<()> {
-    oracle.check(&pipeline.output()?)?;
-    pipeline.verify().map(drop)
+    let checked = oracle.check(&pipeline.output()?);
+    let proof = pipeline.verify();
+    checked.with_context(|| match &proof {
+        Ok(table) => format!("the proof holds:\n{table}"),
+        Err(error) => format!("the proof does not hold: {error:#}"),
+    })?;
+    proof.map(drop)
 }

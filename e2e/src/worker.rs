@@ -291,6 +291,12 @@ impl Data {
         dir.filter(|dir| dir.join(GENERATED).exists()).map(Books::generated).transpose()
     }
 
+    /// The results that the generator expects.
+    pub fn answer(&self) -> Result<PathBuf> {
+        let dir = self.rides.first().and_then(|file| file.parent()).context("there are no rides")?;
+        Ok(dir.join("expected/tips.csv"))
+    }
+
     /// All lines.
     pub fn records(&self) -> Result<usize> {
         let count = |file: &PathBuf| {

@@ -262,7 +262,8 @@ fn a_worker_that_dies_with_old_ranges_to_prune_changes_nothing() {
         let topics = data.topics(&servers.kafka, "prune")?;
         let sender = Paced::start(servers.kafka.client(), topics, PACE);
         let mut pipeline = servers.pipeline("prune", &FLUSH)?;
-        die_at(&mut pipeline, &[], (BEFORE_PRUNE, (KEPT + 2) * 2 * PARTITIONS))?;
+        // On a busy machine some partitions have had twice the ranges of others.
+        die_at(&mut pipeline, &[], (BEFORE_PRUNE, 2 * KEPT * 2 * PARTITIONS))?;
         let longest = longest_log(&pipeline.output()?, "prune-rides")?;
         ensure!(longest > KEPT, "there was nothing to prune: {longest} entries");
         sender.finish()?;

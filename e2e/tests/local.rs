@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tips_e2e::books::Books;
+use tips_e2e::oracle::is_answer;
 use tips_e2e::process::at_terminal;
-use tips_e2e::worker::{Data, binary, died_with_its_kind};
+use tips_e2e::worker::{Data, MIXED, binary, died_with_its_kind};
 use tips_e2e::{Folder, Process, scenario};
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/demo.yaml");
@@ -116,6 +117,16 @@ fn ensure_same(is: &BTreeMap<String, Vec<u8>>, should: &BTreeMap<String, Vec<u8>
     let differ: Vec<_> = names.into_iter().filter(|name| is[*name] != should[*name]).collect();
     ensure!(differ.is_empty(), "other bytes in {differ:?}");
     Ok(())
+}
+
+/// The generator has counted in its own way.
+#[test]
+fn the_results_are_what_the_generator_expects() {
+    scenario("answer", |folder| {
+        let runs = Runs::new(folder, &[&FEW[..], &MIXED].concat())?;
+        runs.run("out")?;
+        is_answer(&runs.output("out"), &runs.data.answer()?)
+    });
 }
 
 #[test]

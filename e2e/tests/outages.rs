@@ -131,6 +131,24 @@ fn the_master_of_redis_dies_and_its_replica_takes_over() {
     });
 }
 
+/// Calls are given up in time; what they ask for may be done all the same.
+#[test]
+fn a_redis_that_hangs_is_waited_for() {
+    scenario("redis-hangs", |folder| {
+        let mut servers = Servers::start(folder)?;
+        let data = mixed(folder)?;
+        let mut pipeline = servers.pipeline("hangs", &["raw: {flushInterval: 1s}"])?;
+        let Servers { kafka, redis, .. } = &mut servers;
+        disturbed(kafka, &data, "hangs", &mut pipeline, |_, workers| {
+            redis.process().stop()?;
+            let told = until_said_again(workers, "trying again");
+            redis.process().cont()?;
+            told
+        })?;
+        servers.check_with_books(&data, "hangs", &pipeline, |oracle| oracle)
+    });
+}
+
 /// A broker that knows no other protocol, as those before 4.0: it takes all partitions from everybody at each change.
 #[test]
 fn workers_of_the_classic_protocol_come_go_and_die() {

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use tips_e2e::oracle::Oracle;
 use tips_e2e::process::run;
 use tips_e2e::sender::{Lines, send};
 use tips_e2e::worker::{Data, PARTITIONS, binary, polygons, until_metric};
@@ -184,6 +185,24 @@ fn partitions_are_read_from_where_they_should_be() {
         let data = Data::generate(folder, &DATA)?;
         partitions_added_are_read(&servers, &data)?;
         from_now_on(&servers, &data)
+    });
+}
+
+/// Offsets have holes then, and the last is no record's.
+#[test]
+fn records_of_transactions_are_read_while_workers_come() {
+    const SIZE: usize = 200;
+    scenario("transactions", |folder| {
+        let servers = Servers::start(folder)?;
+        let data = Data::generate(folder, &DATA)?;
+        for lines in data.topics(&servers.kafka, "transactions")? {
+            servers.kafka.produce_in_transactions(&lines, SIZE)?;
+        }
+        let mut pipeline = servers.pipeline("transactions", &["job: {idleTimeout: 1s}"])?;
+        pipeline.catch_up(3, PATIENCE)?;
+        let oracle = data.oracle("transactions", Some(servers.closed("transactions")?));
+        Oracle { coordinates: false, holes: true, ..oracle }.check(&pipeline.output()?)?;
+        pipeline.verify().map(drop)
     });
 }
 

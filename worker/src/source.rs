@@ -132,11 +132,11 @@ pub trait Source {
     /// The partitions that the topics have now, as far as is known.
     fn known(&self) -> PartitionCounts;
 
-    /// The offset after the last record of `partition` at this moment; `None` where that cannot be found out.
+    /// Whether `partition` has at this moment no record that was not read; `None` where that cannot be found out.
     ///
     /// # Errors
-    /// Where that is before what was read: it is another partition.
-    fn end(&self, partition: Partition) -> Result<Option<i64>, SourceError>;
+    /// Where it ends before what was read: it is another partition.
+    fn is_at_end(&mut self, partition: Partition) -> Result<Option<bool>, SourceError>;
 
     /// The offset after the last record of `partition`, as last heard.
     fn high(&self, partition: Partition) -> Option<i64>;

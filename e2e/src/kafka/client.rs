@@ -1,6 +1,7 @@
 //! What a test does to topics: create, fill, look where they end.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use rdkafka::producer::{
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::Kafka;
+use crate::sender::Lines;
 
 const ANSWER: Duration = Duration::from_secs(30);
 
@@ -105,9 +107,7 @@ impl Kafka {
     /// Has each of the first `partitions` partitions end with what an aborted transaction leaves: a record that
     /// nobody is given, and a marker.
     pub fn abort(&self, topic: &str, partitions: i32) -> Result<()> {
-        let producer: BaseProducer =
-            self.client().set("transactional.id", topic).create().context("creating a producer")?;
-        producer.init_transactions(ANSWER).context("beginning with transactions")?;
+        let producer = self.transactions(topic)?;
         producer.begin_transaction()?;
         for partition in 0..partitions {
             let record: BaseRecord<'_, (), str> =
@@ -116,6 +116,37 @@ impl Kafka {
         }
         producer.flush(ANSWER)?;
         producer.abort_transaction(ANSWER).context("aborting")
+    }
+
+    fn transactions(&self, topic: &str) -> Result<BaseProducer> {
+        let producer: BaseProducer =
+            self.client().set("transactional.id", topic).create().context("creating a producer")?;
+        producer.init_transactions(ANSWER).context("beginning with transactions")?;
+        Ok(producer)
+    }
+
+    /// Sends lines in transactions of up to `size` of each file; each leaves a marker in the log.
+    pub fn produce_in_transactions(&self, Lines { topic, files }: &Lines, size: usize) -> Result<()> {
+        let texts = files
+            .iter()
+            .map(|file| fs::read(file).with_context(|| format!("reading {}", file.display())))
+            .collect::<Result<Vec<_>>>()?;
+        let mut left: Vec<_> =
+            texts.iter().map(|text| text.split_inclusive(|byte| *byte == b'\n').peekable()).collect();
+        let producer = self.transactions(topic)?;
+        while left.iter_mut().any(|lines| lines.peek().is_some()) {
+            producer.begin_transaction()?;
+            for (partition, lines) in (0..).zip(&mut left) {
+                for line in lines.take(size) {
+                    let line = line.strip_suffix(b"\n").unwrap_or(line);
+                    let record: BaseRecord<'_, (), [u8]> =
+                        BaseRecord::to(topic).partition(partition).payload(line);
+                    producer.send(record).map_err(|(error, _)| error)?;
+                }
+            }
+            producer.commit_transaction(ANSWER).context("committing")?;
+        }
+        Ok(())
     }
 
     /// Deletes the records of a partition below `offset`, as its retention would.

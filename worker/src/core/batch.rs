@@ -60,6 +60,13 @@ impl Cursor {
         }
     }
 
+    /// Says that the partition has more, though no record of it has come yet: the shards have to hear of it before other
+    /// partitions move the watermark.
+    pub fn rouse(&mut self) {
+        self.idle = false;
+        self.touched = true;
+    }
+
     /// Whether it counts as idle.
     pub fn is_idle(&self) -> bool {
         self.idle

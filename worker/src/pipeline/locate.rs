@@ -54,6 +54,8 @@ pub struct Located {
     pub origin: i64,
     /// Offsets that the shards have applied.
     pub by_shard: Vec<Option<i64>>,
+    /// A shard counts it as idle, by the word of whoever had it before.
+    pub idle: bool,
     /// The raw rows; `None` where they are not kept or have not lost their place.
     pub raw: Option<RawStart>,
 }
@@ -135,11 +137,13 @@ async fn one(sink: &Sink, views: &[View], question: &Question) -> Result<Located
         false => None,
     };
     let offset = |view: &View| view.progress.get(&partition).map(|progress| progress.offset);
+    let is_idle = |view: &View| view.progress.get(&partition).is_some_and(|progress| progress.idle);
     Ok(Located {
         assigned: question.assigned,
         ticket: question.ticket,
         origin,
         by_shard: views.iter().map(offset).collect(),
+        idle: views.iter().any(is_idle),
         raw,
     })
 }

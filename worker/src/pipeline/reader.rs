@@ -266,11 +266,7 @@ impl<S: Source> Reader<S> {
         }
         while let Ok(message) = self.links.from_applier.try_recv() {
             match message {
-                FromApplier::Located(located) => {
-                    for one in located {
-                        self.located(one)?;
-                    }
-                }
+                FromApplier::Located(located) => self.located(located)?,
                 FromApplier::Rewind { generation } => self.rewind(generation),
                 FromApplier::Applied(reached) => self.applied(reached),
             }
@@ -383,6 +379,9 @@ impl<S: Source> Reader<S> {
                 Ok(Found::Records)
             }
             Read::End => {
+                if !lane.is_at_end() {
+                    tracing::debug!(%partition, position = lane.position(), "at the end");
+                }
                 lane.stand_at_end();
                 Ok(Found::Nothing)
             }
@@ -425,17 +424,19 @@ impl<S: Source> Reader<S> {
             if !lane.is_due_to_be_idle(self.settings.idle_timeout) {
                 continue;
             }
-            let end = self.source.end(*partition)?;
-            if end.is_none() {
+            let is_at_end = self.source.is_at_end(*partition)?;
+            tracing::debug!(%partition, position = lane.position(), is_at_end, "no record for the idle timeout");
+            match is_at_end {
+                Some(true) => {
+                    lane.call_idle();
+                    self.batch_since.get_or_insert_with(Instant::now);
+                }
+                Some(false) => lane.look_again(),
                 // Asking for the others too would hold up whatever else there is to do.
-                self.no_end_before = Instant::now() + END_PAUSE;
-                return Ok(());
-            }
-            if lane.stands_at(end) {
-                lane.call_idle();
-                self.batch_since.get_or_insert_with(Instant::now);
-            } else {
-                lane.look_again(end);
+                None => {
+                    self.no_end_before = Instant::now() + END_PAUSE;
+                    return Ok(());
+                }
             }
         }
         Ok(())

@@ -123,8 +123,8 @@ impl Source for FileSource {
     }
 
     /// Nothing is added to a file that has been read to its end.
-    fn end(&self, _partition: Partition) -> Result<Option<i64>, SourceError> {
-        Ok(Some(0))
+    fn is_at_end(&mut self, _partition: Partition) -> Result<Option<bool>, SourceError> {
+        Ok(Some(true))
     }
 
     fn high(&self, _partition: Partition) -> Option<i64> {

@@ -151,7 +151,10 @@ impl KafkaSource {
         let mut tries = 0;
         loop {
             let error = match self.consumer.fetch_watermarks(name, partition.index, timeout) {
-                Ok(ends) => return Ok(ends),
+                Ok((low, high)) => {
+                    self.consumer.client().context().set_high(name, partition.index, high);
+                    return Ok((low, high));
+                }
                 Err(error) => error,
             };
             tries += 1;
@@ -204,8 +207,6 @@ impl KafkaSource {
             let (low, high) = self.ends(partition, REQUEST_TIMEOUT)?;
             let start = self.starts.get(&partition).copied().unwrap_or(low);
             let committed = committed.get(&partition).map(|whole| whole.mark);
-            let name = self.topic(partition.topic);
-            self.consumer.client().context().set_high(name, partition.index, high);
             self.targets.entry(partition).or_insert(high);
             let high = self.target(partition);
             self.split(partition)?;
@@ -247,8 +248,57 @@ impl KafkaSource {
             return Ok(None);
         }
         let (_, end) = self.ends(partition, REQUEST_TIMEOUT)?;
-        self.consumer.client().context().set_high(self.topic(partition.topic), partition.index, end);
         Ok((end < offset).then_some(end))
+    }
+
+    fn go_to(&mut self, partition: Partition, offset: i64) -> Result<(), SourceError> {
+        let name = self.topic(partition.topic);
+        let mut tries = 0;
+        while let Err(error) = self.consumer.seek(name, partition.index, Offset::Offset(offset), SEEK_TIMEOUT)
+        {
+            tries += 1;
+            if tries == SEEK_TRIES {
+                return Err(self.failed(&format!("go to offset {offset} of {partition}"), &error));
+            }
+            std::thread::sleep(SEEK_PAUSE);
+        }
+        if let Some(lane) = self.lanes.get_mut(&partition) {
+            lane.start(offset);
+        }
+        Ok(())
+    }
+
+    /// Has what is read go on where it is. Librdkafka pauses everything while the group is rebalanced, and then goes on
+    /// behind the last record that it has handed out; but it (2.12) takes a transaction's marker for one that was handed
+    /// out even where it throws the records before it away, and so passes over them.
+    fn stay(&mut self) -> Result<(), SourceError> {
+        let places = self.lanes.iter().filter_map(|(partition, lane)| Some((*partition, lane.next()?)));
+        for (partition, next) in places.collect::<Vec<_>>() {
+            self.go_to(partition, next)?;
+        }
+        Ok(())
+    }
+
+    /// Librdkafka goes back to the first record where Kafka has refused its offset, but has also done so by itself.
+    fn return_from(
+        &mut self,
+        partition: Partition,
+        WentBack { next, to }: &WentBack,
+    ) -> Result<(), SourceError> {
+        match self.ends(partition, END_TIMEOUT) {
+            Ok((_, end)) if end < *next => {
+                Err(self.made_again(partition, &format!("goes on at offset {to}"), *next))
+            }
+            Ok(_) => {
+                tracing::warn!(%partition, from = next, to, "librdkafka went back; going on where it was");
+                self.go_to(partition, *next)
+            }
+            // The record after this one will ask again.
+            Err(error) => {
+                tracing::warn!(%error, %partition, from = next, to, "cannot tell why librdkafka went back");
+                Ok(())
+            }
+        }
     }
 
     /// Tells how much of `gap` Kafka has deleted.
@@ -297,7 +347,9 @@ impl Source for KafkaSource {
         }
         self.refresh_known();
         self.commit_again();
-        self.rebalances.extend(self.consumer.client().context().take_rebalances());
+        let rebalances = self.consumer.client().context().take_rebalances();
+        let is_rebalanced = !rebalances.is_empty();
+        self.rebalances.extend(rebalances);
         let mut changes: Vec<Change> =
             self.lost.drain(..).map(|(partition, offsets)| Change::Lost(partition, offsets)).collect();
         while let Some(rebalance) = self.rebalances.pop_front() {
@@ -318,27 +370,17 @@ impl Source for KafkaSource {
                 }
             }
         }
+        if is_rebalanced {
+            self.stay()?;
+        }
         Ok(changes)
     }
 
     fn start(&mut self, partition: Partition, offset: i64, reached: i64) -> Result<(), SourceError> {
-        let name = self.topic(partition.topic).to_owned();
         if let Some(end) = self.end_before(partition, reached)? {
             return Err(self.made_again(partition, &format!("ends at offset {end}"), reached));
         }
-        let mut tries = 0;
-        while let Err(error) =
-            self.consumer.seek(&name, partition.index, Offset::Offset(offset), SEEK_TIMEOUT)
-        {
-            tries += 1;
-            if tries == SEEK_TRIES {
-                return Err(self.failed(&format!("go to offset {offset} of {partition}"), &error));
-            }
-            std::thread::sleep(SEEK_PAUSE);
-        }
-        if let Some(lane) = self.lanes.get_mut(&partition) {
-            lane.start(offset);
-        }
+        self.go_to(partition, offset)?;
         let list = self.list(&[partition]);
         self.consumer.resume(&list).map_err(|error| self.failed("resume a partition", &error))
     }
@@ -352,8 +394,9 @@ impl Source for KafkaSource {
         let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(Read::Nothing) };
         let (read, failed) = match lane.read(max, take) {
             Ok(read) => read,
-            Err(WentBack { next, to }) => {
-                return Err(self.made_again(partition, &format!("goes on at offset {to}"), next));
+            Err(went_back) => {
+                self.return_from(partition, &went_back)?;
+                return Ok(Read::Nothing);
             }
         };
         if let Some(error) = failed {
@@ -388,7 +431,8 @@ impl Source for KafkaSource {
         self.known
     }
 
-    fn end(&self, partition: Partition) -> Result<Option<i64>, SourceError> {
+    fn is_at_end(&mut self, partition: Partition) -> Result<Option<bool>, SourceError> {
+        let Some(next) = self.lanes.get(&partition).and_then(Lane::next) else { return Ok(Some(false)) };
         let end = match self.ends(partition, END_TIMEOUT) {
             Ok((_, end)) => end,
             Err(error) => {
@@ -396,14 +440,19 @@ impl Source for KafkaSource {
                 return Ok(None);
             }
         };
-        match self.lanes.get(&partition).map(Lane::next).filter(|next| end < *next) {
-            Some(next) => Err(self.made_again(partition, &format!("ends at offset {end}"), next)),
-            None => Ok(Some(end)),
+        if end < next {
+            return Err(self.made_again(partition, &format!("ends at offset {end}"), next));
         }
+        // A log may end with what is no record: markers of transactions, records of aborted ones.
+        if end == next || self.has_none_between(partition, next, end)? {
+            return Ok(Some(true));
+        }
+        self.go_to(partition, next)?;
+        Ok(Some(false))
     }
 
     fn high(&self, partition: Partition) -> Option<i64> {
-        let next = self.lanes.get(&partition).map(Lane::next);
+        let next = self.lanes.get(&partition).and_then(Lane::next);
         let heard = self.consumer.client().context().high(self.topic(partition.topic), partition.index);
         heard.max(next)
     }

@@ -62,9 +62,9 @@ impl Usage {
 /// What a thread of the worker does, by its name.
 fn stage(thread: &str) -> &'static str {
     match thread {
-        "reader" => "parse_clean_locate_join",
+        "reader" => "parse_clean_locate",
         name if name.starts_with("rdk:") => "fetch",
-        name if name.starts_with("tokio-rt") => "encode_apply_publish",
+        name if name.starts_with("tokio-rt") => "join_apply_encode_publish",
         _ => "other",
     }
 }

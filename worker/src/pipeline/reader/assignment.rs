@@ -4,6 +4,8 @@
 //! it has raw files, and it is sought to the lesser. One that goes is handed over by what was published and applied;
 //! the rest of it is dropped here, and read again by its next owner.
 
+use std::time::Instant;
+
 use super::lane::Lane;
 use super::{Out, Reader};
 use crate::core::batch::Batcher;
@@ -16,6 +18,7 @@ use crate::source::{Assigned, Source, SourceError};
 
 impl<S: Source> Reader<S> {
     pub(super) fn assigned(&mut self, assigned: Vec<Assigned>) {
+        tracing::debug!(?assigned, "assigned");
         self.links.metrics.rebalances.inc();
         // Rows and offsets of a lane that is replaced belong in one batch.
         self.cut_batch();
@@ -29,6 +32,7 @@ impl<S: Source> Reader<S> {
     }
 
     pub(super) fn revoked(&mut self, partitions: &[Partition]) {
+        tracing::debug!(?partitions, "revoked");
         self.links.metrics.rebalances.inc();
         self.cut_batch();
         for partition in partitions {
@@ -96,10 +100,23 @@ impl<S: Source> Reader<S> {
         self.links.metrics.lost_records.with_label_values(&[partition.topic.name()]).inc_by(offsets as u64);
     }
 
-    pub(super) fn located(&mut self, located: Located) -> Result<(), SourceError> {
+    /// Begins to read what was asked for. One partition's records move the watermark past another that counts as idle: of
+    /// all that have more the shards hear first (I2).
+    pub(super) fn located(&mut self, all: Vec<Located>) -> Result<(), SourceError> {
+        for located in all {
+            if self.begin(located)? {
+                self.batch_since.get_or_insert_with(Instant::now);
+            }
+        }
+        self.cut_batch();
+        Ok(())
+    }
+
+    /// Whether it is no longer idle.
+    fn begin(&mut self, located: Located) -> Result<bool, SourceError> {
         let partition = located.assigned.partition;
         let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.waits_for(&located)) else {
-            return Ok(());
+            return Ok(false);
         };
         if let Some(raw) = located.raw {
             let origin = Origin {
@@ -111,12 +128,14 @@ impl<S: Source> Reader<S> {
             self.out.push_back(Out::Writer(ToWriter::Open { origin, incarnation, start, end }));
         }
         let begun = lane.begin(located);
+        tracing::debug!(%partition, ?begun, "located");
         let low = lane.assigned.low;
         if let Some(unread) = begun.unread.filter(|unread| *unread < low) {
             self.lost(partition, low - unread);
         } else if begun.position < low {
             tracing::warn!(%partition, from = begun.position, to = low, "Kafka does not hold these records any more: the state is built anew without them");
         }
-        self.source.start(partition, begun.position.max(low), begun.reached)
+        self.source.start(partition, begun.position.max(low), begun.reached)?;
+        Ok(begun.roused)
     }
 }

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::lane::Lane;
-use super::{Out, Reader};
+use super::{END_PAUSE, Out, Reader};
 use crate::core::shard::{Partition, Topic};
 use crate::pipeline::applier::ToApplier;
 use crate::pipeline::locate::Reached;
@@ -28,7 +27,7 @@ impl<S: Source> Reader<S> {
     /// Whether all is processed that there was, by this worker or by others. Partitions of a worker that has
     /// died come here once the group has noticed.
     pub(super) fn is_caught_up(&mut self) -> Result<bool, SourceError> {
-        let own = self.out.is_empty() && self.lanes.values().all(Lane::is_caught_up);
+        let own = self.out.is_empty() && self.own_are_caught_up()?;
         if !own {
             self.elsewhere.checked = None;
             return Ok(false);
@@ -52,6 +51,30 @@ impl<S: Source> Reader<S> {
         let logs = self.settings.raw.then(|| Topic::ALL.map(|topic| self.source.topic(topic).to_owned()));
         self.out.push_back(Out::Applier(ToApplier::AskApplied { logs }));
         Ok(false)
+    }
+
+    /// Of a partition that stands at its end, before the offset up to which it was to be read, the source has to say so:
+    /// the rest is no record then.
+    fn own_are_caught_up(&mut self) -> Result<bool, SourceError> {
+        if Instant::now() < self.no_end_before {
+            return Ok(false);
+        }
+        for (partition, lane) in &mut self.lanes {
+            if !lane.is_caught_up() && lane.is_at_end() {
+                match self.source.is_at_end(*partition)? {
+                    Some(true) => lane.prove_end(),
+                    Some(false) => lane.look_again(),
+                    None => {
+                        self.no_end_before = Instant::now() + END_PAUSE;
+                        return Ok(false);
+                    }
+                }
+            }
+            if !lane.is_caught_up() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn are_done(&mut self, others: &[Partition]) -> Result<bool, SourceError> {

@@ -31,6 +31,8 @@ pub(super) struct Begun {
     pub(super) unread: Option<i64>,
     /// All that was read of it before, as far as is known, is below: it has been applied, or is in a range.
     pub(super) reached: i64,
+    /// It was idle and is not any more, which the shards have to hear of.
+    pub(super) roused: bool,
 }
 
 pub(super) struct Lane {
@@ -48,8 +50,8 @@ pub(super) struct Lane {
     pub(super) end_since: Option<Instant>,
     /// Since when it has had more, and nothing has come.
     waiting_since: Option<Instant>,
-    /// Where the partition ended when it was last looked at.
-    end_seen: Option<i64>,
+    /// Whether the source has looked, and all that it had then was read.
+    is_proven: bool,
     first_event_time: Option<EventTime>,
     /// Kafka's timestamp of the last record read.
     timestamp: Option<i64>,
@@ -70,7 +72,7 @@ impl Lane {
             chunk_since: None,
             end_since: None,
             waiting_since: None,
-            end_seen: None,
+            is_proven: false,
             first_event_time: None,
             timestamp: None,
             applied: 0,
@@ -81,6 +83,7 @@ impl Lane {
         self.phase = Phase::Locating;
         self.cursor = None;
         self.end_since = None;
+        self.is_proven = false;
         self.first_event_time = None;
     }
 
@@ -93,7 +96,11 @@ impl Lane {
     pub(super) fn begin(&mut self, located: Located) -> Begun {
         let partition = located.assigned.partition;
         let applied = located.by_shard.iter().copied().max().flatten();
-        let cursor = Cursor::new(partition, located.by_shard, located.origin);
+        let mut cursor = Cursor::new(partition, located.by_shard, located.origin);
+        let roused = located.idle && cursor.position() < self.assigned.high;
+        if roused {
+            cursor.rouse();
+        }
         if let Some(raw) = located.raw {
             // A range that was begun is finished before this partition counts as caught up.
             self.assigned.high = self.assigned.high.max(raw.end.unwrap_or(0));
@@ -106,7 +113,7 @@ impl Lane {
         let reached = applied.max(ranges).unwrap_or(position);
         self.cursor = Some(cursor);
         self.phase = Phase::Reading;
-        Begun { position, unread: raw.or(applied), reached }
+        Begun { position, unread: raw.or(applied), reached, roused }
     }
 
     /// Parses a record once, for the state and for the raw rows, each if it has not had it before.
@@ -222,23 +229,19 @@ impl Lane {
             && self.end_since.is_some_and(|since| since.elapsed() >= timeout)
     }
 
-    /// Whether all up to `end` is read. What a transaction leaves at the end of a log is never read: an end that
-    /// has not moved for a whole timeout, in which nothing came, is one too.
-    pub(super) fn stands_at(&self, end: Option<i64>) -> bool {
-        let reached = |end| self.position().is_some_and(|position| position >= end);
-        end.is_some_and(reached) || (end.is_some() && end == self.end_seen)
+    /// It has more, though nothing comes: waits for another timeout.
+    pub(super) fn look_again(&mut self) {
+        self.end_since = None;
     }
 
-    /// Waits for another timeout, since there was more to read.
-    pub(super) fn look_again(&mut self, end: Option<i64>) {
-        self.end_since = None;
-        self.end_seen = end;
+    /// There is no record that was not read.
+    pub(super) fn prove_end(&mut self) {
+        self.is_proven = true;
     }
 
     /// A record has come.
     pub(super) fn has_come(&mut self) {
         self.end_since = None;
-        self.end_seen = None;
         self.waiting_since = None;
     }
 
@@ -269,7 +272,7 @@ impl Lane {
             let raw = self.chunk.as_ref().map_or(i64::MAX, |chunk| chunk.to);
             cursor.position().min(raw) >= self.assigned.high
         };
-        self.end_since.is_some() || self.cursor.as_ref().is_some_and(read)
+        self.is_proven || self.cursor.as_ref().is_some_and(read)
     }
 }
 
@@ -291,7 +294,8 @@ mod tests {
         let partition = Partition { topic: Topic::Fares, index: 0 };
         let assigned = Assigned { partition, low: 50, high: 90, committed: None, start: 0 };
         let mut lane = Lane::new(assigned, 1);
-        let located = Located { assigned, ticket: 0, origin: 3, by_shard: by_shard.to_vec(), raw };
+        let located =
+            Located { assigned, ticket: 0, origin: 3, by_shard: by_shard.to_vec(), idle: false, raw };
         let begun = lane.begin(located);
         (lane, begun)
     }
@@ -301,18 +305,41 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_that_fell_idle_is_roused_where_it_has_more() {
+        let partition = Partition { topic: Topic::Fares, index: 0 };
+        let assigned = Assigned { partition, low: 0, high: 90, committed: None, start: 0 };
+        let roused = |applied: i64, idle: bool| {
+            let by_shard = vec![Some(applied); 2];
+            let located = Located { assigned, ticket: 0, origin: 3, by_shard, idle, raw: None };
+            Lane::new(assigned, 1).begin(located).roused
+        };
+        assert!(roused(80, true));
+        assert!(!roused(80, false));
+        assert!(!roused(90, true), "it still stands at its end");
+    }
+
+    #[test]
     fn what_raw_files_hold_was_read_though_the_state_is_built_anew() {
-        assert_eq!(begun(&[None, None], Some(40)), Begun { position: 3, unread: Some(40), reached: 40 });
+        assert_eq!(
+            begun(&[None, None], Some(40)),
+            Begun { position: 3, unread: Some(40), reached: 40, roused: false }
+        );
         assert_eq!(
             begun(&[Some(60), Some(55)], Some(40)),
-            Begun { position: 40, unread: Some(40), reached: 60 }
+            Begun { position: 40, unread: Some(40), reached: 60, roused: false }
         );
     }
 
     #[test]
     fn without_raw_files_the_shards_tell_what_was_read() {
-        assert_eq!(begun(&[Some(20), Some(30)], None), Begun { position: 20, unread: Some(30), reached: 30 });
-        assert_eq!(begun(&[None, None], None), Begun { position: 3, unread: None, reached: 3 });
+        assert_eq!(
+            begun(&[Some(20), Some(30)], None),
+            Begun { position: 20, unread: Some(30), reached: 30, roused: false }
+        );
+        assert_eq!(
+            begun(&[None, None], None),
+            Begun { position: 3, unread: None, reached: 3, roused: false }
+        );
     }
 
     #[test]

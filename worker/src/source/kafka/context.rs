@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance as Re
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{ClientContext, TopicPartitionList};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 /// A change of the assignment that the reader has not heard of yet.
 pub(super) enum Rebalance {
@@ -44,6 +44,14 @@ impl Context {
 
     pub(super) fn high(&self, topic: &str, partition: i32) -> Option<i64> {
         lock(&self.highs).get(&(topic.to_owned(), partition)).copied()
+    }
+
+    fn begin_at_ends(&self, list: &TopicPartitionList) -> KafkaResult<()> {
+        for mut partition in list.elements() {
+            let high = self.high(partition.topic(), partition.partition()).unwrap_or(0);
+            partition.set_offset(Offset::Offset(high))?;
+        }
+        Ok(())
     }
 
     pub(super) fn set_high(&self, topic: &str, partition: i32, offset: i64) {
@@ -106,7 +114,14 @@ impl ConsumerContext for Context {
         match rebalance {
             Rebalanced::Revoke(list) => lock(&self.rebalances).push(Rebalance::Revoked((*list).clone())),
             Rebalanced::Error(error) => tracing::warn!(%error, "the group could not be balanced"),
-            Rebalanced::Assign(_) => {}
+            // Without an offset librdkafka (2.12) looks one up, and takes what it finds even where it was told another
+            // meanwhile; and where the lookup fails, it drops that and starts the partition never. The end is an offset
+            // that costs nothing: nothing is fetched from there.
+            Rebalanced::Assign(list) => {
+                if let Err(error) = self.begin_at_ends(list) {
+                    tracing::warn!(%error, "cannot say where an assigned partition begins; it is started at its offset all the same");
+                }
+            }
         }
     }
 

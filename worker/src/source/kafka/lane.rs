@@ -11,14 +11,15 @@ use super::{BURST_BYTES, Done, Read, Record};
 
 pub(super) struct Lane {
     queue: Queue,
-    next: i64,
+    /// `None`: it was not said yet where it begins.
+    next: Option<i64>,
     at_end: bool,
     /// What was committed last, since it came to this worker.
     pub(super) committed: Option<(i64, Done)>,
     pub(super) gaps: Gaps,
 }
 
-/// A record came that is before the `next` one: after its own offset was refused, librdkafka goes back to the first.
+/// A record came that is before the `next` one.
 #[derive(Debug)]
 pub(super) struct WentBack {
     pub(super) next: i64,
@@ -27,17 +28,17 @@ pub(super) struct WentBack {
 
 impl Lane {
     pub(super) fn new(queue: Queue) -> Self {
-        Lane { queue, next: 0, at_end: false, committed: None, gaps: Gaps::default() }
+        Lane { queue, next: None, at_end: false, committed: None, gaps: Gaps::default() }
     }
 
-    /// Offset of the record that is read next.
-    pub(super) fn next(&self) -> i64 {
+    /// Offset of the record that is read next, once it is read.
+    pub(super) fn next(&self) -> Option<i64> {
         self.next
     }
 
     /// It goes on at another offset.
     pub(super) fn start(&mut self, offset: i64) {
-        self.next = offset;
+        self.next = Some(offset);
         self.at_end = false;
     }
 
@@ -51,7 +52,9 @@ impl Lane {
         max: usize,
         mut take: impl FnMut(Record<'_>),
     ) -> Result<(Read, Option<KafkaError>), WentBack> {
-        let Lane { queue, next, at_end, gaps, .. } = self;
+        let Lane { queue, next: Some(next), at_end, gaps, .. } = self else {
+            return Ok((Read::Nothing, None));
+        };
         let (mut records, mut bytes, mut failed, mut went_back) = (0, 0, None, None);
         queue.take(|message| {
             match message {
