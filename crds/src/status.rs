@@ -29,7 +29,7 @@ pub struct TipsPipelineStatus {
     /// the shard that is furthest behind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Time>,
-    /// What is still to be read.
+    /// What is still to be read; of a pipeline without workers nobody knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag: Option<Lag>,
     /// The latest window that was written.

@@ -97,6 +97,10 @@ fn take_figures(status: &mut TipsPipelineStatus, seen: &Seen<'_>) {
         status.state_fingerprint = None;
         status.state_epoch = None;
     }
+    if wanted_replicas(&seen.pipeline.spec) == 0 {
+        // Nobody looks how much has come since.
+        status.lag = None;
+    }
     let Some(figures) = seen.figures else { return };
     status.state_epoch = Some(epoch);
     status.state_fingerprint = Some(figures.fingerprint.clone());

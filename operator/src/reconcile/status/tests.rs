@@ -215,6 +215,15 @@ fn workers_that_are_silent_for_once_leave_what_they_said() {
 }
 
 #[test]
+fn of_a_stopped_pipeline_only_the_lag_is_not_known() {
+    let (running_pipeline, deployment, figures) = (pipeline(json!({})), running(), figures());
+    let before = of(&Seen { figures: Some(&figures), ..seen(&running_pipeline, &deployment) });
+    let stopped = pipeline(json!({"suspend": true}));
+    let status = of(&Seen { before: Some(&before), ..seen(&stopped, &deployment) });
+    assert_eq!((status.lag, &status.watermark), (None, &before.watermark));
+}
+
+#[test]
 fn a_transition_has_its_time_and_a_message_has_none() {
     let pipeline = pipeline(json!({}));
     let at = |seconds| Timestamp::from_second(seconds).expect("a time");
