@@ -15,4 +15,5 @@ mod rights;
 mod rules;
 mod scaling;
 mod settings;
+mod strangers;
 mod told;

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use tips_e2e::ports::Port;
 use tips_e2e::query::Query;
 use tips_e2e::s3::S3;
 use tips_e2e::worker::{Bucket, Data, Pipeline, Target};
-use tips_e2e::{Servers, scenario};
+use tips_e2e::{Servers, scenario, wait};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const DATA: [&str; 6] = ["--seed", "61", "--rate", "3", "--span", "3h"];
@@ -64,12 +65,15 @@ fn without_the_sink_live_windows_answer() {
         let mut pipeline = Pipeline::new(folder, "half", &servers.settings(&[]), target)?;
         pipeline.catch_up(1, PATIENCE)?;
         let log = folder.path().join("query.log");
-        let query = Query::open(&pipeline, &log, &["--query-timeout", "20s"])?;
+        let map = Port::reserve()?;
+        let query = Query::open(&pipeline, &log, &["--query-timeout", "20s", "--map", &map.address()])?;
+        let shown = query.map(&map, "windows")?;
         let all = query.value("SELECT count(*) FROM tips")?;
         let live = query.value("SELECT count(*) FROM tips_live")?;
         ensure!(all != live && live != "0", "{live} of {all}");
         s3.down()?;
         ensure!(query.value("SELECT count(*) FROM tips_live")? == live, "live windows need no sink");
+        without_sink_the_map_says_so(&query, &map)?;
         let said = query.psql("SELECT count(*) FROM tips")?;
         ensure!(said.contains("ERROR"), "{said}");
         let status = query.rows(
@@ -81,8 +85,18 @@ fn without_the_sink_live_windows_answer() {
         ensure!(second.value("SELECT count(*) FROM tips_live")? == live, "the second");
         s3.up()?;
         until(&query, "SELECT count(*) FROM tips", &all)?;
-        until(&second, "SELECT count(*) FROM tips", &all)
+        until(&second, "SELECT count(*) FROM tips", &all)?;
+        wait::until("the map is whole", PATIENCE, || Ok(query.map(&map, "windows")? == shown))
     });
+}
+
+fn without_sink_the_map_says_so(query: &Query, map: &Port) -> Result<()> {
+    let notice = |list: &serde_json::Value| list["notice"].as_str().unwrap_or_default().to_owned();
+    let list = query.map(map, "windows")?;
+    ensure!(notice(&list).contains("Only open windows are here"), "{list}");
+    let again = query.map(map, "windows")?;
+    ensure!(notice(&again) == notice(&list) && again["windows"] == list["windows"], "{again} after {list}");
+    Ok(())
 }
 
 #[test]

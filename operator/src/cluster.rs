@@ -5,6 +5,7 @@
 //! megabytes, and a cluster's Secrets are names and versions.
 
 pub mod mirror;
+pub mod strangers;
 pub mod views;
 pub mod watches;
 
@@ -17,6 +18,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use tipstream_crds::TipsPipeline;
 
 use self::mirror::Mirror;
+use self::strangers::Strangers;
 use self::views::{ChildView, PodView};
 use crate::kind::Kind;
 use crate::reference::{Reference, Source};
@@ -63,6 +65,7 @@ pub struct Cluster(Arc<Inner>);
 
 struct Inner {
     pipelines: Store<TipsPipeline>,
+    strangers: Strangers,
     children: BTreeMap<Kind, Mirror<ChildView>>,
     pods: Mirror<PodView>,
     secrets: Mirror<Arc<str>>,
@@ -73,6 +76,7 @@ impl Cluster {
     fn new(pipelines: Store<TipsPipeline>) -> Self {
         Cluster(Arc::new(Inner {
             pipelines,
+            strangers: Strangers::default(),
             children: Kind::all().map(|kind| (kind, Mirror::default())).collect(),
             pods: Mirror::default(),
             secrets: Mirror::default(),
@@ -83,6 +87,11 @@ impl Cluster {
     /// The pipelines.
     pub fn pipelines(&self) -> &Store<TipsPipeline> {
         &self.0.pipelines
+    }
+
+    /// The pipelines that cannot be understood, and are not among [`Cluster::pipelines`].
+    pub fn strangers(&self) -> &Strangers {
+        &self.0.strangers
     }
 
     /// Whether every watch has been told of all that is there.

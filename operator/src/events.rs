@@ -3,6 +3,7 @@
 //! They are told where a condition turns, so each is told once; what comes back is counted on one Event by kube's
 //! recorder.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource as _};
@@ -26,7 +27,12 @@ impl Events {
 
     /// Tells `event` of `pipeline`. That it could not be told is logged and no reason to stop.
     pub async fn tell(&self, pipeline: &TipsPipeline, event: &Event) {
-        if let Err(error) = self.0.publish(event, &pipeline.object_ref(&())).await {
+        self.tell_about(&pipeline.object_ref(&()), event).await;
+    }
+
+    /// Tells `event` of `object`. That it could not be told is logged and no reason to stop.
+    pub async fn tell_about(&self, object: &ObjectReference, event: &Event) {
+        if let Err(error) = self.0.publish(event, object).await {
             tracing::warn!(%error, reason = event.reason, "cannot write an Event");
         }
         crash::point("events::after-tell");

@@ -14,6 +14,7 @@ mod observe;
 mod ownership;
 mod scaling;
 mod status;
+pub mod strangers;
 mod validate;
 
 use std::sync::Arc;

@@ -117,12 +117,16 @@ async fn while_held(
     ended
 }
 
-/// Passes over every pipeline once and then over each that something happens to, until the queue is closed.
+/// Passes over every pipeline once and then over each that something happens to, until the queue is closed, and sees to
+/// those that cannot be understood.
 async fn reconcile_all(cluster: &Cluster, queue: &Queue, context: Arc<Context>, concurrency: u16) {
     let shared = context.clone();
     let passes = queue
         .passes(cluster.pipelines(), concurrency, move |pipeline| reconcile::run(pipeline, shared.clone()));
-    passes.for_each(async |gone| context.forget(&gone)).await;
+    tokio::select! {
+        () = passes.for_each(async |gone| context.forget(&gone)) => {}
+        () = reconcile::strangers::see_to_all(cluster.strangers().subscribe(), &context) => {}
+    }
 }
 
 /// Tells operators apart, also two in one pod.

@@ -132,7 +132,8 @@ pub trait Source {
     /// The partitions that the topics have now, as far as is known.
     fn known(&self) -> PartitionCounts;
 
-    /// Whether `partition` has at this moment no record that was not read; `None` where that cannot be found out.
+    /// Whether `partition` has at this moment no record that was not read; `None` where that cannot be found out. Where
+    /// it has more it goes on with that.
     ///
     /// # Errors
     /// Where it ends before what was read: it is another partition.

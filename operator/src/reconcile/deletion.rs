@@ -6,9 +6,10 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
+use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
-use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use tipstream_crds::{DeletionPolicy, TipsPipeline};
 
@@ -30,7 +31,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// Sets or takes away the finalizer as the policy says.
 pub(super) async fn sync_finalizer(pipeline: &TipsPipeline, context: &Context) -> Result<(), Error> {
     let wanted = pipeline.spec.deletion_policy == DeletionPolicy::Delete;
-    if wanted == has_finalizer(pipeline) { Ok(()) } else { set_finalizer(pipeline, wanted, context).await }
+    let metadata = &pipeline.metadata;
+    if wanted == has_finalizer(metadata) { Ok(()) } else { set_finalizer(metadata, wanted, context).await }
 }
 
 /// Does the next step of a deletion. Returns when to look again, if nothing happens before.
@@ -40,7 +42,7 @@ pub(super) async fn run(
     found: &mut Found,
     context: &Context,
 ) -> Result<Option<Duration>, Error> {
-    if !has_finalizer(pipeline) {
+    if !has_finalizer(&pipeline.metadata) {
         return Ok(None);
     }
     if pipeline.spec.deletion_policy == DeletionPolicy::Retain {
@@ -114,7 +116,7 @@ async fn abandon(
 }
 
 /// What is told of a state that stays.
-fn left(Key { namespace, name }: &Key, why: &str) -> String {
+pub(super) fn left(Key { namespace, name }: &Key, why: &str) -> String {
     format!(
         "the state could not be removed from Redis ({why}) and stays there under the keys \
          tipstream:{{{namespace}.{name}/*; run tips-worker purge with this manifest, or delete them"
@@ -133,7 +135,7 @@ async fn let_go(
         }
         tracing::warn!("{error}; it ends by itself");
     }
-    set_finalizer(pipeline, false, context).await?;
+    set_finalizer(&pipeline.metadata, false, context).await?;
     tracing::info!(pipeline = &*key.name, "let go");
     Ok(None)
 }
@@ -162,24 +164,29 @@ fn elapsed(pipeline: &TipsPipeline) -> Duration {
     Timestamp::now().duration_since(since).try_into().unwrap_or_default()
 }
 
-fn has_finalizer(pipeline: &TipsPipeline) -> bool {
-    pipeline.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+pub(super) fn has_finalizer(metadata: &ObjectMeta) -> bool {
+    metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
 }
 
-async fn set_finalizer(pipeline: &TipsPipeline, wanted: bool, context: &Context) -> Result<(), Error> {
-    let mut finalizers = pipeline.finalizers().to_vec();
+pub(super) async fn set_finalizer(
+    metadata: &ObjectMeta,
+    wanted: bool,
+    context: &Context,
+) -> Result<(), Error> {
+    let mut finalizers = metadata.finalizers.clone().unwrap_or_default();
     finalizers.retain(|finalizer| finalizer != FINALIZER);
     if wanted {
         finalizers.push(FINALIZER.to_owned());
     }
-    let api =
-        Api::<TipsPipeline>::namespaced(context.client.clone(), &pipeline.namespace().unwrap_or_default());
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let api = Api::<TipsPipeline>::namespaced(context.client.clone(), namespace);
     // The version: nobody else's finalizer is lost.
     let patch = json!({"metadata": {
         "finalizers": finalizers,
-        "resourceVersion": pipeline.metadata.resource_version,
+        "resourceVersion": metadata.resource_version,
     }});
-    match api.patch_metadata(&pipeline.name_any(), &PatchParams::apply(MANAGER), &Patch::Merge(patch)).await {
+    let name = metadata.name.as_deref().unwrap_or_default();
+    match api.patch_metadata(name, &PatchParams::apply(MANAGER), &Patch::Merge(patch)).await {
         Ok(_) => {
             crash::point("finalizer::after-change");
             Ok(())

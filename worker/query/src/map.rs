@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use datafusion::error::DataFusionError;
@@ -13,6 +13,7 @@ use tips_worker::core::time::EventTime;
 use tips_worker::map::{Cells, Unavailable, Window, Windows};
 use tips_worker::results::day_file;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::archive::{File, Table};
 use crate::bounds::Bounds;
@@ -22,6 +23,12 @@ use crate::source::Sources;
 
 /// How long the ends of the archive are believed: to find them all of it is listed, and they move with the day.
 const EXTENT_KEPT: Duration = Duration::from_secs(60);
+/// How long a viewer waits for the sink before there are only open windows.
+const SINK_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the sink is not asked again after it did not answer: viewers do not all wait again.
+const SINK_PAUSE: Duration = Duration::from_secs(10);
+/// How long the files of an answer may take to be read.
+const READ_PATIENCE: Duration = Duration::from_secs(30);
 /// Files that are read at once.
 const AT_ONCE: usize = 8;
 /// How often files are looked for that were merged away before they were read.
@@ -43,8 +50,8 @@ type Extent = Option<RangeInclusive<EventTime>>;
 pub struct Shown {
     sources: Arc<Sources>,
     archive: Mutex<Option<(Instant, Extent)>>,
-    /// Why the archive could not be read when it was wanted last.
-    missing: std::sync::Mutex<Option<String>>,
+    /// When and why the archive could not be read, where that was so when it was wanted last.
+    missing: std::sync::Mutex<Option<(Instant, String)>>,
 }
 
 impl Shown {
@@ -58,7 +65,7 @@ impl Shown {
         if let Some((_, extent)) = known.as_ref().filter(|(when, _)| when.elapsed() < EXTENT_KEPT) {
             return extent.clone();
         }
-        let listed = self.noted(self.sources.list(Table::Tips, Bounds::default()).await)?;
+        let listed = self.ask_sink(self.sources.list(Table::Tips, Bounds::default())).await?;
         let times = || listed.files.iter().filter_map(|file| file.times.clone());
         let first = times().map(|times| *times.start()).min();
         let last = times().map(|times| *times.end()).max();
@@ -67,13 +74,24 @@ impl Shown {
         extent
     }
 
+    fn missing(&self) -> MutexGuard<'_, Option<(Instant, String)>> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What was read, or `None` and a note.
-    fn noted<T, E: Display>(&self, read: Result<T, E>) -> Option<T> {
-        let (read, missing) = match read {
-            Ok(read) => (Some(read), None),
-            Err(error) => (None, Some(error.to_string())),
+    async fn ask_sink<T, E: Display>(&self, question: impl Future<Output = Result<T, E>>) -> Option<T> {
+        if self.missing().as_ref().is_some_and(|(when, _)| when.elapsed() < SINK_PAUSE) {
+            return None;
+        }
+        let read = match timeout(SINK_PATIENCE, question).await {
+            Ok(read) => read.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("the sink has not answered within {SINK_PATIENCE:?}")),
         };
-        *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = missing;
+        let (read, why) = match read {
+            Ok(read) => (Some(read), None),
+            Err(why) => (None, Some(why)),
+        };
+        *self.missing() = why.map(|why| (Instant::now(), why));
         read
     }
 
@@ -81,8 +99,8 @@ impl Shown {
     async fn tips(&self, starts: &RangeInclusive<EventTime>) -> (Snapshot, Tips) {
         let snapshot = Snapshot::new(Arc::clone(&self.sources), Arc::default());
         let bounds = Bounds { from: Some(*starts.start()), to: Some(*starts.end()) };
-        let read = snapshot.tips(bounds).await.map_err(|error| for_client(&error).message);
-        let tips = match self.noted(read) {
+        let tips = async { snapshot.tips(bounds).await.map_err(|error| for_client(&error).message) };
+        let tips = match self.ask_sink(tips).await {
             Some(tips) => tips,
             None => Tips { windows: snapshot.open_windows().await, ..Tips::default() },
         };
@@ -100,7 +118,8 @@ impl Shown {
             let (wanted, named): (Vec<_>, Vec<_>) = files.into_iter().partition(&wanted);
             let snapshot = &snapshot;
             let read = stream::iter(wanted).map(|file| async move { snapshot.windows_in(&file).await });
-            let read: Vec<_> = read.buffer_unordered(AT_ONCE).try_collect().await.map_err(unavailable)?;
+            let read = timeout(READ_PATIENCE, read.buffer_unordered(AT_ONCE).try_collect::<Vec<_>>()).await;
+            let read = read.map_err(|_| too_slow())?.map_err(unavailable)?;
             // Else one was merged away since it was listed.
             if let Some(read) = read.into_iter().collect::<Option<Vec<_>>>() {
                 return Ok(Seen { windows, named, read: [read, others].concat() });
@@ -134,8 +153,11 @@ impl Shown {
 impl Windows for Shown {
     async fn extent(&self) -> Result<Extent, Unavailable> {
         let live = self.sources.live().await.ok();
-        let starts = || live.iter().flat_map(|live| live.open.iter().map(|(start, _)| *start));
         let archive = self.archive().await;
+        let starts = || {
+            let windows = live.iter().map(|live| &live.windows);
+            windows.flat_map(|windows| windows.open.keys().chain(windows.closed.keys())).copied()
+        };
         let first = starts().chain(archive.as_ref().map(|extent| *extent.start())).min();
         let last = starts().chain(archive.map(|extent| *extent.end())).max();
         Ok(first.zip(last).map(|(first, last)| first..=last))
@@ -162,8 +184,8 @@ impl Windows for Shown {
         if let Err(error) = self.sources.live().await {
             return Some(format!("Open windows are missing: {error}"));
         }
-        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        Some(format!("Only open windows are here: {missing}"))
+        let missing = self.missing();
+        missing.as_ref().map(|(_, why)| format!("Only open windows are here: {why}"))
     }
 
     async fn history(
@@ -177,6 +199,10 @@ impl Windows for Shown {
         };
         Ok(all.into_iter().map(point).collect())
     }
+}
+
+fn too_slow() -> Unavailable {
+    Unavailable(format!("the sink has not given the files within {READ_PATIENCE:?}: choose a shorter time"))
 }
 
 fn unavailable(error: DataFusionError) -> Unavailable {

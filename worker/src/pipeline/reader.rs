@@ -55,6 +55,8 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a broker that could not tell the end of a partition is left alone.
 const END_PAUSE: Duration = Duration::from_secs(5);
+/// How long ends are asked for before what else there is to do gets its turn.
+const END_BUDGET: Duration = Duration::from_secs(1);
 
 /// How the reader works.
 #[derive(Clone, Debug)]
@@ -417,12 +419,16 @@ impl<S: Source> Reader<S> {
     /// Says which partitions have fallen idle. Whoever was stopped or cut off for a while has not stood at an end
     /// all that time, though it looks so: the source is asked again first (I2).
     fn call_idle(&mut self) -> Result<(), SourceError> {
-        if Instant::now() < self.no_end_before {
+        let begun = Instant::now();
+        if begun < self.no_end_before {
             return Ok(());
         }
         for (partition, lane) in &mut self.lanes {
             if !lane.is_due_to_be_idle(self.settings.idle_timeout) {
                 continue;
+            }
+            if begun.elapsed() > END_BUDGET {
+                return Ok(());
             }
             let is_at_end = self.source.is_at_end(*partition)?;
             tracing::debug!(%partition, position = lane.position(), is_at_end, "no record for the idle timeout");

@@ -21,7 +21,7 @@ mod lane;
 mod queue;
 mod topics;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,9 +48,10 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the number of partitions is asked for.
 const METADATA_INTERVAL: Duration = Duration::from_secs(30);
-/// A partition that has just been assigned may refuse to seek for a moment.
+/// A partition that has just been assigned is started once what was committed and stopped before is answered for, and
+/// refuses to seek until then.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
-const SEEK_TRIES: u32 = 20;
+const SEEK_TRIES: u32 = 100;
 const SEEK_PAUSE: Duration = Duration::from_millis(100);
 /// How long after a commit that failed the next is made.
 const COMMIT_PAUSE: Duration = Duration::from_secs(1);
@@ -82,8 +83,8 @@ pub struct KafkaSource {
     targets: HashMap<Partition, i64>,
     /// First offsets of the partitions when the source was opened.
     lows: HashMap<Partition, i64>,
-    /// Changes of the assignment that are not told yet.
-    rebalances: VecDeque<Rebalance>,
+    /// Partitions that were assigned, and are not told yet.
+    given: Vec<Partition>,
     /// Offsets that were deleted before they were read, and are not told yet.
     lost: Vec<(Partition, i64)>,
     asked: Instant,
@@ -117,7 +118,7 @@ impl KafkaSource {
             known,
             targets: HashMap::new(),
             lows: HashMap::new(),
-            rebalances: VecDeque::new(),
+            given: Vec::new(),
             lost: Vec::new(),
             asked: Instant::now(),
             committed_again: Instant::now(),
@@ -199,11 +200,10 @@ impl KafkaSource {
         list
     }
 
-    fn assigned(&mut self, list: &TopicPartitionList) -> Result<Vec<Assigned>, SourceError> {
-        let partitions = self.partitions(list);
-        let committed = self.committed(&partitions)?;
+    fn assigned(&mut self, partitions: &[Partition]) -> Result<Vec<Assigned>, SourceError> {
+        let committed = self.committed(partitions)?;
         let mut all = Vec::with_capacity(partitions.len());
-        for partition in partitions {
+        for partition in partitions.iter().copied() {
             let (low, high) = self.ends(partition, REQUEST_TIMEOUT)?;
             let start = self.starts.get(&partition).copied().unwrap_or(low);
             let committed = committed.get(&partition).map(|whole| whole.mark);
@@ -251,6 +251,7 @@ impl KafkaSource {
         Ok((end < offset).then_some(end))
     }
 
+    /// Has `partition` go on at `offset`. That is between us and librdkafka: no broker is asked.
     fn go_to(&mut self, partition: Partition, offset: i64) -> Result<(), SourceError> {
         let name = self.topic(partition.topic);
         let mut tries = 0;
@@ -279,7 +280,8 @@ impl KafkaSource {
         Ok(())
     }
 
-    /// Librdkafka goes back to the first record where Kafka has refused its offset, but has also done so by itself.
+    /// Librdkafka goes back to the first record where Kafka has refused its offset. A topic that was made again and has
+    /// grown past what was read by the time that it is asked is not told from a step back of librdkafka's own.
     fn return_from(
         &mut self,
         partition: Partition,
@@ -349,29 +351,32 @@ impl Source for KafkaSource {
         self.commit_again();
         let rebalances = self.consumer.client().context().take_rebalances();
         let is_rebalanced = !rebalances.is_empty();
-        self.rebalances.extend(rebalances);
         let mut changes: Vec<Change> =
             self.lost.drain(..).map(|(partition, offsets)| Change::Lost(partition, offsets)).collect();
-        while let Some(rebalance) = self.rebalances.pop_front() {
+        for rebalance in rebalances {
             match rebalance {
-                Rebalance::Assigned(list) => match self.assigned(&list) {
-                    Ok(assigned) => changes.push(Change::Assigned(assigned)),
-                    // The brokers may be away for a moment; what is assigned stays so, and is not read yet.
-                    Err(error) => {
-                        tracing::warn!(%error, "trying again");
-                        self.rebalances.push_front(Rebalance::Assigned(list));
-                        break;
-                    }
-                },
+                Rebalance::Assigned(list) => self.given.extend(self.partitions(&list)),
                 Rebalance::Revoked(list) => {
                     let partitions = self.partitions(&list);
                     partitions.iter().for_each(|partition| _ = self.lanes.remove(partition));
+                    self.given.retain(|given| !partitions.contains(given));
                     changes.push(Change::Revoked(partitions));
                 }
             }
         }
         if is_rebalanced {
             self.stay()?;
+        }
+        if !self.given.is_empty() {
+            let given = std::mem::take(&mut self.given);
+            match self.assigned(&given) {
+                Ok(assigned) => changes.push(Change::Assigned(assigned)),
+                // The brokers may be away for a moment; what is assigned stays so, and is not read yet.
+                Err(error) => {
+                    tracing::warn!(%error, "trying again");
+                    self.given = given;
+                }
+            }
         }
         Ok(changes)
     }
@@ -444,11 +449,18 @@ impl Source for KafkaSource {
             return Err(self.made_again(partition, &format!("ends at offset {end}"), next));
         }
         // A log may end with what is no record: markers of transactions, records of aborted ones.
-        if end == next || self.has_none_between(partition, next, end)? {
-            return Ok(Some(true));
+        let is_at_end = match end == next {
+            true => Ok(true),
+            false => self.has_none_between(partition, next, end),
+        };
+        match is_at_end {
+            Ok(true) => Ok(Some(true)),
+            Ok(false) => self.go_to(partition, next).map(|()| Some(false)),
+            Err(error) => {
+                tracing::warn!(%error, "cannot tell whether a partition is idle");
+                Ok(None)
+            }
         }
-        self.go_to(partition, next)?;
-        Ok(Some(false))
     }
 
     fn high(&self, partition: Partition) -> Option<i64> {
@@ -466,11 +478,16 @@ impl Source for KafkaSource {
             .map_err(failed)?;
         // To assign is not to join the group.
         beside.assign(&list).map_err(failed)?;
-        Ok(match beside.poll(REQUEST_TIMEOUT) {
-            Some(Ok(record)) => record.offset() >= end,
-            Some(Err(KafkaError::PartitionEOF(_))) => true,
-            Some(Err(_)) | None => false,
-        })
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+            match beside.poll(left) {
+                Some(Ok(record)) => return Ok(record.offset() >= end),
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(true),
+                // One of several brokers may be away.
+                Some(Err(_)) | None => {}
+            }
+        }
+        Ok(false)
     }
 
     fn is_published(&mut self, due: &BTreeMap<Partition, Due>) -> Result<bool, SourceError> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
+use kube::core::error_boundary::InvalidObject;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
@@ -13,6 +14,7 @@ use kube::runtime::watcher::{self, Event};
 use tipstream_crds::TipsPipeline;
 
 use super::{PAGE, Scope};
+use crate::cluster::strangers::{Stranger, Strangers};
 use crate::cluster::{Cluster, Key, views};
 use crate::queue::Queue;
 
@@ -23,7 +25,7 @@ pub(super) async fn watch(scope: Scope, cluster: Cluster, mut writer: Writer<Tip
     loop {
         match events.try_next().await {
             Ok(Some(event)) => {
-                for key in take_in(event, cluster.pipelines(), &mut writer) {
+                for key in take_in(event, cluster.pipelines(), cluster.strangers(), &mut writer) {
                     queue.touch(&key);
                 }
             }
@@ -37,9 +39,10 @@ pub(super) async fn watch(scope: Scope, cluster: Cluster, mut writer: Writer<Tip
 fn take_in(
     event: Event<DeserializeGuard<TipsPipeline>>,
     store: &Store<TipsPipeline>,
+    strangers: &Strangers,
     writer: &mut Writer<TipsPipeline>,
 ) -> HashSet<Key> {
-    let Some(event) = decoded(event, store) else { return HashSet::new() };
+    let Some(event) = decoded(event, store, strangers) else { return HashSet::new() };
     let before = asked_by_those_of(&event, store);
     writer.apply_watcher_event(&event);
     let after = asked_by_those_of(&event, store);
@@ -67,33 +70,52 @@ fn asked_by_those_of(event: &Event<TipsPipeline>, store: &Store<TipsPipeline>) -
     }
 }
 
-/// An event without what is not kept. A pipeline that an older CRD let in and that cannot be understood is passed
-/// over, as the only one: the others are not kept waiting by it.
+/// An event without what is not kept. A pipeline that cannot be understood becomes a stranger, and as a pipeline it is
+/// gone: the others are not kept waiting by it.
 fn decoded(
     event: Event<DeserializeGuard<TipsPipeline>>,
     store: &Store<TipsPipeline>,
+    strangers: &Strangers,
 ) -> Option<Event<TipsPipeline>> {
-    Some(match event {
-        Event::Apply(guard) => Event::Apply(understood(guard)?),
-        Event::InitApply(guard) => Event::InitApply(understood(guard)?),
-        Event::Delete(guard) => Event::Delete(store.get(&views::key(&guard).pipeline())?.as_ref().clone()),
-        Event::Init => Event::Init,
-        Event::InitDone => Event::InitDone,
-    })
+    let gone = |key: &Key| Some(Event::Delete(store.get(&key.pipeline())?.as_ref().clone()));
+    match event {
+        Event::Apply(guard) => match understood(guard, strangers) {
+            Ok(pipeline) => Some(Event::Apply(pipeline)),
+            Err(key) => gone(&key),
+        },
+        Event::InitApply(guard) => understood(guard, strangers).ok().map(Event::InitApply),
+        Event::Delete(guard) => {
+            let key = views::key(&guard);
+            forget(strangers, &key);
+            gone(&key)
+        }
+        Event::Init => {
+            strangers.send_if_modified(|strangers| !std::mem::take(strangers).is_empty());
+            Some(Event::Init)
+        }
+        Event::InitDone => Some(Event::InitDone),
+    }
 }
 
-fn understood(guard: DeserializeGuard<TipsPipeline>) -> Option<TipsPipeline> {
+/// The pipeline, or the name of one that is a stranger now.
+fn understood(guard: DeserializeGuard<TipsPipeline>, strangers: &Strangers) -> Result<TipsPipeline, Key> {
     let key = views::key(&guard);
     match guard.0 {
         Ok(mut pipeline) => {
+            forget(strangers, &key);
             pipeline.managed_fields_mut().clear();
-            Some(pipeline)
+            Ok(pipeline)
         }
-        Err(invalid) => {
-            tracing::warn!(pipeline = %key, error = invalid.error, "a TipsPipeline cannot be understood");
-            None
+        Err(InvalidObject { error: why, mut metadata }) => {
+            metadata.managed_fields = None;
+            strangers.send_modify(|strangers| _ = strangers.insert(key.clone(), Stranger { metadata, why }));
+            Err(key)
         }
     }
+}
+
+fn forget(strangers: &Strangers, key: &Key) {
+    strangers.send_if_modified(|strangers| strangers.remove(key).is_some());
 }
 
 #[cfg(test)]
@@ -119,16 +141,16 @@ mod tests {
     }
 
     /// The names of those that ask for something else after each event.
-    struct Watched(Store<TipsPipeline>, Writer<TipsPipeline>);
+    struct Watched(Store<TipsPipeline>, Writer<TipsPipeline>, Strangers);
 
     impl Watched {
         fn new() -> Self {
             let (store, writer) = reflector::store();
-            Watched(store, writer)
+            Watched(store, writer, Strangers::default())
         }
 
         fn tell(&mut self, event: Event<DeserializeGuard<TipsPipeline>>) -> Vec<String> {
-            let touched = take_in(event, &self.0, &mut self.1);
+            let touched = take_in(event, &self.0, &self.2, &mut self.1);
             let mut names: Vec<_> = touched.into_iter().map(|key| key.name.to_string()).collect();
             names.sort();
             names
@@ -167,8 +189,11 @@ mod tests {
         let mut strange = pipeline("a", 1);
         strange["spec"]["replicas"] = json!("two");
         assert_eq!(watched.list(&[strange.clone(), pipeline("b", 1)]), ["b"]);
+        assert!(watched.2.borrow()[&Key::new("ns", "a")].why.contains("two"));
         assert_eq!(watched.tell(Event::Apply(guarded(pipeline("a", 2)))), ["a"]);
-        assert_eq!(watched.tell(Event::Apply(guarded(strange.clone()))), [""; 0]);
-        assert_eq!(watched.tell(Event::Delete(guarded(strange))), ["a"]);
+        assert!(watched.2.borrow().is_empty());
+        assert_eq!(watched.tell(Event::Apply(guarded(strange.clone()))), ["a"]);
+        assert_eq!(watched.tell(Event::Delete(guarded(strange))), [""; 0]);
+        assert!(watched.2.borrow().is_empty());
     }
 }

@@ -101,7 +101,7 @@ impl<S: Source> Reader<S> {
     }
 
     /// Begins to read what was asked for. One partition's records move the watermark past another that counts as idle: of
-    /// all that have more the shards hear first (I2).
+    /// all that have more the shards hear before they hear of any record (I2).
     pub(super) fn located(&mut self, all: Vec<Located>) -> Result<(), SourceError> {
         for located in all {
             if self.begin(located)? {
@@ -127,7 +127,7 @@ impl<S: Source> Reader<S> {
             let (incarnation, start, end) = (lane.incarnation, raw.start, raw.end);
             self.out.push_back(Out::Writer(ToWriter::Open { origin, incarnation, start, end }));
         }
-        let begun = lane.begin(located);
+        let begun = lane.begin(located, self.source.high(partition));
         tracing::debug!(%partition, ?begun, "located");
         let low = lane.assigned.low;
         if let Some(unread) = begun.unread.filter(|unread| *unread < low) {

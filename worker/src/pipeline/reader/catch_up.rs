@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{END_PAUSE, Out, Reader};
+use super::{END_BUDGET, END_PAUSE, Out, Reader};
 use crate::core::shard::{Partition, Topic};
 use crate::pipeline::applier::ToApplier;
 use crate::pipeline::locate::Reached;
@@ -56,11 +56,12 @@ impl<S: Source> Reader<S> {
     /// Of a partition that stands at its end, before the offset up to which it was to be read, the source has to say so:
     /// the rest is no record then.
     fn own_are_caught_up(&mut self) -> Result<bool, SourceError> {
-        if Instant::now() < self.no_end_before {
-            return Ok(false);
-        }
+        let begun = Instant::now();
         for (partition, lane) in &mut self.lanes {
             if !lane.is_caught_up() && lane.is_at_end() {
+                if begun < self.no_end_before || begun.elapsed() > END_BUDGET {
+                    return Ok(false);
+                }
                 match self.source.is_at_end(*partition)? {
                     Some(true) => lane.prove_end(),
                     Some(false) => lane.look_again(),

@@ -92,12 +92,12 @@ impl Lane {
         self.phase == Phase::Locating && self.ticket == located.ticket
     }
 
-    /// Begins to read; returns from where.
-    pub(super) fn begin(&mut self, located: Located) -> Begun {
+    /// Begins to read; returns from where. `end` is where the partition ends, as last heard.
+    pub(super) fn begin(&mut self, located: Located, end: Option<i64>) -> Begun {
         let partition = located.assigned.partition;
         let applied = located.by_shard.iter().copied().max().flatten();
         let mut cursor = Cursor::new(partition, located.by_shard, located.origin);
-        let roused = located.idle && cursor.position() < self.assigned.high;
+        let roused = located.idle && end.max(Some(self.assigned.high)) > Some(cursor.position());
         if roused {
             cursor.rouse();
         }
@@ -296,7 +296,7 @@ mod tests {
         let mut lane = Lane::new(assigned, 1);
         let located =
             Located { assigned, ticket: 0, origin: 3, by_shard: by_shard.to_vec(), idle: false, raw };
-        let begun = lane.begin(located);
+        let begun = lane.begin(located, None);
         (lane, begun)
     }
 
@@ -308,14 +308,15 @@ mod tests {
     fn a_partition_that_fell_idle_is_roused_where_it_has_more() {
         let partition = Partition { topic: Topic::Fares, index: 0 };
         let assigned = Assigned { partition, low: 0, high: 90, committed: None, start: 0 };
-        let roused = |applied: i64, idle: bool| {
+        let roused = |applied: i64, idle: bool, end: i64| {
             let by_shard = vec![Some(applied); 2];
             let located = Located { assigned, ticket: 0, origin: 3, by_shard, idle, raw: None };
-            Lane::new(assigned, 1).begin(located).roused
+            Lane::new(assigned, 1).begin(located, Some(end)).roused
         };
-        assert!(roused(80, true));
-        assert!(!roused(80, false));
-        assert!(!roused(90, true), "it still stands at its end");
+        assert!(roused(80, true, 90));
+        assert!(!roused(80, false, 90));
+        assert!(!roused(90, true, 90), "it still stands at its end");
+        assert!(roused(90, true, 95), "it has grown since the worker began");
     }
 
     #[test]

@@ -89,7 +89,9 @@ impl ClientContext for Context {
         for (name, topic) in statistics.topics {
             for (index, partition) in topic.partitions {
                 if index >= 0 && partition.hi_offset >= 0 {
-                    highs.insert((name.clone(), index), partition.hi_offset);
+                    // That of a partition which is not fetched any more is old.
+                    let high = highs.entry((name.clone(), index)).or_insert(partition.hi_offset);
+                    *high = partition.hi_offset.max(*high);
                 }
             }
         }
@@ -115,8 +117,8 @@ impl ConsumerContext for Context {
             Rebalanced::Revoke(list) => lock(&self.rebalances).push(Rebalance::Revoked((*list).clone())),
             Rebalanced::Error(error) => tracing::warn!(%error, "the group could not be balanced"),
             // Without an offset librdkafka (2.12) looks one up, and takes what it finds even where it was told another
-            // meanwhile; and where the lookup fails, it drops that and starts the partition never. The end is an offset
-            // that costs nothing: nothing is fetched from there.
+            // meanwhile; and where the lookup fails, it drops that and starts the partition never. From the end as it
+            // was last heard nothing is fetched, or nearly so, before it is paused.
             Rebalanced::Assign(list) => {
                 if let Err(error) = self.begin_at_ends(list) {
                     tracing::warn!(%error, "cannot say where an assigned partition begins; it is started at its offset all the same");

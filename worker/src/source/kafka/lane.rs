@@ -46,7 +46,7 @@ impl Lane {
     /// partition, where there was one; librdkafka tries again by itself.
     ///
     /// # Errors
-    /// Where the partition is not the one that was read before.
+    /// Where the next record is one that was read before.
     pub(super) fn read(
         &mut self,
         max: usize,
@@ -90,7 +90,8 @@ impl Lane {
                 ControlFlow::Break(())
             }
         });
-        if let Some(went_back) = went_back {
+        // What was read before it comes first; the record after it tells again.
+        if let Some(went_back) = went_back.filter(|_| records == 0) {
             return Err(went_back);
         }
         let read = match (records, self.at_end) {
