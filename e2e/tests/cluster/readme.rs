@@ -19,6 +19,10 @@ use tips_e2e::{Folder, cache, operator, scenario, sender};
 
 use crate::cluster::transcript::{self, Block, Step};
 
+/// How long it takes until the partitions of a group that has grown are all where they belong, and are read: two
+/// heartbeats of Kafka's, and some.
+const MOVED: Duration = Duration::from_secs(12);
+
 #[test]
 fn the_commands_of_the_readme_do_what_it_says() {
     scenario("cluster-readme", |folder| {
@@ -38,6 +42,8 @@ fn the_commands_of_the_readme_do_what_it_says() {
                         steps += 1;
                         if step.command.starts_with("kubectl delete") {
                             operator::await_consumed(site.cluster(), data.records()?, PATIENCE)?;
+                            // What has moved to a new worker is read once more, for the files.
+                            thread::sleep(MOVED);
                         }
                         reader.follow(&step).with_context(|| format!("$ {}", step.command))?;
                     }

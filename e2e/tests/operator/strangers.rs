@@ -32,7 +32,7 @@ fn who_is_not_understood_is_told_so_runs_on_and_can_be_deleted() {
         cluster.until(&strange, SOON, |_| true)?;
         condition(cluster, "nyc", "Ready", "False/NotUnderstood")?;
         let said = message(cluster, "nyc", "Degraded")?;
-        ensure!(said.contains("image") && said.contains("kubectl edit tips nyc"), "{said}");
+        ensure!(said.contains("Expected a string") && said.contains("kubectl edit tips nyc"), "{said}");
         ensure!(events(cluster)?.contains("NotUnderstood"), "{}", events(cluster)?);
         becomes(cluster, "deployment/nyc-worker", "{.metadata.generation}", &deployment)?;
 
