@@ -83,20 +83,13 @@ impl Cursor {
         offset < self.settled && self.by_shard[usize::from(shard)].is_some_and(|applied| offset < applied)
     }
 
-    /// The move of `shard` to the position, unless it is there already.
-    fn move_of(&mut self, shard: u16) -> Option<Move> {
+    /// The move of `shard` to the position. One that is further on stays there, and hears all the same whether the
+    /// partition is idle.
+    fn move_of(&mut self, shard: u16) -> Move {
         let from = self.by_shard[usize::from(shard)];
-        if from.is_some_and(|from| from > self.position) {
-            return None;
-        }
-        self.by_shard[usize::from(shard)] = Some(self.position);
-        Some(Move {
-            partition: self.partition,
-            from,
-            to: self.position,
-            max_event_time: self.max_event_time,
-            idle: self.idle,
-        })
+        let to = from.map_or(self.position, |from| from.max(self.position));
+        self.by_shard[usize::from(shard)] = Some(to);
+        Move { partition: self.partition, from, to, max_event_time: self.max_event_time, idle: self.idle }
     }
 }
 
@@ -189,7 +182,7 @@ impl Batcher {
         let mut moves = vec![Vec::new(); shards];
         for cursor in cursors.filter(|cursor| cursor.touched) {
             for (shard, moves) in moves.iter_mut().enumerate() {
-                moves.extend(cursor.move_of(shard as u16));
+                moves.push(cursor.move_of(shard as u16));
             }
             cursor.touched = false;
         }
