@@ -1,12 +1,7 @@
-//! Any bytes are a manifest that can be used whole, or one with problems that are told by line.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use tips_worker::manifest::Manifest;
+#[path = "../claims.rs"]
+#[expect(dead_code, reason = "each target feeds one of them")]
+mod claims;
 
-fuzz_target!(|yaml: &[u8]| {
-    match Manifest::parse("fuzz.yaml", yaml) {
-        Ok(manifest) => assert!(!manifest.fingerprint(&[0; 32]).id.is_empty()),
-        Err(error) => assert!(error.to_string().starts_with("fuzz.yaml")),
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| claims::manifest(bytes));
