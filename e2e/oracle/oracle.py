@@ -3,7 +3,7 @@
 oracle.py expect --rides .. --fares .. --neighbourhoods ..               counts, as JSON
 oracle.py check  --rides .. --fares .. --neighbourhoods .. --output DIR  a table of checks; exit code 1 where one fails
 oracle.py watch  --output DIR --until FILE                               reads DIR while it is written
-oracle.py readers --output DIR                                           reads DIR in DuckDB, pyarrow and Spark
+oracle.py readers --output DIR .. --readme FILE                          reads each DIR in DuckDB, pyarrow and Spark
 oracle.py answer --output DIR --answer FILE                              compares DIR with what the generator expects
 """
 
@@ -67,7 +67,8 @@ def parse():
     watcher.set_defaults(command=watch.run)
 
     reading = commands.add_parser("readers")
-    reading.add_argument("--output", required=True)
+    reading.add_argument("--output", required=True, nargs="+")
+    reading.add_argument("--readme", required=True, help="which says what to type in DuckDB and in Spark")
     reading.set_defaults(command=readers.run)
 
     answered = commands.add_parser("answer")

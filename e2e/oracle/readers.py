@@ -1,40 +1,64 @@
-"""Reads an output directory as people do, in DuckDB, pyarrow and Spark: each has to find the same in it.
+"""Reads output directories as people do, in DuckDB, pyarrow and Spark: each has to find the same in them.
 
 A reader is given a folder and nothing else, and takes the partition columns from the paths. What it finds is told by
-a few aggregates over every column that could be read another way: types, time zones, decimals, binary.
+a few aggregates over every column that could be read another way: types, time zones, decimals, binary. What the
+README tells people to type is run too, and has to find the same in each.
 """
 
+import contextlib
+import io
 import os
+import re
 import tempfile
+import textwrap
+from pathlib import Path
 
 import duckdb
 import pyarrow.dataset as dataset
 
 DAY = "min(year), max(month), sum(day)"
+KAFKA = "sum(kafka_partition), sum(kafka_offset), count(kafka_timestamp), min({us}(kafka_timestamp))"
 
 # Of each folder, in SQL that both DuckDB and Spark know; {us} makes microseconds since 1970 of a timestamp.
 AGGREGATES = {
     "tips": "count(*), sum(trips), sum(tip_sum), round(sum(avg_tip), 6), count(distinct stop_nbhd), "
     f'min({{us}}(window_start)), max({{us}}(window_end)), min("window"), max("window"), {DAY}',
     "rides": "count(*), sum(ride_id), sum(case when is_start then 1 else 0 end), min({us}(event_time)), "
-    "max({us}(other_time)), round(sum(start_lon), 4), round(sum(end_lat), 4), sum(passenger_cnt), sum(driver_id), "
-    f"sum(kafka_partition), sum(kafka_offset), {DAY}",
-    "fares": "count(*), sum(taxi_id), min({us}(start_time)), count(distinct payment_type), sum(tip), sum(tolls), "
-    f"sum(total_fare), max(kafka_offset), {DAY}",
-    "invalid": 'count(*), sum(octet_length(value)), count(distinct reason), min(topic), sum("offset")',
+    "max({us}(other_time)), round(sum(start_lon), 4), round(sum(start_lat), 4), round(sum(end_lon), 4), "
+    f"round(sum(end_lat), 4), sum(passenger_cnt), sum(taxi_id), sum(driver_id), {KAFKA}, {DAY}",
+    "fares": "count(*), sum(ride_id), sum(taxi_id), sum(driver_id), min({us}(start_time)), "
+    f"count(distinct payment_type), sum(tip), sum(tolls), sum(total_fare), {KAFKA}, {DAY}",
+    "invalid": 'count(*), sum(octet_length(value)), count(distinct reason), min(topic), sum("partition"), '
+    'sum("offset"), count(kafka_timestamp), max({us}(kafka_timestamp))',
 }
 
 
 def run(arguments):
-    found = {reader.__name__: reader(arguments.output) for reader in (with_duckdb, with_pyarrow, with_spark)}
     failed = False
-    for folder in AGGREGATES:
-        answers = {name: tables[folder] for name, tables in found.items()}
-        same = len({tuple(map(str, answer)) for answer in answers.values()}) == 1
-        failed |= not same or not answers["with_duckdb"][0]
-        for name, answer in answers.items():
-            print(f"{'ok  ' if same else 'FAIL'}  {folder:8} {name:13} {' '.join(map(str, answer))}")
+    with spark_session() as spark:
+        for output in arguments.output:
+            found = {"DuckDB": with_duckdb(output), "pyarrow": with_pyarrow(output), "Spark": with_spark(spark, output)}
+            for folder in AGGREGATES:
+                answers = {name: tables[folder] for name, tables in found.items()}
+                same = len({tuple(map(str, answer)) for answer in answers.values()}) == 1
+                failed |= not same or not answers["DuckDB"][0]
+                for name, answer in answers.items():
+                    print(f"{'ok  ' if same else 'FAIL'}  {folder:8} {name:8} {' '.join(map(str, answer))}")
+            failed |= not readme_agrees(arguments.readme, output, spark)
     return 1 if failed else 0
+
+
+def readme_agrees(readme, output, spark):
+    """Whether the two texts of the README find the same neighbourhood on top."""
+    blocks = re.findall(r"^(DuckDB:|Spark \().*\n(?:.+\n)*\n((?:    .*\n)+)", Path(readme).read_text(), re.MULTILINE)
+    texts = {name: textwrap.dedent(text).replace("lake/", f"{output}/") for name, text in blocks}
+    first = _duckdb().sql(texts["DuckDB:"]).fetchone()
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        exec(texts["Spark ("], {"spark": spark})
+    same = all(f"|{value}" in shown.getvalue().replace(" ", "") for value in (first[0].replace(" ", ""), first[2], first[3]))
+    print(f"{'ok  ' if same else 'FAIL'}  README   {first}\n{shown.getvalue()}")
+    return same
 
 
 def with_duckdb(root):
@@ -62,7 +86,8 @@ def _duckdb():
     return connection
 
 
-def with_spark(root):
+@contextlib.contextmanager
+def spark_session():
     from pyspark.sql import SparkSession
 
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
@@ -80,15 +105,19 @@ def with_spark(root):
             builder = builder.config(name, value)
         spark = builder.getOrCreate()
         try:
-            found = {}
-            for folder in AGGREGATES:
-                # Where folders are no partition columns Spark looks into them only if it is told to.
-                reader = spark.read.option("recursiveFileLookup", folder == "invalid")
-                reader.parquet(f"{root}/{folder}").createOrReplaceTempView("read")
-                found[folder] = tuple(spark.sql(_query(folder, "read", "unix_micros")).collect()[0])
-            return found
+            yield spark
         finally:
             spark.stop()
+
+
+def with_spark(spark, root):
+    found = {}
+    for folder in AGGREGATES:
+        # Where folders are no partition columns Spark looks into them only if it is told to.
+        reader = spark.read.option("recursiveFileLookup", folder == "invalid")
+        reader.parquet(f"{root}/{folder}").createOrReplaceTempView("read")
+        found[folder] = tuple(spark.sql(_query(folder, "read", "unix_micros")).collect()[0])
+    return found
 
 
 def _query(folder, source, microseconds):

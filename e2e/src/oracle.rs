@@ -107,8 +107,9 @@ pub fn is_answer(output: &Path, answer: &Path) -> Result<()> {
 }
 
 /// Reads `output` in DuckDB, pyarrow and Spark; fails with what each has found where they differ.
-pub fn readers_agree(output: &Path) -> Result<()> {
-    run(python("readers")?.arg("--output").arg(output)).map(drop)
+pub fn readers_agree(outputs: &[&Path]) -> Result<()> {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    run(python("readers")?.arg("--readme").arg(readme).arg("--output").args(outputs)).map(drop)
 }
 
 /// The folder of the oracle's sources.

@@ -179,6 +179,7 @@ impl<'a> Pipeline<'a> {
         };
         let said = worker.output()?;
         ensure!(status.code() == Some(code), "it ended with {status} in place of {code}:\n{said}");
+        ensure!(said.contains("\"message\":\"failed\""), "the log does not say it:\n{said}");
         let reason = said.rsplit_once("tips-worker: ").map_or("", |(_, reason)| reason);
         for text in texts {
             ensure!(reason.contains(text), "it does not say {text:?} as the reason:\n{said}");

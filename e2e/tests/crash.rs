@@ -188,7 +188,9 @@ fn a_worker_that_dies_while_it_writes_to_s3_changes_nothing() {
         replaces(&servers, &data, "replace", target("replace"), &[1])?;
         // More than one request takes.
         data.add_noise(0, NOISE)?;
-        all_survive(&servers, &data, &ONE_RANGE, &[("sink::mid-upload/invalid", 0)], target)
+        let points =
+            ["sink::mid-upload/invalid", "sink::before-publish/invalid", "sink::after-publish/invalid"];
+        all_survive(&servers, &data, &ONE_RANGE, &points.map(|point| (point, 0)), target)
     });
 }
 

@@ -93,6 +93,21 @@ fn may_mount() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0)
 }
 
+/// `local` has nobody to wait for: it says what to do, and the same command goes on.
+fn local_says_so_and_goes_on(folder: &Folder, disk: &SmallDisk, data: &Data) -> Result<()> {
+    let (elsewhere, output) = (folder.path().join("elsewhere"), disk.0.join("local"));
+    data.local(&elsewhere)?;
+    let filler = disk.fill()?;
+    let refused = data.local(&output).err().context("it does not need any room")?;
+    let said = format!("{refused:#}");
+    ensure!(said.contains("free space or enlarge the volume"), "{said}");
+    std::fs::remove_file(&filler)?;
+    data.local(&output)?;
+    let mut compare = Command::new("diff");
+    run(compare.args(["--recursive", "--brief", "--exclude=_tips"]).args([&elsewhere, &output]))?;
+    std::fs::remove_dir_all(&output).context("making room")
+}
+
 #[test]
 #[expect(clippy::print_stderr, reason = "a test that is not made says so")]
 fn a_full_disk_is_waited_for() {
@@ -103,6 +118,7 @@ fn a_full_disk_is_waited_for() {
         let disk = SmallDisk::mount(folder.dir("disk")?)?;
         let servers = start(folder)?;
         let data = Data::generate(folder, &DATA)?;
+        local_says_so_and_goes_on(folder, &disk, &data)?;
         let topics = data.topics(&servers.kafka, "disk")?;
         let mut pipeline = Pipeline::new(
             folder,
@@ -161,6 +177,15 @@ fn a_slow_sink_is_waited_for() {
         send(&servers.kafka.client(), &topics, None)?;
         let (read, records) = (until_it_waits(&worker)?, data.records()? as f64);
         ensure!(read < records, "it has read all {records} records, though none can be written");
+        until("told how far it is behind", PATIENCE, || {
+            let lag: f64 = metrics(&worker, "tipstream_partition_lag_records")?.iter().sum();
+            Ok(lag == records - metric(&worker, CONSUMED)?)
+        })?;
+        let seconds = metrics(&worker, "tipstream_partition_lag_seconds")?;
+        ensure!(seconds.iter().any(|seconds| *seconds > 0.0), "behind by no time: {seconds:?}");
+        let held_up = || metric(&worker, "tipstream_backpressured_seconds_total");
+        let before = held_up()?;
+        until("held up", PATIENCE, || Ok(held_up()? > before + 1.0))?;
 
         // Now and then it answers a little.
         for _ in 0..4 {

@@ -36,8 +36,16 @@ fn until_ready(worker: &Process) -> Result<()> {
 }
 
 /// What a worker that has read and published all tells of it: as the generator has it, and as it lies in the sink.
-fn counts_are_true(worker: &Process, books: &Books, output: &Path) -> Result<()> {
-    books.check(&Books::of_status(&page(worker, "/status")?)?)?;
+/// Windows have closed up to `closed`.
+fn counts_are_true(worker: &Process, books: &Books, closed: &str, output: &Path) -> Result<()> {
+    let status = page(worker, "/status")?;
+    books.check(&Books::of_status(&status)?)?;
+    let status: serde_json::Value = serde_json::from_str(&status)?;
+    ensure!(status["watermark"] == closed && status["lagRecords"] == 0, "{status:#}");
+    let partitions = status["partitions"].as_array().context("no partitions")?;
+    let read: Option<i64> = partitions.iter().map(|partition| partition["position"].as_i64()).sum();
+    let consumed = books.get("rides", "consumed") + books.get("fares", "consumed");
+    ensure!(partitions.len() == 2 * PARTITIONS && read == Some(consumed), "{status:#}");
     for topic in ["rides", "fares"] {
         let told = metric(worker, &format!("{CONSUMED}{{topic=\"{topic}\"}}"))?;
         ensure!(told == books.get(topic, "consumed") as f64, "{told} {topic} consumed");
@@ -109,11 +117,13 @@ fn metrics_and_readiness_are_true() {
         until("told in the books", PATIENCE, || Ok(metric(&first, OUTCOME)? == records))?;
         until("published", PATIENCE, || Ok(metric(&first, "tipstream_raw_rows_total")? == records))?;
         ensure!(metric(&first, "tipstream_partition_lag_seconds")? == 0.0, "all is read, and it lags");
-        let watermark = format!("{}Z", servers.closed("observed")?).parse::<jiff::Timestamp>()?.as_second();
+        let closed = servers.closed("observed")?;
+        let watermark = format!("{closed}Z").parse::<jiff::Timestamp>()?.as_second();
         until("all windows", PATIENCE, || {
             Ok(metric(&first, "tipstream_last_window_timestamp_seconds")? > (watermark - 600) as f64)
         })?;
-        counts_are_true(&first, &Books::generated(&folder.path().join("input"))?, &pipeline.output()?)?;
+        let books = Books::generated(&folder.path().join("input"))?;
+        counts_are_true(&first, &books, &closed, &pipeline.output()?)?;
         let lines = first.output()?.lines().count();
         ensure!(lines < 200, "{lines} lines of log for {records} records");
         until("told by partition", PATIENCE, || Ok(metrics(&first, AHEAD)?.len() == 2 * PARTITIONS))?;
@@ -156,6 +166,19 @@ fn metrics_and_readiness_are_true() {
     });
 }
 
+/// `RUST_LOG` decides.
+fn logs_what_it_is_asked_for(pipeline: &mut Pipeline<'_>) -> Result<()> {
+    for (level, started, assigned) in [("error", false, false), ("info", true, false), ("debug", true, true)]
+    {
+        let mut worker = pipeline.start_with(&["--until-caught-up"], &[("RUST_LOG", level)])?;
+        worker.wait(PATIENCE)?.context("it does not end")?;
+        let log = worker.output()?;
+        let is_logged = |message: &str| log.contains(&format!("\"message\":\"{message}\""));
+        ensure!(is_logged("started") == started && is_logged("assigned") == assigned, "at {level}:\n{log}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_worker_that_stands_by_is_ready() {
     scenario("standby", |folder| {
@@ -164,6 +187,7 @@ fn a_worker_that_stands_by_is_ready() {
             servers.kafka.create_topic(&format!("standby-{kind}"), 1)?;
         }
         let mut pipeline = servers.pipeline("standby", &[])?;
+        logs_what_it_is_asked_for(&mut pipeline)?;
         let workers = [pipeline.start(&[])?, pipeline.start(&[])?];
         for worker in &workers {
             until("ready", PATIENCE, || Ok(page(worker, "/readyz").is_ok()))?;

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io::BufWriter;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use tips_e2e::books::Books;
@@ -11,12 +12,15 @@ use tips_e2e::data::RealData;
 use tips_e2e::hdfs::Hdfs;
 use tips_e2e::kafka::{Kafka, Record};
 use tips_e2e::oracle::{Oracle, Watermark};
+use tips_e2e::process::run;
 use tips_e2e::query::Query;
 use tips_e2e::redis::{RedisCluster, Sentinel};
 use tips_e2e::s3::S3;
 use tips_e2e::sender::{Lines, send};
 use tips_e2e::wait::until;
-use tips_e2e::worker::{Bucket, Data, MIXED, Pipeline, Settings, Target, metric, page, watermark};
+use tips_e2e::worker::{
+    Bucket, Data, MIXED, PARTITIONS, Pipeline, Settings, Target, binary, metric, page, watermark,
+};
 use tips_e2e::{Folder, Process, Servers, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -137,6 +141,68 @@ fn the_state_may_be_a_cluster_or_a_sentinels_master() {
             ensure!(tips()? == before, "other windows after compaction");
         }
         Ok(())
+    });
+}
+
+/// Sends what `generate` makes of these arguments, straight to Kafka, to the topics of the pipeline `name`.
+fn generate_to_kafka(kafka: &Kafka, name: &str, expected: &Path, arguments: &[&str]) -> Result<()> {
+    let mut generate = Command::new(binary()?);
+    generate.args(["generate", "--kafka", &kafka.bootstrap()]).args(arguments);
+    generate.args(["rides", "fares"].map(|topic| format!("--{topic}-topic={name}-{topic}")));
+    generate.arg(format!("--partitions={PARTITIONS}")).arg("--expected").arg(expected);
+    run(&mut generate).map(drop)
+}
+
+#[test]
+fn what_is_generated_into_kafka_is_what_is_expected() {
+    scenario("stream-generated", |folder| {
+        let servers = Servers::start(folder)?;
+        // The same lines as in files, at the same offsets.
+        let same = [&DATA[..], &["--disorder", "10m", "--duplicates", "0.02"]].concat();
+        let data = Data::generate(folder, &same)?;
+        generate_to_kafka(&servers.kafka, "same", &folder.path().join("same"), &same)?;
+        let mut pipeline = servers.pipeline("same", &[])?;
+        pipeline.catch_up(1, PATIENCE)?;
+        servers.check_with_books(&data, "same", &pipeline, |oracle| oracle)?;
+
+        // Null values are in no file.
+        let invalid = [&DATA[..], &["--invalid", "0.05"]].concat();
+        let input = folder.path().join("nulls");
+        generate_to_kafka(&servers.kafka, "nulls", &input.join("expected"), &invalid)?;
+        let mut pipeline = servers.pipeline("nulls", &["raw: {flushInterval: 1s}"])?;
+        let mut worker = pipeline.start(&[])?;
+        let books = Books::generated(&input)?;
+        let records = books.get("rides", "consumed") + books.get("fares", "consumed");
+        books_are(&books, &worker, records as f64)?;
+        for topic in ["rides", "fares"] {
+            let nulls = format!("tipstream_records_invalid_total{{reason=\"null_value\",topic=\"{topic}\"}}");
+            ensure!(metric(&worker, &nulls)? > 0.0, "no null values among {topic}");
+        }
+        worker.end()?;
+        pipeline.catch_up(1, PATIENCE)?;
+        pipeline.verify().map(drop)
+    });
+}
+
+#[test]
+fn what_dead_writers_have_left_is_swept() {
+    scenario("stream-sweep", |folder| {
+        let servers = Servers::start(folder)?;
+        for topic in ["rides", "fares"] {
+            servers.kafka.create_topic(&format!("sweep-{topic}"), 1)?;
+        }
+        let mut pipeline = servers.pipeline("sweep", &[])?;
+        let left = pipeline.output()?.join("_tips/tmp");
+        std::fs::create_dir_all(&left)?;
+        let (old, new) = (left.join("old"), left.join("new"));
+        for (file, age) in [(&old, 2), (&new, 0)] {
+            let file = File::create(file)?;
+            file.set_modified(SystemTime::now() - Duration::from_secs(age * 3600))?;
+        }
+        let mut worker = pipeline.start(&[])?;
+        until("swept", PATIENCE, || Ok(!old.exists()))?;
+        ensure!(new.exists(), "whoever writes it may live");
+        worker.end()
     });
 }
 

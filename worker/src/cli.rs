@@ -63,7 +63,7 @@ impl Cli {
             }
             Command::Stream(args) => {
                 let terminal = init_log("info");
-                stream::run(args, stop, &terminal).await
+                stream::run(args, stop, &terminal).await.inspect_err(log)
             }
             Command::Verify(args) => {
                 init_log("warn");
@@ -71,7 +71,7 @@ impl Cli {
             }
             Command::Compact(args) => {
                 init_log("info");
-                compact::run(args, stop, &mut out).await
+                compact::run(args, stop, &mut out).await.inspect_err(log)
             }
             Command::Purge(args) => {
                 init_log("warn");
@@ -84,6 +84,13 @@ impl Cli {
                 Ok(write!(out, "{report}")?)
             }
         }
+    }
+}
+
+/// What collects logs takes lines of JSON. The text that supervisors show, and people read, is the last line, by `main`.
+fn log(failure: &Failure) {
+    if !io::stderr().is_terminal() {
+        tracing::error!(error = %failure, "failed");
     }
 }
 

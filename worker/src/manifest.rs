@@ -180,20 +180,22 @@ fn typed(document: &Node, problems: &mut Problems<'_>) -> Option<TipsPipeline> {
     }
 }
 
-/// The namespace goes into keys, groups and paths.
+/// The namespace goes into keys, groups and paths, before the name and a dot. A dot in it, which Kubernetes does not take
+/// either, would give two pipelines one state.
 fn check_namespace(pipeline: &TipsPipeline, document: &Node, problems: &mut Problems<'_>) {
-    if pipeline.metadata.namespace.as_deref().is_some_and(|name| !is_dns_name(name)) {
+    if pipeline.metadata.namespace.as_deref().is_some_and(|name| !is_dns_label(name)) {
         let path = [Segment::key("metadata"), Segment::key("namespace")];
-        let message = "must be lower-case letters, digits, dashes and dots, at most 253, with a letter or digit at both ends; write for example taxi";
+        let message = "must be lower-case letters, digits and dashes, at most 63, with a letter or digit at both ends; write for example taxi";
         problems.push(document, &path, message);
     }
 }
 
-fn is_dns_name(name: &str) -> bool {
+/// RFC 1123.
+fn is_dns_label(name: &str) -> bool {
     let end = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = name.as_bytes();
-    name.len() <= 253
-        && bytes.iter().all(|b| end(b) || b"-.".contains(b))
+    name.len() <= 63
+        && bytes.iter().all(|b| end(b) || *b == b'-')
         && bytes.first().is_some_and(end)
         && bytes.last().is_some_and(end)
 }

@@ -9,8 +9,8 @@ use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricType;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Counter, Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::core::books::{Books, Outcome};
@@ -59,6 +59,7 @@ pub struct Inner {
     pub window_due_seconds: IntGauge,
     pub last_window_seconds: IntGauge,
     pub paused_partitions: IntGauge,
+    pub backpressured_seconds: Counter,
     pub assigned_partitions: IntGauge,
     pub rebalances: IntCounter,
     pub lost_records: IntCounterVec,
@@ -122,6 +123,7 @@ impl Metrics {
             window_due_seconds: make.gauge("window_due_timestamp_seconds", "Since when the window waits that has waited longest for its file, in seconds since 1970; 0: none does.")?,
             last_window_seconds: make.gauge("last_window_timestamp_seconds", "End of the latest window published, as event time since the epoch.")?,
             paused_partitions: make.gauge("paused_partitions", "Assigned partitions that run ahead of the watermark by more than maxDrift.")?,
+            backpressured_seconds: make.seconds("backpressured_seconds_total", "Time in which nothing was read, since the state or the sink had more to take already than it may hold.")?,
             assigned_partitions: make.gauge("assigned_partitions", "Partitions assigned to this worker.")?,
             rebalances: make.counter("rebalances_total", "Changes of this worker's assignment.")?,
             lost_records: make.counters("records_lost_total", "Offsets that Kafka had deleted before any worker read them.", &["topic"])?,
@@ -246,6 +248,10 @@ impl Maker {
 
     fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
         self.register(IntCounter::new(full(name), help))
+    }
+
+    fn seconds(&self, name: &str, help: &str) -> prometheus::Result<Counter> {
+        self.register(Counter::new(full(name), help))
     }
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {

@@ -77,6 +77,8 @@ pub struct Due {
     /// Its newest range, whose mark whoever has published it commits. What the group has committed of an older log
     /// proves nothing.
     pub newest: Option<Mark>,
+    /// From where the pipeline reads it, if that is set.
+    pub origin: Option<i64>,
 }
 
 /// Why a source cannot go on.
@@ -147,6 +149,10 @@ pub trait Source {
     /// # Errors
     /// Where that cannot be found out.
     fn has_none_between(&self, partition: Partition, from: i64, end: i64) -> Result<bool, SourceError>;
+
+    /// Hears where the partitions that were assigned end now, for [`Source::high`], also of those that are not read for
+    /// now. Returns whether that was told.
+    fn hear_ends(&mut self) -> bool;
 
     /// Whether of these partitions, which other workers have, all is published that is due.
     ///

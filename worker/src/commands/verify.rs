@@ -101,14 +101,14 @@ pub async fn examine(args: &VerifyArgs) -> Result<Report, Failure> {
     Ok(Report { pipeline, epoch, sink: sink.location().to_owned(), checks })
 }
 
-/// Opening makes a directory that is not there: a misspelt one is no empty archive.
+/// Nothing is written to what is proven. A misspelt directory is no empty archive.
 async fn open_sink(args: &VerifyArgs, manifest: &Manifest) -> Result<Sink, Failure> {
-    let Some(dir) = &args.local else { return Ok(Sink::open(&settings::sink(manifest)?).await?) };
+    let Some(dir) = &args.local else { return Ok(Sink::open_to_read(&settings::sink(manifest)?).await?) };
     let owner = std::fs::read_to_string(dir.join(owner::PATH)).unwrap_or_default();
     if !owner.starts_with(local::OWNER) {
         return Err(Failure::Usage(format!("{} is not an output of `local`", dir.display())));
     }
-    Ok(Sink::open(&SinkConfig::Fs { root: dir.clone() }).await?)
+    Ok(Sink::open_to_read(&SinkConfig::Fs { root: dir.clone() }).await?)
 }
 
 /// The group's offsets; `None` where Kafka is left out, a text where it cannot be reached.

@@ -102,6 +102,11 @@ impl fmt::Display for EventTime {
 pub struct Day(i32);
 
 impl Day {
+    /// The day of a date of the calendar.
+    pub fn of(date: Date) -> Self {
+        Day((date - EPOCH.date()).get_days())
+    }
+
     /// Its first second.
     pub const fn start(self) -> EventTime {
         EventTime(self.0 as i64 * DAY)

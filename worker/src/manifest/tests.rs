@@ -275,3 +275,36 @@ fn pieces() -> impl Strategy<Value = &'static str> {
         "-",
     ])
 }
+
+/// The README's manifest of `stream`, and that with each of what it has in comments.
+#[test]
+fn the_readmes_manifest_and_its_variants_are_valid() {
+    let readme = include_str!("../../../README.md");
+    let section = readme.split_once("## Running on Kafka").expect("the section").1;
+    let block = section.lines().skip_while(|line| !line.starts_with("    apiVersion"));
+    let block = block.take_while(|line| line.starts_with("    ")).map(|line| &line[4..]);
+    let yaml: Vec<&str> = block.collect();
+    let with = |keys: &[&str], without: &[&str]| {
+        let is_one = |line: &str, keys: &[&str]| keys.iter().any(|key| line.starts_with(&format!("{key}:")));
+        let line = |line: &&str| {
+            let text = line.trim_start();
+            let indent = &line[..line.len() - text.len()];
+            match text.strip_prefix("# ") {
+                Some(more) if is_one(more, keys) => Some(format!("{indent}{more}\n")),
+                _ if is_one(text, without) => None,
+                _ => Some(format!("{line}\n")),
+            }
+        };
+        let variant: String = yaml.iter().filter_map(line).collect();
+        let wanted: String = keys.iter().map(|key| format!("{key}:")).collect();
+        assert!(keys.iter().all(|key| variant.contains(&format!("{key}:"))), "{wanted} is not in\n{variant}");
+        valid(&variant)
+    };
+    assert_eq!(with(&[], &[]).name, "taxi");
+    with(&["startFrom", "tls", "sasl", "properties"], &[]);
+    with(&["mode: Cluster"], &[]);
+    with(&["mode: Sentinel", "sentinel"], &[]);
+    let s3 = ["s3", "bucket", "prefix", "endpoint", "region"];
+    with(&["hdfs"], &s3);
+    with(&["volume"], &s3);
+}

@@ -51,6 +51,8 @@ pub enum ToApplier {
         /// Of a generation that is void already there is nothing to see.
         generation: u64,
     },
+    /// These partitions have gone to other workers.
+    Forget(Vec<Partition>),
     /// Tell how far all shards are.
     AskApplied {
         /// The topics, where their range logs are to be asked too.
@@ -171,6 +173,7 @@ impl Applier {
                     let applied = self.patiently(|| applied(&self.state, &self.sink, logs.as_ref())).await?;
                     self.tell(FromApplier::Applied(applied));
                 }
+                ToApplier::Forget(partitions) => self.left.forget(&partitions),
                 // Whoever asked may have given up waiting.
                 ToApplier::Drain(done) => _ = done.send(()),
             }

@@ -25,6 +25,12 @@ impl Left {
         }
     }
 
+    /// Partitions that have gone to other workers: from now on these know where they stand, and meet what is not there
+    /// with their next batch. What they say of them, that one is not idle any more too, is no loss.
+    pub(super) fn forget(&mut self, partitions: &[Partition]) {
+        self.0.retain(|(_, partition), _| !partitions.contains(partition));
+    }
+
     /// Whether no shard is behind. One that is further was taken there by the partition's next owner.
     pub(super) fn is_there(&self, views: &[View]) -> bool {
         self.0.iter().all(|((shard, partition), stood)| {
@@ -76,5 +82,12 @@ mod tests {
     #[test]
     fn the_next_owner_may_be_further() {
         assert!(left(10, true).is_there(&at(12, false)));
+    }
+
+    #[test]
+    fn what_became_of_a_partition_is_its_next_owner_s_to_see() {
+        let mut left = left(10, true);
+        left.forget(&[PARTITION]);
+        assert!(left.is_there(&at(10, false)));
     }
 }

@@ -96,6 +96,8 @@ pub struct Reached {
     pub at_end: bool,
     /// The mark of the newest range of its log, if that was asked for and there is one.
     pub newest: Option<Mark>,
+    /// From where the pipeline reads it, if that was asked for and is set.
+    pub origin: Option<i64>,
 }
 
 /// How far the shards are in the partitions that all have heard of; the range logs are asked where the topics are named.
@@ -116,14 +118,14 @@ pub async fn applied(
         Some((partition, offset, all.iter().all(|progress| progress.idle)))
     };
     let reached = heard.filter_map(least).map(async |(partition, offset, at_end)| {
-        let newest = match logs {
+        let (newest, origin) = match logs {
             Some(topics) => {
-                let topic = &topics[partition.topic as usize];
-                RangeLog::new(sink.clone(), topic, partition.index).newest().await?.map(|entry| entry.mark)
+                let log = RangeLog::new(sink.clone(), &topics[partition.topic as usize], partition.index);
+                (log.newest().await?.map(|entry| entry.mark), log.origin_if_set().await?)
             }
-            None => None,
+            None => (None, None),
         };
-        Ok::<_, LocateError>((partition, Reached { offset, at_end, newest }))
+        Ok::<_, LocateError>((partition, Reached { offset, at_end, newest, origin }))
     });
     Ok(try_join_all(reached).await?.into_iter().collect())
 }

@@ -33,7 +33,7 @@ use crate::core::time::Span;
 use crate::crash;
 use crate::http::Board;
 use crate::metrics::Metrics;
-use crate::raw::writer::{FromWriter, ToWriter};
+use crate::raw::writer::{FromWriter, Rest, ToWriter};
 use crate::source::{Change, Done, Read, Source, SourceError};
 
 /// Records read of one partition before the next is looked at.
@@ -53,6 +53,8 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often the shards are looked at while nothing is applied to them.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is asked where partitions end, whether or not they are read.
+const ENDS_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a broker that could not tell the end of a partition is left alone.
 const END_PAUSE: Duration = Duration::from_secs(5);
 /// How long ends are asked for before what else there is to do gets its turn.
@@ -115,6 +117,8 @@ pub enum Drained {
     All,
     /// Some of it was not in time.
     TooLate,
+    /// All but rows of a range that another worker has begun, and whose end was not read.
+    InPart,
     /// Some of it was refused: the state or the range log was not where it was thought to be.
     ToReadAgain,
 }
@@ -146,6 +150,8 @@ pub struct Reader<S> {
     /// Kafka's timestamps of the oldest record of each burst in the batch, in milliseconds.
     oldest: Vec<i64>,
     out: VecDeque<Out>,
+    /// Since when something waits in `out` that is not counted yet.
+    held_up_since: Option<Instant>,
     generation: u64,
     incarnations: u64,
     tickets: u64,
@@ -157,6 +163,7 @@ pub struct Reader<S> {
     looked: Instant,
     /// Until when no broker is asked for the end of a partition: one has not answered.
     no_end_before: Instant,
+    ends_heard: Instant,
     shown: Option<Instant>,
 }
 
@@ -175,6 +182,7 @@ impl<S: Source> Reader<S> {
             batch_since: None,
             oldest: Vec::new(),
             out: VecDeque::new(),
+            held_up_since: None,
             generation: 0,
             incarnations: 0,
             tickets: 0,
@@ -183,6 +191,7 @@ impl<S: Source> Reader<S> {
             committed: Instant::now(),
             looked: Instant::now(),
             no_end_before: Instant::now(),
+            ends_heard: Instant::now(),
             shown: None,
         }
     }
@@ -199,8 +208,9 @@ impl<S: Source> Reader<S> {
             if stop.is_cancelled() || self.is_cut_off() {
                 break Ended::Stopped;
             }
-            let found = if self.hand_on() { self.read_some()? } else { Found::Later };
+            let found = if self.may_read() { self.read_some()? } else { Found::Later };
             self.call_idle()?;
+            self.hear_ends();
             self.cut_what_is_due(found != Found::Nothing);
             if self.settings.until_caught_up && self.is_caught_up()? {
                 break Ended::CaughtUp;
@@ -233,19 +243,23 @@ impl<S: Source> Reader<S> {
         self.out.push_back(Out::Applier(ToApplier::Drain(applied)));
         self.out.push_back(Out::Writer(ToWriter::Drain(published)));
         let returns = self.returns;
-        let (mut waits_applied, mut waits_published) = (true, true);
-        while waits_applied || waits_published {
+        let (mut waits_applied, mut rest) = (true, None);
+        while waits_applied || rest.is_none() {
             if self.is_cut_off() || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(Drained::TooLate);
             }
             self.hand_on();
             self.serve(REST)?;
             waits_applied = waits_applied && is_applied.try_recv().is_err();
-            waits_published = waits_published && is_published.try_recv().is_err();
+            rest = rest.or_else(|| is_published.try_recv().ok());
         }
         // The last publications were told before the answer.
         self.serve(Duration::ZERO)?;
-        Ok(if self.returns == returns { Drained::All } else { Drained::ToReadAgain })
+        Ok(match rest {
+            _ if self.returns != returns => Drained::ToReadAgain,
+            Some(Rest::OfBegun) => Drained::InPart,
+            _ => Drained::All,
+        })
     }
 
     /// Ends the queues. What is left is to leave the source, by dropping it.
@@ -306,6 +320,17 @@ impl<S: Source> Reader<S> {
     /// A task that is gone has failed, and the run ends with its error.
     fn is_cut_off(&self) -> bool {
         self.links.applier.is_closed() || self.links.writer.is_closed()
+    }
+
+    /// Whether all that waits is handed on. Until then nothing is read, which counts.
+    fn may_read(&mut self) -> bool {
+        let is_free = self.hand_on();
+        let now = Instant::now();
+        if let Some(since) = self.held_up_since.take() {
+            self.links.metrics.backpressured_seconds.inc_by((now - since).as_secs_f64());
+        }
+        self.held_up_since = (!is_free).then_some(now);
+        is_free
     }
 
     /// Hands on what waits. Returns whether nothing waits any more.
@@ -446,6 +471,18 @@ impl<S: Source> Reader<S> {
             }
         }
         Ok(())
+    }
+
+    /// What is not read, since it is too far ahead or a queue is full, falls behind all the same.
+    fn hear_ends(&mut self) {
+        let now = Instant::now();
+        if now < self.no_end_before || now - self.ends_heard < ENDS_INTERVAL {
+            return;
+        }
+        self.ends_heard = now;
+        if !self.source.hear_ends() {
+            self.no_end_before = Instant::now() + END_PAUSE;
+        }
     }
 
     /// Whether the batch has records that have waited for long, or that do not say for how long.

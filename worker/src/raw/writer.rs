@@ -62,7 +62,16 @@ pub enum ToWriter {
     /// The partition has gone to another worker.
     Close(Partition),
     /// Publish all there is, and answer when it is there.
-    Drain(oneshot::Sender<()>),
+    Drain(oneshot::Sender<Rest>),
+}
+
+/// What is left when all is published that can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing.
+    None,
+    /// Rows of a range that another worker has begun, and whose end was not read. They stay for whoever comes next.
+    OfBegun,
 }
 
 /// What the writer tells the reader.
@@ -125,7 +134,7 @@ pub struct Writer {
     publishing: JoinSet<Done>,
     /// Bytes of all plans on their way to the sink, also of partitions that have gone meanwhile.
     in_flight: usize,
-    draining: Option<oneshot::Sender<()>>,
+    draining: Option<oneshot::Sender<Rest>>,
 }
 
 impl Writer {
@@ -298,15 +307,15 @@ impl Writer {
         }
     }
 
-    /// A range with a fixed end that was not reached stays for whoever comes next.
     fn end_drain(&mut self) {
-        let rest = self.lanes.values().any(|open| open.end.is_none() && !open.lane.is_empty());
-        if !rest
+        let (of_begun, own): (Vec<_>, Vec<_>) =
+            self.lanes.values().filter(|open| !open.lane.is_empty()).partition(|open| open.end.is_some());
+        if own.is_empty()
             && self.publishing.is_empty()
             && let Some(done) = self.draining.take()
         {
             // Whoever asked may have given up waiting.
-            _ = done.send(());
+            _ = done.send(if of_begun.is_empty() { Rest::None } else { Rest::OfBegun });
         }
     }
 }

@@ -135,6 +135,10 @@ impl Source for FileSource {
         Ok(false)
     }
 
+    fn hear_ends(&mut self) -> bool {
+        true
+    }
+
     fn is_published(&mut self, due: &BTreeMap<Partition, Due>) -> Result<bool, SourceError> {
         Ok(due.is_empty())
     }

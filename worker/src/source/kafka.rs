@@ -375,18 +375,23 @@ impl Source for KafkaSource {
         Ok(false)
     }
 
+    fn hear_ends(&mut self) -> bool {
+        self.hear_all_ends()
+            .inspect_err(|error| tracing::debug!(%error, "where partitions end is not told"))
+            .is_ok()
+    }
+
     fn is_published(&mut self, due: &BTreeMap<Partition, Due>) -> Result<bool, SourceError> {
         let partitions: Vec<Partition> = due.keys().copied().collect();
         let committed = self.committed(&partitions)?;
         // Of what Kafka did not hold any more, or was there before the pipeline began, nothing has to be published.
-        let begins = |partition: &Partition| {
-            self.lows.get(partition).max(self.starts.get(partition)).copied().unwrap_or(0)
-        };
+        let begins =
+            |partition: &Partition, due: &Due| self.lows.get(partition).copied().max(due.origin).unwrap_or(0);
         let is_reached = |(partition, due): (&Partition, &Due)| match due.newest {
             Some(newest) => {
                 committed.get(partition).is_some_and(|whole| whole.mark == newest && whole.end >= due.offset)
             }
-            None => begins(partition) >= due.offset,
+            None => begins(partition, due) >= due.offset,
         };
         Ok(due.iter().all(is_reached))
     }

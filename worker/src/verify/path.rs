@@ -1,8 +1,10 @@
 //! What a path in the sink says. A path is known only if writing it again gives the same text, so no two paths
 //! mean one file.
 
+use jiff::civil::Date;
+
 use crate::core::shard::Topic;
-use crate::core::time::{Day, EventTime, hour_minute};
+use crate::core::time::{Day, EventTime, Span, hour_minute};
 use crate::raw::range_log::Range;
 use crate::verify::Lane;
 
@@ -90,7 +92,7 @@ pub fn kind(path: &str) -> Kind {
             Some(Kind::Raw(raw(folder, name)?))
         }),
         Some((folder, rest)) => rest.rsplit_once('/').and_then(|(days, name)| {
-            let (topic, day) = (topic(folder)?, parse_days(days)?.day());
+            let (topic, day) = (topic(folder)?, parse_days(days)?);
             if merged_of(name).is_some() {
                 return Some(Kind::Merged(topic, day));
             }
@@ -162,13 +164,14 @@ fn raw(folder: Folder, name: &str) -> Option<RawName> {
 fn window(rest: &str) -> Option<EventTime> {
     let (days, window) = rest.strip_suffix("/tips.parquet")?.rsplit_once('/')?;
     let (hour, minute) = window.strip_prefix("window=")?.split_once('-')?;
-    time(days, &format!("{hour}:{minute}:00"))
+    let (hour, minute): (i64, i64) = (hour.parse().ok()?, minute.parse().ok()?);
+    Some(parse_days(days)?.start().plus(Span::from_seconds(hour * 3600 + minute * 60)))
 }
 
 fn windows(rest: &str) -> Option<Day> {
     let (folders, name) = rest.rsplit_once('/')?;
     let days = folders.strip_suffix("/window=all")?;
-    (merged_of(name) == Some("tips")).then(|| Some(parse_days(days)?.day()))?
+    (merged_of(name) == Some("tips")).then(|| parse_days(days))?
 }
 
 /// Whose rows a merged file has: its name is `<topic or tips>-compacted-<number of the plan>-<hash of the sources>`.
@@ -187,16 +190,13 @@ fn in_folder(folder: &str, path: &str) -> String {
     format!("{folder}/{}", path.rsplit('/').next().unwrap_or_default())
 }
 
-fn parse_days(folders: &str) -> Option<EventTime> {
-    time(folders, "00:00:00")
-}
-
-fn time(folders: &str, clock: &str) -> Option<EventTime> {
+/// A window may start before the first event time there is, in 1969.
+fn parse_days(folders: &str) -> Option<Day> {
     let mut folders = folders.split('/');
-    let mut value = |name: &str| folders.next()?.strip_prefix(name)?.strip_prefix('=');
+    let mut value = |name: &str| folders.next()?.strip_prefix(name)?.strip_prefix('=')?.parse::<i16>().ok();
     let (year, month, day) = (value("year")?, value("month")?, value("day")?);
-    let text = format!("{year:0>4}-{month:0>2}-{day:0>2} {clock}");
-    folders.next().is_none().then(|| EventTime::parse(text.as_bytes()))?
+    let date = Date::new(year, month.try_into().ok()?, day.try_into().ok()?).ok()?;
+    folders.next().is_none().then(|| Day::of(date))
 }
 
 #[cfg(test)]
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_window_file_says_when_the_window_starts() {
-        for seconds in [0, 1_357_000_800, 1_362_095_400] {
+        for seconds in [-1_200, 0, 1_357_000_800, 1_362_095_400] {
             let start = EventTime::from_seconds(seconds);
             assert_eq!(kind(&window_file::path(start)), Kind::Window(start));
             assert_eq!(window_path(start), window_file::path(start));

@@ -130,3 +130,32 @@ async fn tips_of(sink: &Sink) -> Result<(usize, HashMap<String, TipSum>), Failur
     }
     Ok((files.len(), tips))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::amount::Amount;
+
+    fn sum(trips: u64, micros: i64) -> TipSum {
+        let mut sum = TipSum::default();
+        for _ in 0..trips {
+            sum += TipSum::of(Amount::from_micros(micros));
+        }
+        sum
+    }
+
+    #[test]
+    fn the_highest_average_comes_first_and_few_trips_say_nothing() {
+        let tips =
+            [("low", 50, 1_000_000), ("b", 10, 2_500_000), ("a", 10, 2_500_000), ("few", 9, 9_000_000)];
+        let mut tips: HashMap<_, _> =
+            tips.map(|(name, trips, micros)| (name.to_owned(), sum(trips, micros))).into();
+        tips.extend((0..TOP).map(|index| (format!("rest {index}"), sum(10, 500_000))));
+        let shown = highest(tips).to_string();
+        let rows: Vec<_> = shown.lines().filter(|line| line.starts_with('│')).skip(1).collect();
+        assert_eq!(rows.len(), TOP);
+        let is_row = |row: &str, name: &str, average: &str| row.contains(name) && row.contains(average);
+        assert!(is_row(rows[0], "a ", "2.50") && is_row(rows[1], "b ", "2.50"), "{shown}");
+        assert!(is_row(rows[2], "low", "1.00") && is_row(rows[3], "rest 0", "0.50"), "{shown}");
+    }
+}

@@ -40,6 +40,7 @@ impl<S: Source> Reader<S> {
             self.links.metrics.forget_lag(*partition);
             self.out.push_back(Out::Writer(ToWriter::Close(*partition)));
         }
+        self.out.push_back(Out::Applier(ToApplier::Forget(partitions.to_vec())));
         self.tell_assignment();
     }
 

@@ -84,14 +84,21 @@ impl<S: Source> Reader<S> {
             let Some(due) = self.reached(*partition)? else { return Ok(false) };
             up_to.insert(*partition, due);
         }
-        Ok(!self.settings.raw || self.source.is_published(&up_to)?)
+        if !self.settings.raw {
+            return Ok(true);
+        }
+        // The brokers may be away for a moment.
+        Ok(self.source.is_published(&up_to).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot tell whether other workers have caught up; asking again");
+            false
+        }))
     }
 
     /// What has to be published of the partition, if all of it that has to be is applied.
     fn reached(&self, partition: Partition) -> Result<Option<Due>, SourceError> {
         let Some(reached) = self.elsewhere.applied.get(&partition) else { return Ok(None) };
         let target = self.source.target(partition);
-        let due = Due { offset: reached.offset.min(target), newest: reached.newest };
+        let due = Due { offset: reached.offset.min(target), newest: reached.newest, origin: reached.origin };
         // The end at which its owner once stood may be an old one: more may have come since the owner went.
         let is_reached = reached.offset >= target
             || (reached.at_end && self.source.has_none_between(partition, reached.offset, target)?);

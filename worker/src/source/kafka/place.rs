@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use rdkafka::Offset;
 use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::lane::WentBack;
 use super::{END_TIMEOUT, KafkaSource, REQUEST_TIMEOUT, Source, SourceError};
@@ -44,6 +44,25 @@ impl KafkaSource {
                 tracing::warn!(%error, %partition, "cannot look up a partition that was added or has moved; trying again");
             }
         }
+    }
+
+    /// Asks where all partitions end that are read or paused: librdkafka hears of it with their records only.
+    pub(super) fn hear_all_ends(&self) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::new();
+        for Partition { topic, index } in self.lanes.keys() {
+            list.add_partition_offset(self.topic(*topic), *index, Offset::End)?;
+        }
+        if list.count() == 0 {
+            return Ok(());
+        }
+        // The end is a time of which Kafka tells the offset.
+        for end in self.consumer.offsets_for_times(list, END_TIMEOUT)?.elements() {
+            end.error()?;
+            if let Offset::Offset(offset) = end.offset() {
+                self.consumer.client().context().set_high(end.topic(), end.partition(), offset);
+            }
+        }
+        Ok(())
     }
 
     /// Where the partition ends, if that is before `offset`. The end that was heard last may be of seconds ago, and
