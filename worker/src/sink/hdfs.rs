@@ -32,7 +32,7 @@
 //! name is never used again, and deleting the file, which the sweep does, ends it.
 
 use std::ops::Range;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hdfs_native::client::FileStatus;
@@ -231,6 +231,15 @@ impl Hdfs {
     pub(super) async fn delete_known(&self, path: &str) -> Result<(), Fault> {
         let path = self.absolute(path);
         retry::transient(|| async { self.remove(&path).await.map(drop) }).await
+    }
+
+    /// The files below `dir`, and when they were written.
+    pub(super) async fn list_written(&self, dir: &str) -> Result<Vec<(String, SystemTime)>, Fault> {
+        let files = self.files_below(dir).await?.into_iter().map(|file| {
+            let written = UNIX_EPOCH + Duration::from_millis(file.modification_time);
+            (self.relative(&file.path), written)
+        });
+        Ok(files.collect())
     }
 
     /// A file that comes meanwhile keeps its directory: the namenode deletes only an empty one.

@@ -11,6 +11,9 @@ use super::Entry;
 use super::error::{Category, Fault};
 use super::name::TEMPORARY_DIR;
 
+/// S3 takes no more in one request.
+const DELETED_AT_ONCE: usize = 1000;
+
 #[derive(Clone)]
 pub(super) struct Objects(pub(super) Operator);
 
@@ -82,9 +85,20 @@ impl Objects {
         Ok(self.0.delete(path).await?)
     }
 
-    /// Deletes these, on S3 a thousand in one request.
+    /// The files below `dir` that tell when they were written, and when.
+    pub(super) async fn list_written(&self, dir: &str) -> Result<Vec<(String, SystemTime)>, Fault> {
+        let files = self.entries(dir).await?.into_iter().filter_map(|entry| {
+            let (path, meta) = entry.into_parts();
+            Some((path, meta.last_modified()?.into()))
+        });
+        Ok(files.collect())
+    }
+
+    /// Deletes these: on S3 a thousand in one request, and all requests at once.
     pub(super) async fn delete_all(&self, paths: &[String]) -> Result<(), Fault> {
-        Ok(self.0.delete_iter(paths.iter().cloned()).await?)
+        let requests = paths.chunks(DELETED_AT_ONCE).map(|paths| self.0.delete_iter(paths.iter().cloned()));
+        futures::future::try_join_all(requests).await?;
+        Ok(())
     }
 
     /// Deletes temporary files last written before `older_than` ago, and says how many.

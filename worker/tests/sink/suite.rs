@@ -247,15 +247,20 @@ async fn a_merge_leaves_the_target_in_the_place_of_its_sources(sink: &Sink, base
 
     // Again, by who does not know of it, and by who does.
     for bytes in [Some(content(3, 30)), None] {
-        assert_eq!(sink.merge(merge, bytes).await.unwrap().put, Put::Exists);
+        let again = sink.merge(merge, bytes).await.unwrap();
+        assert_eq!((again.put, again.overlap), (Put::Exists, Duration::ZERO));
         assert_eq!(sink.list(&dir).await.unwrap().len(), 2);
     }
     assert_eq!(sink.read(&target).await.unwrap().unwrap(), content(2, 30));
 
     // A source that is there again, and its target too.
-    sink.put_if_absent(&sources[0], content(1, 10)).await.unwrap();
-    sink.merge(merge, None).await.unwrap();
-    assert_eq!(sink.stat(&sources[0]).await.unwrap(), None);
+    for bytes in [Some(content(3, 30)), None] {
+        sink.put_if_absent(&sources[0], content(1, 10)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let overlap = sink.merge(merge, bytes).await.unwrap().overlap;
+        assert!(overlap >= Duration::from_millis(300), "since the target came: {overlap:?}");
+        assert_eq!(sink.stat(&sources[0]).await.unwrap(), None);
+    }
     let outside = Merge { dir: &dir, sources: &[format!("{base}/other")], target: &target };
     assert!(!sink.location().starts_with('/') || sink.merge(outside, Some(content(1, 1))).await.is_err());
 }
