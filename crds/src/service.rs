@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cron,
+    duration::Duration,
     query_limits::QueryLimits,
     reference::SecretRef,
     rule::{Rule, Ruled},
@@ -89,7 +90,19 @@ pub struct Compaction {
     pub schedule: String,
     /// Size to aim at for a file, 16Mi to 4Gi. Default 256Mi.
     pub target_file_bytes: ByteSize,
-    /// CPU and memory of a run. Default: requests of 250m and 512Mi, a limit of 1Gi.
+    /// Bytes a second of data files to read and write at most, from 1Mi. Default: as fast as it goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<ByteSize>,
+    /// Decoded rows to hold at once, 16Mi to 4Gi; less of it takes longer. Default 128Mi.
+    pub memory: ByteSize,
+    /// A day has closed when windows are published that end so long after it, in event time. Default 1h.
+    pub settle: Duration,
+    /// Runs that ended well to keep for a person to look at, 1 or more. Default 3.
+    pub successful_jobs_history_limit: i32,
+    /// Failed runs to keep for a person to look at, 1 or more. Default 3.
+    pub failed_jobs_history_limit: i32,
+    /// CPU and memory of a run. Default: requests of 250m and 512Mi, a limit of targetFileBytes, twice memory and 512Mi:
+    /// of 1Gi, where those are left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
 }
@@ -101,6 +114,11 @@ impl Default for Compaction {
             suspend: false,
             schedule: "0 3 * * *".to_owned(),
             target_file_bytes: ByteSize::mebibytes(256),
+            rate: None,
+            memory: ByteSize::mebibytes(128),
+            settle: Duration::hours(1),
+            successful_jobs_history_limit: 3,
+            failed_jobs_history_limit: 3,
             resources: None,
         }
     }
@@ -124,6 +142,14 @@ pub struct Scaling {
 impl Scaling {
     fn default_min_replicas() -> i32 {
         1
+    }
+}
+
+impl Compaction {
+    /// The most memory that a run takes: a merged file is held as a whole, and the rows that it is made of twice while they
+    /// are sorted. Beyond that are footers, what is being encoded, and the program.
+    pub const fn peak_memory(&self) -> ByteSize {
+        self.target_file_bytes.plus(self.memory).plus(self.memory).plus(ByteSize::mebibytes(512))
     }
 }
 
@@ -183,6 +209,32 @@ impl Ruled for Compaction {
             holds: |compaction| {
                 (ByteSize::mebibytes(16)..=ByteSize::mebibytes(4096)).contains(&compaction.target_file_bytes)
             },
+        },
+        Rule {
+            field: ".rate",
+            cel: "!has(self.rate) || quantity(string(self.rate)).compareTo(quantity('1Mi')) >= 0",
+            message: "must be 1Mi a second or more; write for example 20Mi, or leave it out to go as fast as it can",
+            holds: |compaction| compaction.rate.is_none_or(|rate| rate >= ByteSize::mebibytes(1)),
+        },
+        Rule {
+            field: ".memory",
+            cel: "quantity(string(self.memory)).compareTo(quantity('16Mi')) >= 0 && quantity(string(self.memory)).compareTo(quantity('4Gi')) <= 0",
+            message: "must be from 16Mi to 4Gi; write for example 128Mi",
+            holds: |compaction| {
+                (ByteSize::mebibytes(16)..=ByteSize::mebibytes(4096)).contains(&compaction.memory)
+            },
+        },
+        Rule {
+            field: ".successfulJobsHistoryLimit",
+            cel: "self.successfulJobsHistoryLimit >= 1",
+            message: "must be 1 or more: by the runs that are kept the operator tells whether the last one failed; write for example 3",
+            holds: |compaction| compaction.successful_jobs_history_limit >= 1,
+        },
+        Rule {
+            field: ".failedJobsHistoryLimit",
+            cel: "self.failedJobsHistoryLimit >= 1",
+            message: "must be 1 or more: by the runs that are kept the operator tells whether the last one failed; write for example 3",
+            holds: |compaction| compaction.failed_jobs_history_limit >= 1,
         },
     ];
 }

@@ -190,6 +190,20 @@ fn sizes_and_schedules_have_bounds() {
     for size in ["1Ki", "33Mi", "0"] {
         assert_refused("spec.raw.maxFileBytes", &[("/raw/maxFileBytes", json!(size))]);
     }
+    for (field, wrong) in [
+        ("targetFileBytes", vec![json!("15Mi"), json!("5Gi")]),
+        ("rate", vec![json!("1023Ki"), json!(0)]),
+        ("memory", vec![json!("15Mi"), json!("5Gi")]),
+        ("successfulJobsHistoryLimit", vec![json!(0)]),
+        ("failedJobsHistoryLimit", vec![json!(0)]),
+    ] {
+        for value in wrong {
+            let pointer = format!("/compaction/{field}");
+            assert_refused(&format!("spec.compaction.{field}"), &[(&pointer, value)]);
+        }
+    }
+    let unhurried = json!({"rate": "1Mi", "memory": "4Gi", "settle": "0s", "failedJobsHistoryLimit": 1});
+    assert_eq!(refused(&with(&[("/compaction", unhurried)]), None), [""; 0]);
     for schedule in [
         "",
         "daily",
@@ -387,6 +401,8 @@ fn change() -> impl Strategy<Value = (&'static str, Value)> {
         any::<bool>().prop_map(|insecure| ("/query/insecure", json!(insecure))),
         select(vec!["a", "b"]).prop_map(|name| ("/query/auth", json!({"secretRef": {"name": name}}))),
         select(vec!["a", "b"]).prop_map(|name| ("/query/tls", json!({"secretRef": {"name": name}}))),
+        (0_u64..3 << 20).prop_map(|rate| ("/compaction/rate", json!(rate))),
+        (-3..3).prop_map(|runs| ("/compaction/failedJobsHistoryLimit", json!(runs))),
         "[0-9*/, -]{0,12}".prop_map(|cron| ("/compaction/schedule", json!(cron))),
         "[0-9*/,-]{1,4} [0-9*/,-]{1,4} [0-9*]{1,2} ([0-9*]{1,2}|ja[nm]) ([0-7*]|sat|sax)"
             .prop_map(|cron| ("/compaction/schedule", json!(cron))),

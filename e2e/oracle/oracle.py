@@ -3,6 +3,7 @@
 oracle.py expect --rides .. --fares .. --neighbourhoods ..               counts, as JSON
 oracle.py check  --rides .. --fares .. --neighbourhoods .. --output DIR  a table of checks; exit code 1 where one fails
 oracle.py watch  --output DIR --until FILE                               reads DIR while it is written
+oracle.py day    --output DIR --topic TOPIC --files N --rows N           writes a big day of rides to DIR
 oracle.py readers --output DIR .. --readme FILE                          reads each DIR in DuckDB, pyarrow and Spark
 oracle.py answer --output DIR --answer FILE                              compares DIR with what the generator expects
 """
@@ -12,6 +13,7 @@ import json
 import sys
 
 import answer
+import day
 import expected
 import readers
 import settings
@@ -56,6 +58,13 @@ def parse():
     check.add_argument("--nulls", type=int, default=0, help="how many records had a null value, which no file can hold")
     check.add_argument("--holes", action="store_true", help="not every offset is a record's: there are transactions")
     check.set_defaults(command=run_check)
+
+    big = commands.add_parser("day")
+    big.add_argument("--output", required=True)
+    big.add_argument("--topic", required=True)
+    big.add_argument("--files", type=int, required=True)
+    big.add_argument("--rows", type=int, required=True, help="of each file")
+    big.set_defaults(command=day.run)
 
     watcher = commands.add_parser("watch")
     watcher.add_argument("--output", required=True)

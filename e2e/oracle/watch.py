@@ -43,6 +43,7 @@ class Watcher:
         self.files = {}
         self.owners = {}  # (kind, row) → path
         self.ever = set()  # (kind, row)
+        self.states = set()  # what files snapshots had
         self.looks = self.snapshots = self.overlaps = 0
 
     def look(self):
@@ -56,6 +57,7 @@ class Watcher:
             faults += self._seen(path, kind)
         if self.may_merge and output.scan(self.root).files == tree.files:
             self.snapshots += 1
+            self.states.add(frozenset(listed))
             faults += self._snapshot()
         return faults
 
@@ -136,7 +138,9 @@ def run(arguments):
             print("watching", flush=True)
         if last:
             rows = len(watcher.ever if watcher.may_merge else watcher.owners)
-            merging = f", {watcher.snapshots} snapshots, {watcher.overlaps} with rows twice" if watcher.may_merge else ""
+            merging = ""
+            if watcher.may_merge:
+                merging = f", {watcher.snapshots} snapshots, {len(watcher.states)} states, {watcher.overlaps} with rows twice"
             print(f"{watcher.looks} looks, {len(watcher.files)} files, {rows} rows{merging}")
             return 0
         time.sleep(arguments.interval)

@@ -23,8 +23,12 @@ impl Pipeline<'_> {
 
     /// Runs it, to a good end.
     pub fn compact(&self, day: &str, more: &[&str]) -> Result<Compacted> {
-        let report = run(&mut self.compact_command(day, more)?)?;
-        Ok(Compacted(serde_json::from_str(&report).with_context(|| format!("no report: {report}"))?))
+        Compacted::of(&mut self.compact_command(day, more)?)
+    }
+
+    /// The same with these crash points, such as `compact::after-plan=sleep(1000)`.
+    pub fn compact_with(&self, day: &str, points: &str) -> Result<Compacted> {
+        Compacted::of(self.compact_command(day, &[])?.env("FAILPOINTS", points))
     }
 
     /// Runs it with this crash point, at which it has to die.
@@ -37,6 +41,11 @@ impl Pipeline<'_> {
 }
 
 impl Compacted {
+    fn of(command: &mut Command) -> Result<Self> {
+        let report = run(command)?;
+        Ok(Compacted(serde_json::from_str(&report).with_context(|| format!("no report: {report}"))?))
+    }
+
     /// Folders in which something was done.
     pub fn folders(&self) -> usize {
         self.lines().len()

@@ -118,7 +118,7 @@ pub(crate) fn sources() -> PathBuf {
 }
 
 /// `oracle.py <name>`.
-pub(crate) fn python(name: &str) -> Result<Command> {
+pub fn python(name: &str) -> Result<Command> {
     let mut command = Command::new(cache::python()?);
     // The sources may be in a folder that is not ours to write to.
     command.arg("-B").arg(sources().join("oracle.py")).arg(name);

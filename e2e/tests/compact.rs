@@ -3,16 +3,17 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tips_e2e::hdfs::Hdfs;
+use tips_e2e::oracle::python;
 use tips_e2e::process::run;
 use tips_e2e::s3::S3;
 use tips_e2e::sender::{Lines, send};
 use tips_e2e::wait::until;
 use tips_e2e::watcher::{Merging, Watcher};
-use tips_e2e::worker::{Bucket, Data, MIXED, PARTITIONS, Pipeline, Target, metric, until_metric};
+use tips_e2e::worker::{Bucket, Data, MIXED, PARTITIONS, Pipeline, Settings, Target, metric, until_metric};
 use tips_e2e::{Folder, Process, Servers, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -63,18 +64,37 @@ fn folder_target(folder: &Folder, name: &str) -> Target {
     Target::Fs(folder.path().join("output").join(name))
 }
 
-/// Few files in place of many, the oracle's answer as before, and nothing left to do.
-fn compacts(servers: &Servers<'_>, data: &Data, name: &str, pipeline: &Pipeline<'_>) -> Result<()> {
-    let compacted = pipeline.compact(DAY, &[])?;
+/// Few files in place of many, the oracle's answer as before, and nothing left to do. Returns for how long rows were there
+/// twice, where the run rests at `points`.
+fn compacts(
+    servers: &Servers<'_>,
+    data: &Data,
+    name: &str,
+    pipeline: &Pipeline<'_>,
+    points: &str,
+) -> Result<Duration> {
+    let began = Instant::now();
+    let compacted = pipeline.compact_with(DAY, points)?;
+    let (took, overlap) = (began.elapsed(), compacted.overlap());
     let (before, after) = compacted.files();
     // One of each topic, the newest of each partition, and one of all windows.
     ensure!(compacted.folders() == 3 && after == 2 * (1 + PARTITIONS as u64) + 1, "{compacted:?}");
-    eprintln!("{name}: {before} files became {after}, rows were there twice for {:?}", compacted.overlap());
+    eprintln!("{name}: {before} files became {after}, rows were there twice for {overlap:?}");
+    ensure!(overlap <= took, "longer than the run took, {took:?}: {overlap:?}");
     servers.check(data, name, pipeline)?;
     let again = pipeline.compact(DAY, &[])?;
     ensure!(again.folders() == 0, "{again:?}");
-    Ok(())
+    Ok(overlap)
 }
+
+/// The number before `what` in what a watcher says that it has seen.
+fn count(seen: &str, what: &str) -> Result<usize> {
+    let part = seen.split(", ").find_map(|part| part.strip_suffix(what));
+    part.with_context(|| format!("no number of{what}: {seen}"))?.parse().context("no number")
+}
+
+/// Between putting a target and deleting its sources, long enough for a look.
+const WHILE_TWICE: &str = "sink::before-removal=sleep(2000)";
 
 #[test]
 fn a_folder_is_compacted_and_no_reader_sees_a_row_twice_or_misses_one() {
@@ -83,8 +103,13 @@ fn a_folder_is_compacted_and_no_reader_sees_a_row_twice_or_misses_one() {
         let data = data(folder)?;
         let pipeline = filled(&servers, &data, "fs", folder_target(folder, "fs"))?;
         let watcher = watch(folder, &pipeline.output()?, Merging::AtOnce)?;
-        compacts(&servers, &data, "fs", &pipeline)?;
-        eprintln!("watched: {}", watcher.finish()?);
+        let rests = "sink::before-exchange=sleep(1000);sink::after-exchange=sleep(1000)";
+        let overlap = compacts(&servers, &data, "fs", &pipeline, rests)?;
+        ensure!(overlap.is_zero(), "rows were there twice for {overlap:?}");
+        let seen = watcher.finish()?;
+        // Before, after, and one at least between the merges of rides, fares and windows.
+        ensure!(count(&seen, " states")? > 2, "no look fell between two merges: {seen}");
+        eprintln!("watched: {seen}");
         Ok(())
     });
 }
@@ -98,8 +123,11 @@ fn a_bucket_is_compacted_and_no_reader_misses_a_row() {
         let data = data(folder)?;
         let pipeline = filled(&servers, &data, "s3", Target::S3(Bucket::of(&s3)))?;
         let watcher = watch(folder, &pipeline.output()?, Merging::Overlapping)?;
-        compacts(&servers, &data, "s3", &pipeline)?;
-        eprintln!("watched: {}", watcher.finish()?);
+        let overlap = compacts(&servers, &data, "s3", &pipeline, WHILE_TWICE)?;
+        ensure!(overlap >= Duration::from_secs(2), "the run rested for longer: {overlap:?}");
+        let seen = watcher.finish()?;
+        ensure!(count(&seen, " with rows twice")? > 0, "no look fell into a merge: {seen}");
+        eprintln!("watched: {seen}");
         for point in [
             "compact::after-plan",
             "sink::after-publish/rides",
@@ -122,8 +150,11 @@ fn a_directory_of_hdfs_is_compacted() {
         let data = data(folder)?;
         let pipeline = filled(&servers, &data, "hdfs", Target::Hdfs(hdfs.files()))?;
         let watcher = watch(folder, format!("{}/hdfs", hdfs.files().webhdfs()), Merging::Overlapping)?;
-        compacts(&servers, &data, "hdfs", &pipeline)?;
-        eprintln!("watched: {}", watcher.finish()?);
+        let overlap = compacts(&servers, &data, "hdfs", &pipeline, WHILE_TWICE)?;
+        ensure!(overlap >= Duration::from_secs(2), "the run rested for longer: {overlap:?}");
+        let seen = watcher.finish()?;
+        ensure!(count(&seen, " with rows twice")? > 0, "no look fell into a merge: {seen}");
+        eprintln!("watched: {seen}");
         for point in ["sink::before-publish/rides", "sink::before-removal"] {
             let name = format!("hdfs-{}", point.replace("::", "-").replace('/', "-"));
             let pipeline = filled(&servers, &data, &name, Target::Hdfs(hdfs.files()))?;
@@ -140,7 +171,8 @@ fn watch(folder: &Folder, output: impl AsRef<OsStr>, merging: Merging) -> Result
     Ok(watcher)
 }
 
-/// A run dies at `point`; whatever is there then holds, and the next run finishes it.
+/// A run dies at `point`; whatever is there then holds, and the next run finishes it. What is there twice since the death is
+/// told, and nothing else.
 fn survives(
     servers: &Servers<'_>,
     data: &Data,
@@ -149,15 +181,25 @@ fn survives(
     point: &str,
 ) -> Result<()> {
     pipeline.compact_dies_at(DAY, point)?;
+    let died = Instant::now();
     pipeline.verify().with_context(|| format!("after a death at {point}"))?;
-    pipeline.compact(DAY, &[]).with_context(|| format!("after a death at {point}"))?;
+    let (since_death, began) = (died.elapsed(), Instant::now());
+    let rest = pipeline.compact(DAY, &[]).with_context(|| format!("after a death at {point}"))?;
+    let (took, overlap) = (began.elapsed(), rest.overlap());
+    eprintln!("{name}: finished after a death at {point}, rows were there twice for {overlap:?}");
+    let leaves_both = ["sink::before-removal", "sink::after-publish/rides"].contains(&point);
+    let is_told = if leaves_both { overlap >= since_death } else { overlap <= took };
+    ensure!(
+        is_told,
+        "died {since_death:?} before a run of {took:?}, and rows were there twice for {overlap:?}"
+    );
     servers.check(data, name, pipeline).with_context(|| format!("after a death at {point}"))?;
     let again = pipeline.compact(DAY, &[])?;
     ensure!(again.folders() == 0, "after a death at {point} and a run: {again:?}");
     Ok(())
 }
 
-const POINTS: [&str; 9] = [
+const POINTS: [&str; 10] = [
     "compact::before-plan",
     "compact::after-plan",
     "compact::before-merge",
@@ -167,6 +209,7 @@ const POINTS: [&str; 9] = [
     "compact::before-done",
     "sink::after-publish/_tips/compact",
     "compact::after-done",
+    "compact::before-prune",
 ];
 
 #[test]
@@ -288,6 +331,69 @@ fn a_sink_that_is_away_fails_a_run_and_the_next_goes_on() {
     });
 }
 
+/// What a run has done is told, whether or not it can clear up after it.
+#[test]
+fn a_sink_that_goes_away_at_the_end_of_a_run_costs_no_report() {
+    scenario("compact-prune", |folder| {
+        let servers = Servers::start(folder)?;
+        let mut s3 = S3::start(folder)?;
+        let data = data(folder)?;
+        let pipeline = filled(&servers, &data, "prune", Target::S3(Bucket::of(&s3)))?;
+        let mut command = pipeline.compact_command(DAY, &[])?;
+        command.env("FAILPOINTS", "compact::before-prune=sleep(5000)");
+        let mut compact = Process::start("compact", command, &folder.path().join("compact.log"))?;
+        let mut done = Command::new("find");
+        done.arg(s3.bucket_dir()).args(["-name", "*.done"]);
+        until("all done", PATIENCE, || Ok(run(&mut done)?.lines().count() == 3))?;
+        std::thread::sleep(Duration::from_secs(1));
+        s3.kill9()?;
+        let status = compact.wait(PATIENCE)?.context("it does not end")?;
+        let said = compact.output()?;
+        ensure!(status.success() && said.contains("\"lookedAt\": 3"), "{status}: {said}");
+        ensure!(said.contains("old plans are left"), "it could clear up: {said}");
+        Ok(())
+    });
+}
+
+/// Rows of a day, decoded and twice while they are sorted, are more than twice of what is allowed here.
+#[test]
+fn a_big_day_is_compacted_in_the_memory_that_is_given() {
+    /// Beside the merged file and twice the rows that may be held: footers, what is being encoded, the program. In MiB.
+    const REST: f64 = 160.0;
+    scenario("compact-big", |folder| {
+        let nowhere = Settings {
+            kafka: "127.0.0.1:1".to_owned(),
+            redis: "{urls: ['redis://127.0.0.1:1']}".to_owned(),
+            more: vec![],
+        };
+        let pipeline = Pipeline::new(folder, "big", &nowhere, folder_target(folder, "big"))?;
+        let output = pipeline.output()?;
+        let mut day = python("day")?;
+        day.arg("--output").arg(&output).args(["--topic", "big-rides", "--files", "12", "--rows", "400000"]);
+        run(&mut day)?;
+        std::fs::create_dir_all(output.join("_tips"))?;
+        std::fs::write(output.join("_tips/owner"), "pipeline default/big\n")?;
+        let mut command = pipeline.compact_command("2013-01-02", &["--memory", "16Mi"])?;
+        command.env("FAILPOINTS", "compact::after-done=sleep(2000)");
+        let mut compact = Process::start("compact", command, &folder.path().join("compact.log"))?;
+        let (began, mut peak) = (Instant::now(), 0.0);
+        while let Some(mib) = compact.peak_mib() {
+            peak = mib;
+            ensure!(began.elapsed() < PATIENCE, "it does not end; {}", compact.last_lines());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let status = compact.wait(PATIENCE)?.context("it does not end")?;
+        ensure!(status.success(), "{status}: {}", compact.last_lines());
+        let files =
+            run(Command::new("find").arg(output.join("rides")).args(["-type", "f", "-printf", "%s\n"]))?;
+        ensure!(files.lines().count() == 1, "merged into {files:?}");
+        let merged = files.trim().parse::<f64>()? / f64::from(1 << 20);
+        eprintln!("a day of {merged:.0} MiB with --memory 16Mi: at most {peak:.0} MiB");
+        ensure!(peak < merged + 2.0 * 16.0 + REST, "{peak} MiB for a file of {merged} MiB");
+        Ok(())
+    });
+}
+
 /// A worker goes on meanwhile; what it writes of the day is merged by a later run.
 #[test]
 fn files_that_come_after_a_day_was_compacted_are_merged_by_the_next_run() {
@@ -329,7 +435,7 @@ fn a_worker_that_starts_after_a_compaction_publishes_no_window_again_but_in_a_ne
         let servers = Servers::start(folder)?;
         let data = data(folder)?;
         let mut pipeline = filled(&servers, &data, "epoch", folder_target(folder, "epoch"))?;
-        compacts(&servers, &data, "epoch", &pipeline)?;
+        compacts(&servers, &data, "epoch", &pipeline, "")?;
         pipeline.catch_up(1, PATIENCE)?;
         servers.check(&data, "epoch", &pipeline)?;
         let before = windows(&pipeline)?;

@@ -41,3 +41,6 @@ pub mod report;
 pub mod run;
 pub mod select;
 pub mod visible;
+
+/// Reads that wait for an answer at once.
+const AT_ONCE: usize = 16;

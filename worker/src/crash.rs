@@ -25,6 +25,7 @@
 //! | `compact::after-merge` | it is there, and its sources are gone |
 //! | `compact::before-done` | all of a plan is done, and the journal does not say so |
 //! | `compact::after-done` | it does |
+//! | `compact::before-prune` | all days are done, what is old in the journal is there still |
 
 use std::time::Duration;
 

@@ -17,24 +17,23 @@ const STARTING_DEADLINE_SECONDS: i64 = 3600;
 const DEADLINE_SECONDS: i64 = 6 * 3600;
 /// How often a run is tried again.
 const RETRIES: i32 = 3;
-/// Runs that are kept for a person to look at, of those that went well and of those that did not.
-const HISTORY: i32 = 3;
 /// What a run may write into /tmp before the kubelet evicts the pod.
 const SCRATCH: &str = "4Gi";
 
 pub(super) fn build(plan: &Plan<'_>) -> CronJob {
     let spec = &plan.pipeline.spec;
+    let compaction = &spec.compaction;
     CronJob {
         metadata: plan.metadata(COMPACT),
         spec: Some(CronJobSpec {
-            schedule: spec.compaction.schedule.clone(),
+            schedule: compaction.schedule.clone(),
             time_zone: Some("Etc/UTC".to_owned()),
             // A pipeline that is suspended writes nothing.
-            suspend: Some(spec.compaction.suspend || spec.suspend),
+            suspend: Some(compaction.suspend || spec.suspend),
             concurrency_policy: Some("Forbid".to_owned()),
             starting_deadline_seconds: Some(STARTING_DEADLINE_SECONDS),
-            successful_jobs_history_limit: Some(HISTORY),
-            failed_jobs_history_limit: Some(HISTORY),
+            successful_jobs_history_limit: Some(compaction.successful_jobs_history_limit),
+            failed_jobs_history_limit: Some(compaction.failed_jobs_history_limit),
             job_template: JobTemplateSpec {
                 // By which the runs are found.
                 metadata: Some(ObjectMeta {
@@ -55,12 +54,13 @@ pub(super) fn build(plan: &Plan<'_>) -> CronJob {
 
 /// A run reads everything anew, so nothing has to tell that it has changed.
 fn template(plan: &Plan<'_>) -> PodTemplateSpec {
+    let compaction = &plan.pipeline.spec.compaction;
     let flags = [format!("--listen=0.0.0.0:{PORT}")];
     let container = Container {
-        resources: Some(pod::resources("250m", "512Mi", "1Gi")),
+        resources: Some(pod::resources("250m", "512Mi", &compaction.peak_memory().to_string())),
         ..pod::container(plan, COMPACT, "compact", &flags, &[(PORT_NAME, PORT)])
     };
     let spec =
         PodSpec { restart_policy: Some("Never".to_owned()), ..pod::spec(plan, COMPACT, container, SCRATCH) };
-    pod::template(plan, COMPACT, None, plan.pipeline.spec.compaction.resources.as_ref(), spec)
+    pod::template(plan, COMPACT, None, compaction.resources.as_ref(), spec)
 }

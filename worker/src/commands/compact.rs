@@ -42,18 +42,20 @@ pub struct CompactArgs {
     /// No day after this one.
     #[arg(long, value_name = "DAY", value_parser = day)]
     pub until: Option<Day>,
-    /// A day has closed when windows are published that end so long after it, in event time.
-    #[arg(long, value_name = "DURATION", default_value = "1h")]
-    pub settle: Duration,
+    /// A day has closed when windows are published that end so long after it, in event time [default:
+    /// spec.compaction.settle].
+    #[arg(long, value_name = "DURATION")]
+    pub settle: Option<Duration>,
     /// Size of a raw file to aim at [default: spec.compaction.targetFileBytes].
     #[arg(long, value_name = "SIZE")]
     pub target_file_bytes: Option<ByteSize>,
-    /// Bytes a second to read and write at most, such as 20Mi [default: as fast as it goes].
+    /// Bytes a second of data files to read and write at most, such as 20Mi [default: spec.compaction.rate].
     #[arg(long, value_name = "SIZE")]
     pub rate: Option<ByteSize>,
-    /// Decoded rows to hold at once. What a merged file takes comes on top of it, about the size that is aimed at.
-    #[arg(long, value_name = "SIZE", default_value = "128Mi")]
-    pub memory: ByteSize,
+    /// Decoded rows to hold at once [default: spec.compaction.memory]. What a merged file takes comes on top of it, about
+    /// the size that is aimed at.
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<ByteSize>,
     /// Address of /metrics and /healthz [default: none].
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
@@ -99,7 +101,7 @@ pub async fn run(args: CompactArgs, stop: CancellationToken, out: &mut impl Writ
 }
 
 fn options(args: &CompactArgs, manifest: &Manifest) -> Options {
-    let target = args.target_file_bytes.unwrap_or(manifest.spec().compaction.target_file_bytes);
+    let spec = &manifest.spec().compaction;
     let all = || Dataset::ALL.into_iter().collect();
     Options {
         datasets: if args.only.is_empty() { all() } else { args.only.iter().copied().collect() },
@@ -107,11 +109,11 @@ fn options(args: &CompactArgs, manifest: &Manifest) -> Options {
             only: args.day.clone(),
             since: args.since,
             until: args.until,
-            settle: Span::from(std::time::Duration::from(args.settle)),
+            settle: Span::from(std::time::Duration::from(args.settle.unwrap_or(spec.settle))),
         },
-        target_bytes: target.as_bytes(),
-        memory: args.memory.as_bytes(),
-        rate: args.rate.map(ByteSize::as_bytes),
+        target_bytes: args.target_file_bytes.unwrap_or(spec.target_file_bytes).as_bytes(),
+        memory: args.memory.unwrap_or(spec.memory).as_bytes(),
+        rate: args.rate.or(spec.rate).map(ByteSize::as_bytes),
         window: manifest.job.window.into(),
         epoch: manifest.epoch,
         dry_run: args.dry_run,
@@ -146,4 +148,40 @@ fn day(text: &str) -> Result<Day, String> {
 /// By this machine's clock.
 fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: CompactArgs,
+    }
+
+    /// Target, memory, rate and settling.
+    fn chosen(compaction: &str, flags: &[&str]) -> (u64, u64, Option<u64>, i64) {
+        let yaml = format!(
+            "apiVersion: tipstream.dev/v1alpha1\nkind: TipsPipeline\nmetadata: {{name: nyc}}\nspec:\n  \
+             kafka: {{bootstrapServers: 'kafka:9092', ridesTopic: rides, faresTopic: fares}}\n  \
+             redis: {{urls: ['redis://redis:6379']}}\n  sink: {{volume: {{claimName: lake}}}}\n  \
+             compaction: {compaction}\n"
+        );
+        let manifest = Manifest::parse("pipeline.yaml", yaml.as_bytes()).expect("a manifest");
+        let command = Command::parse_from([&["compact", "-f", "pipeline.yaml"], flags].concat());
+        let options = options(&command.args, &manifest);
+        (options.target_bytes, options.memory, options.rate, options.days.settle.seconds())
+    }
+
+    #[test]
+    fn a_flag_takes_the_place_of_the_manifests_setting() {
+        assert_eq!(chosen("{}", &[]), (256 << 20, 128 << 20, None, 3600));
+        let set = "{targetFileBytes: 1Gi, memory: 64Mi, rate: 20Mi, settle: 2h}";
+        assert_eq!(chosen(set, &[]), (1 << 30, 64 << 20, Some(20 << 20), 7200));
+        let flags = ["--target-file-bytes=16Mi", "--memory=1Mi", "--rate=5Mi", "--settle=0s"];
+        assert_eq!(chosen(set, &flags), (16 << 20, 1 << 20, Some(5 << 20), 0));
+    }
 }

@@ -60,17 +60,22 @@ impl Folder {
         format!("{}/{}", self.dataset.name(), self.day.folders())
     }
 
-    /// The folder of the file at `path`, and the file's path in it.
-    pub fn of(path: &str) -> Option<(Folder, &str)> {
-        let mut parts = path.splitn(5, '/');
+    /// The folder whose path this is.
+    pub fn at(path: &str) -> Option<Folder> {
+        let mut parts = path.split('/');
         let name = parts.next()?;
         let dataset = Dataset::ALL.into_iter().find(|dataset| dataset.name() == name)?;
         let mut number = |key: &str| parts.next()?.strip_prefix(key)?.strip_prefix('=')?.parse::<i16>().ok();
         let (year, month, day) = (number("year")?, number("month")?, number("day")?);
         let folder = Folder { dataset, day: day_of(year, month, day)? };
-        let below = parts.next()?;
         // Written otherwise it is none of ours.
-        (path.len() == folder.path().len() + 1 + below.len()).then_some((folder, below))
+        (folder.path() == path).then_some(folder)
+    }
+
+    /// The folder of the file at `path`, and the file's path in it.
+    pub fn of(path: &str) -> Option<(Folder, &str)> {
+        let (end, _) = path.match_indices('/').nth(3)?;
+        Some((Folder::at(&path[..end])?, &path[end + 1..]))
     }
 
     /// Reads what [`Display`](fmt::Display) writes.
@@ -110,6 +115,7 @@ mod tests {
             (folder.path().as_str(), below),
             ("tips/year=2013/month=1/day=31", "window=07-10/tips.parquet")
         );
+        assert_eq!(Folder::at(&folder.path()), Some(folder));
         assert_eq!(folder.to_string(), "tips-2013-01-31");
         assert_eq!(Folder::parse("tips-2013-01-31"), Some(folder));
     }
@@ -122,7 +128,7 @@ mod tests {
             "rides/year=2013/month=2/day=30/x",
             "rides",
         ] {
-            assert_eq!(Folder::of(path), None, "{path}");
+            assert_eq!((Folder::of(path), Folder::at(path)), (None, None), "{path}");
         }
         assert_eq!(Folder::parse("rides-2013-1-31"), None);
     }

@@ -7,8 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use futures::{TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
+use super::AT_ONCE;
 use super::folder::Folder;
 use super::plan::Plan;
 use super::visible::{Logged, is_superseded};
@@ -164,20 +166,23 @@ impl Journal {
     /// # Errors
     /// Where the sink fails.
     pub async fn prune(&self, now: i64) -> Result<(), SinkError> {
-        let entries = self.entries().await?;
-        let newest = newest_of(&entries);
-        for (id, _) in entries.iter().filter(|(_, is_done)| *is_done) {
-            let Some(text) = self.0.read(&id.done_path()).await? else { continue };
-            let at = serde_json::from_slice(&text).map_or(now, |done: Done| done.at);
-            if now - at < KEEP_SECONDS {
-                continue;
-            }
-            if entries.contains(&(*id, false)) {
-                self.0.delete(&id.path()).await?;
-            }
-            if newest.get(&id.folder).is_some_and(|newest| newest.number > id.number) {
-                self.0.delete(&id.done_path()).await?;
-            }
+        let marks = superfluous(&self.entries().await?);
+        stream::iter(marks.into_iter().map(Ok))
+            .try_for_each_concurrent(AT_ONCE, |mark| self.prune_one(mark, now))
+            .await
+    }
+
+    async fn prune_one(&self, Mark { id, has_plan, is_newest }: Mark, now: i64) -> Result<(), SinkError> {
+        let Some(text) = self.0.read(&id.done_path()).await? else { return Ok(()) };
+        let at = serde_json::from_slice(&text).map_or(now, |done: Done| done.at);
+        if now - at < KEEP_SECONDS {
+            return Ok(());
+        }
+        if has_plan {
+            self.0.delete(&id.path()).await?;
+        }
+        if !is_newest {
+            self.0.delete(&id.done_path()).await?;
         }
         Ok(())
     }
@@ -220,6 +225,27 @@ impl Journal {
     async fn entries(&self) -> Result<BTreeSet<(Id, bool)>, SinkError> {
         Ok(self.0.list(DIR).await?.iter().filter_map(|entry| Id::parse(&entry.path)).collect())
     }
+}
+
+/// The mark of a plan that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    id: Id,
+    has_plan: bool,
+    is_newest: bool,
+}
+
+/// Marks with which something may go: not the newest one of a folder whose plan is gone, as there is one for every day
+/// that was ever compacted.
+fn superfluous(entries: &BTreeSet<(Id, bool)>) -> Vec<Mark> {
+    let newest = newest_of(entries);
+    let mark = |id: &Id| Mark {
+        id: *id,
+        has_plan: entries.contains(&(*id, false)),
+        is_newest: newest.get(&id.folder).is_none_or(|newest| newest.number <= id.number),
+    };
+    let marks = entries.iter().filter(|(_, is_done)| *is_done).map(|(id, _)| mark(id));
+    marks.filter(|mark| mark.has_plan || !mark.is_newest).collect()
 }
 
 fn newest_of(entries: &BTreeSet<(Id, bool)>) -> BTreeMap<Folder, Newest> {
@@ -273,6 +299,19 @@ mod tests {
         journal.prune(KEEP_SECONDS).await.expect("pruned");
         assert_eq!(journal.plans(|_| true).await.expect("read"), []);
         assert_eq!(journal.begin(id(3), &plan("c")).await.expect("begun"), Begun::Plan(plan("c")));
+    }
+
+    #[test]
+    fn of_a_day_that_was_compacted_long_ago_nothing_is_read() {
+        let entries =
+            |ids: &[(u32, bool)]| ids.iter().map(|(number, is_done)| (id(*number), *is_done)).collect();
+        let mark = |number, has_plan, is_newest| Mark { id: id(number), has_plan, is_newest };
+        assert_eq!(superfluous(&entries(&[(2, true)])), []);
+        assert_eq!(superfluous(&entries(&[(1, false)])), []);
+        assert_eq!(superfluous(&entries(&[(1, false), (1, true)])), [mark(1, true, true)]);
+        assert_eq!(superfluous(&entries(&[(1, true), (2, false)])), [mark(1, false, false)]);
+        let both = entries(&[(1, true), (2, false), (2, true)]);
+        assert_eq!(superfluous(&both), [mark(1, false, false), mark(2, true, true)]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::journal::Id;
 use crate::core::time::EventTime;
 use crate::results::day_file;
 
-/// Sources of one merge at most: S3 deletes as many in one request.
+/// Raw files of one merge at most: S3 deletes as many in one request.
 const MAX_SOURCES: usize = 1000;
 
 /// What is to be done in a folder.
@@ -126,7 +126,9 @@ pub fn raw(id: Id, files: Vec<RawFile>, target_bytes: u64) -> Plan {
     }
 }
 
-/// All windows of a day, which are of `epoch`, become one file.
+/// All windows of a day, which are of `epoch`, become one file, however many they are: with a slide of a minute 1,440, which
+/// are two requests to S3, sent at once. To merge a thousand first and their file with the rest would have rows twice for
+/// two requests as well, one after the other, and write most windows two times.
 pub fn tips(id: Id, epoch: u64, files: Vec<WindowsFile>) -> Plan {
     let windows = files.iter().map(|file| (&file.source, file.windows.iter().collect()));
     let stale = stale(windows.collect());
@@ -255,6 +257,13 @@ mod tests {
         assert_eq!((plan.stale, plan.merges), (vec![a.source.clone()], vec![]));
         let plan = raw(id(), vec![once.clone(), b.clone(), twice], 100);
         assert_eq!((plan.stale, plan.merges), (vec![b.source, once.source], vec![]));
+    }
+
+    #[test]
+    fn windows_of_a_day_become_one_file_however_many_they_are() {
+        let files = (0..1440).map(|minute| windows(&format!("{minute:04}"), &[60 * minute])).collect();
+        let plan = tips(id(), 0, files);
+        assert_eq!(plan.merges.iter().map(|merge| merge.sources.len()).collect::<Vec<_>>(), [1440]);
     }
 
     #[test]

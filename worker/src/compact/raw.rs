@@ -26,10 +26,10 @@ pub use self::source::RawSource;
 use self::span::Span;
 use self::tally::Tally;
 use super::footer::{FooterError, time_column};
-use super::pace::Pace;
+use super::pace::PacedSink;
 use crate::core::shard::Topic;
 use crate::raw::columns::{fare_schema, ride_schema};
-use crate::sink::{Sink, SinkError};
+use crate::sink::SinkError;
 
 /// What a decoded row takes, about: enough for a first guess.
 const ROW_BYTES: u64 = 128;
@@ -64,14 +64,12 @@ pub enum MergeError {
 
 /// Merges raw files of one folder.
 pub struct Merger<'a> {
-    /// Where they are.
-    pub sink: &'a Sink,
+    /// Where they are, and how fast they are read.
+    pub sink: &'a PacedSink,
     /// Whose rows.
     pub topic: Topic,
     /// Bytes of decoded rows that are held at once.
     pub memory: u64,
-    /// How fast.
-    pub pace: &'a mut Pace,
 }
 
 impl Merger<'_> {
@@ -79,7 +77,7 @@ impl Merger<'_> {
     ///
     /// # Errors
     /// Where a source cannot be read, or has other rows than its footer says.
-    pub async fn merge(&mut self, sources: &[RawSource]) -> Result<Bytes, MergeError> {
+    pub async fn merge(&self, sources: &[RawSource]) -> Result<Bytes, MergeError> {
         let schema = schema(self.topic);
         let tally = Tally::new(sources.iter().map(|source| &source.footer));
         let mut output = Output::new(schema.clone(), tally)?;
@@ -104,9 +102,7 @@ impl Merger<'_> {
         let mut fingerprints: Vec<&str> = sources.iter().map(|source| source.fingerprint.as_str()).collect();
         fingerprints.sort_unstable();
         fingerprints.dedup();
-        let bytes = output.finish(topic, fingerprints.join(","))?;
-        self.pace.take(bytes.len() as u64).await;
-        Ok(bytes)
+        output.finish(topic, fingerprints.join(","))
     }
 
     /// Bytes of the rows of a span, decoded, if every source has its rows evenly in its time.
@@ -118,7 +114,7 @@ impl Merger<'_> {
 
     /// The rows of a span; `None` where they do not fit.
     async fn collect(
-        &mut self,
+        &self,
         sources: &[RawSource],
         span: Span,
     ) -> Result<Option<Vec<RecordBatch>>, MergeError> {
@@ -133,24 +129,17 @@ impl Merger<'_> {
                 }
                 batches.push(batch);
             }
-            self.pace.take(source.bytes_of(span)).await;
         }
         Ok(Some(batches))
     }
 
     /// The same without an order among rows of one second but that of the sources.
-    async fn copy(
-        &mut self,
-        output: &mut Output,
-        sources: &[RawSource],
-        span: Span,
-    ) -> Result<(), MergeError> {
+    async fn copy(&self, output: &mut Output, sources: &[RawSource], span: Span) -> Result<(), MergeError> {
         for source in sources.iter().filter(|source| span.overlaps(source.footer.times)) {
             let mut rows = source.rows(self.sink, self.topic, span)?;
             while let Some(batch) = rows.try_next().await? {
                 output.add(&batch)?;
             }
-            self.pace.take(source.bytes_of(span)).await;
         }
         Ok(())
     }

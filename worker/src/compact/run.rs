@@ -1,29 +1,28 @@
 //! A run: finishes what others have left, then plans and compacts day by day.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
+use super::AT_ONCE;
 use super::folder::{Dataset, Folder};
 use super::footer::Footer;
 use super::journal::{Begun, Id, Journal, JournalError, Newest};
-use super::pace::Pace;
+use super::pace::{Pace, PacedSink};
 use super::plan::{self, Merge, Plan, RawFile, Source, WindowsFile};
 use super::raw::{MergeError, Merger, RawSource};
 use super::report::{Line, Outcome, Report, Size};
 use super::select::{Days, closed_up_to};
 use crate::core::shard::Topic;
-use crate::core::time::Span;
+use crate::core::time::{EventTime, Span};
 use crate::crash;
 use crate::metrics::compact::CompactMetrics;
 use crate::raw::range_log::{LogError, RangeLog};
 use crate::results::day_file::{DayFileError, Windows};
 use crate::sink::{self, Entry, Put, Sink, SinkError};
 
-/// Reads that wait for an answer at once.
-const AT_ONCE: usize = 16;
 const ANOTHER_RUN: &str = "another run is at it, or has just compacted it";
 
 /// What is to be done.
@@ -37,7 +36,7 @@ pub struct Options {
     pub target_bytes: u64,
     /// Decoded rows that are held at once, in bytes.
     pub memory: u64,
-    /// Bytes a second that are read and written; `None`: as fast as it goes.
+    /// Bytes of data files a second that are read and written; `None`: as fast as it goes.
     pub rate: Option<u64>,
     /// Length of a window.
     pub window: Span,
@@ -90,6 +89,8 @@ pub enum CompactError {
 /// Compacts the files of a sink.
 pub struct Compactor {
     sink: Sink,
+    /// The same for data files.
+    paced: PacedSink,
     journal: Journal,
     options: Options,
     metrics: CompactMetrics,
@@ -99,9 +100,9 @@ pub struct Compactor {
     begun: HashMap<(String, i32), Option<i64>>,
 }
 
-/// A folder as it was found.
-struct Listed {
-    files: Vec<Source>,
+/// A folder that is there.
+struct Found {
+    folder: Folder,
     newest: Newest,
     /// Whether it has closed and is asked for; else its plan is finished, and no other made.
     is_wanted: bool,
@@ -111,7 +112,8 @@ impl Compactor {
     /// A compactor that has looked at nothing yet.
     pub fn new(sink: Sink, options: Options, metrics: CompactMetrics, stop: CancellationToken) -> Self {
         let (journal, pace) = (Journal::new(sink.clone()), Pace::new(options.rate));
-        Compactor { sink, journal, options, metrics, pace, stop, begun: HashMap::new() }
+        let paced = PacedSink::new(sink.clone(), pace.clone());
+        Compactor { sink, paced, journal, options, metrics, pace, stop, begun: HashMap::new() }
     }
 
     /// Does all there is to do. What fails in one folder keeps no other back.
@@ -119,15 +121,19 @@ impl Compactor {
     /// # Errors
     /// Where the sink cannot be listed, or a signal came.
     pub async fn run(&mut self, now: i64) -> Result<Report, CompactError> {
-        let newest = self.journal.newest().await?;
-        let folders = self.folders(&newest).await?;
+        let stop = self.stop.clone();
+        let folders = unless_stopped(&stop, self.folders()).await?;
         let mut report = Report {
             sink: self.sink.location().to_owned(),
             looked_at: folders.len() as u64,
             folders: vec![],
         };
-        for (folder, listed) in folders {
-            match self.folder(folder, listed, now).await {
+        for found in folders {
+            if stop.is_cancelled() {
+                return Err(CompactError::Interrupted);
+            }
+            let folder = found.folder;
+            match self.folder(found, now).await {
                 Ok(line) => report.folders.extend(line),
                 Err(CompactError::Interrupted) => return Err(CompactError::Interrupted),
                 Err(error) => {
@@ -144,7 +150,10 @@ impl Compactor {
             }
         }
         if !self.options.dry_run {
-            self.journal.prune(now).await?;
+            crash::point("compact::before-prune");
+            if let Err(error) = self.journal.prune(now).await {
+                tracing::warn!(%error, "old plans are left for the next run to remove");
+            }
         }
         if report.failure().is_none() {
             self.metrics.last_success_seconds.set(now);
@@ -153,38 +162,58 @@ impl Compactor {
     }
 
     /// The folders that are wanted and closed, and those with a plan that is not done.
-    async fn folders(
-        &self,
-        newest: &BTreeMap<Folder, Newest>,
-    ) -> Result<BTreeMap<Folder, Listed>, CompactError> {
-        let windows = self.sink.list(Dataset::Tips.name()).await?;
-        let closed = closed_up_to(windows.iter().map(|entry| entry.path.as_str()), self.options.window);
-        let mut folders: BTreeMap<Folder, Listed> = BTreeMap::new();
-        for dataset in self.options.datasets.clone() {
-            let listed = match dataset {
-                Dataset::Tips => windows.clone(),
-                dataset => self.sink.list(dataset.name()).await?,
-            };
-            for Entry { path, len } in listed {
-                let Some((folder, _)) = Folder::of(&path) else { continue };
+    async fn folders(&self) -> Result<Vec<Found>, CompactError> {
+        // Before any file is listed (C1).
+        let newest = self.journal.newest().await?;
+        let closed = self.closed().await?;
+        let mut folders = Vec::new();
+        for dataset in &self.options.datasets {
+            for folder in self.days(*dataset).await? {
                 let newest = newest.get(&folder).copied().unwrap_or_default();
                 let is_wanted = self.options.days.has(folder.day, closed);
                 if is_wanted || newest.is_open() {
-                    let listed = folders.entry(folder).or_insert(Listed { files: vec![], newest, is_wanted });
-                    listed.files.push(Source { path, bytes: len });
+                    folders.push(Found { folder, newest, is_wanted });
                 }
             }
         }
         Ok(folders)
     }
 
+    /// How far windows have closed: the newest day that has one tells.
+    async fn closed(&self) -> Result<Option<EventTime>, SinkError> {
+        for folder in self.days(Dataset::Tips).await?.into_iter().rev() {
+            let files = self.sink.list(&folder.path()).await?;
+            let closed = closed_up_to(files.iter().map(|entry| entry.path.as_str()), self.options.window);
+            if closed.is_some() {
+                return Ok(closed);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The days of a dataset that have a folder, in their order. What is in them is not listed: an archive of years has
+    /// more files than are to be held at once.
+    async fn days(&self, dataset: Dataset) -> Result<Vec<Folder>, SinkError> {
+        let mut dirs = vec![dataset.name().to_owned()];
+        for _below in ["year", "month", "day"] {
+            let mut inner = Vec::new();
+            for dir in &dirs {
+                inner.extend(self.sink.dirs(dir).await?);
+            }
+            dirs = inner;
+        }
+        let mut days: Vec<Folder> = dirs.iter().filter_map(|dir| Folder::at(dir)).collect();
+        days.sort_unstable();
+        Ok(days)
+    }
+
     /// `None`: there was nothing to do.
     async fn folder(
         &mut self,
-        folder: Folder,
-        Listed { mut files, newest, is_wanted }: Listed,
+        Found { folder, newest, is_wanted }: Found,
         now: i64,
     ) -> Result<Option<Line>, CompactError> {
+        let mut files = self.list(folder).await?;
         let before = size(&files);
         let mut line = Line {
             folder: folder.to_string(),
@@ -210,7 +239,8 @@ impl Compactor {
             return Ok(Some(Line { after: Some(size(&files)), ..line }));
         }
         id.number += 1;
-        let plan = match self.plan(id, files).await {
+        let stop = self.stop.clone();
+        let plan = match unless_stopped(&stop, self.plan(id, files)).await {
             Ok(Ok(plan)) => plan,
             Ok(Err(why)) => return Ok(Some(Line { outcome: Outcome::Left(why), ..line })),
             // Only another run takes files away.
@@ -272,7 +302,7 @@ impl Compactor {
     }
 
     async fn footers(&mut self, topic: Topic, files: Vec<Source>) -> Result<Vec<RawFile>, CompactError> {
-        let sink = &self.sink;
+        let sink = &self.paced;
         let opened: Vec<(Source, Footer)> = stream::iter(files)
             .map(async |source| {
                 let opened = RawSource::open(sink, &source.path, source.bytes, topic, false).await?;
@@ -307,22 +337,16 @@ impl Compactor {
         Ok(begun)
     }
 
-    async fn windows(&mut self, files: &[Source]) -> Result<Vec<Windows>, CompactError> {
-        let sink = &self.sink;
-        let read: Vec<(&Source, Option<Bytes>)> = stream::iter(files)
-            .map(async |source| Ok::<_, SinkError>((source, sink.read(&source.path).await?)))
+    async fn windows(&self, files: &[Source]) -> Result<Vec<Windows>, CompactError> {
+        stream::iter(files)
+            .map(async |Source { path, bytes }| {
+                let file = self.paced.read(path, *bytes).await?;
+                let file = file.ok_or_else(|| MergeError::Gone(path.clone()))?;
+                Windows::read(file).map_err(|error| CompactError::Windows { path: path.clone(), error })
+            })
             .buffered(AT_ONCE)
             .try_collect()
-            .await?;
-        let mut windows = Vec::with_capacity(read.len());
-        for (Source { path, bytes }, file) in read {
-            let file = file.ok_or_else(|| MergeError::Gone(path.clone()))?;
-            let read =
-                Windows::read(file).map_err(|error| CompactError::Windows { path: path.clone(), error })?;
-            windows.push(read);
-            self.pace.take(*bytes).await;
-        }
-        Ok(windows)
+            .await
     }
 
     /// Does what of `plan` is not done, and says so in the journal (C3). Returns for how long rows were there twice at the
@@ -376,7 +400,8 @@ impl Compactor {
         if self.sink.stat(&merge.target).await?.is_some() {
             return Ok(Some(None));
         }
-        let error = match self.build(id.folder.dataset, merge).await {
+        let stop = self.stop.clone();
+        let error = match unless_stopped(&stop, self.build(id.folder.dataset, merge)).await {
             Ok(bytes) => return Ok(Some(Some(bytes))),
             Err(error) => error,
         };
@@ -400,26 +425,36 @@ impl Compactor {
         Err(error)
     }
 
-    async fn build(&mut self, dataset: Dataset, merge: &Merge) -> Result<Bytes, CompactError> {
-        let Some(topic) = dataset.topic() else {
-            let windows = self.windows(&merge.sources).await?;
-            let encoded = Windows::merged(windows).and_then(|all| all.encode());
-            return encoded.map_err(|error| CompactError::Windows { path: merge.target.clone(), error });
+    /// The target's bytes, which may be written now.
+    async fn build(&self, dataset: Dataset, merge: &Merge) -> Result<Bytes, CompactError> {
+        let bytes = match dataset.topic() {
+            Some(topic) => self.merge_raw(topic, merge).await?,
+            None => {
+                let windows = self.windows(&merge.sources).await?;
+                let encoded = Windows::merged(windows).and_then(|all| all.encode());
+                encoded.map_err(|error| CompactError::Windows { path: merge.target.clone(), error })?
+            }
         };
-        let sink = self.sink.clone();
+        self.pace.take(bytes.len() as u64).await;
+        Ok(bytes)
+    }
+
+    async fn merge_raw(&self, topic: Topic, merge: &Merge) -> Result<Bytes, MergeError> {
         let opened = stream::iter(&merge.sources)
-            .map(|source| RawSource::open(&sink, &source.path, source.bytes, topic, true))
+            .map(|source| RawSource::open(&self.paced, &source.path, source.bytes, topic, true))
             .buffered(AT_ONCE)
             .try_collect::<Vec<_>>()
             .await?;
-        let memory = self.options.memory;
-        let stop = self.stop.clone();
-        let mut merger = Merger { sink: &sink, topic, memory, pace: &mut self.pace };
-        tokio::select! {
-            bytes = merger.merge(&opened) => Ok(bytes?),
-            () = stop.cancelled() => Err(CompactError::Interrupted),
-        }
+        Merger { sink: &self.paced, topic, memory: self.options.memory }.merge(&opened).await
     }
+}
+
+/// What `work` comes to, unless a signal comes first: it may end anywhere, so it only reads.
+async fn unless_stopped<T>(
+    stop: &CancellationToken,
+    work: impl Future<Output = Result<T, CompactError>>,
+) -> Result<T, CompactError> {
+    stop.run_until_cancelled(work).await.unwrap_or(Err(CompactError::Interrupted))
 }
 
 fn size(files: &[Source]) -> Size {

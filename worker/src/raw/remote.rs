@@ -66,7 +66,7 @@ async fn read(sink: &Sink, path: &str, range: Range<u64>) -> Result<Bytes, Parqu
 }
 
 /// Ranges that lie close to each other are read as one: a request costs more than some bytes.
-fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+pub fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     const CLOSE: u64 = 64 << 10;
     ranges.sort_unstable_by_key(|range| range.start);
     let mut blocks: Vec<Range<u64>> = Vec::new();

@@ -27,7 +27,7 @@ use rustix::io::Errno;
 use super::Put;
 use super::error::{Category, Fault};
 use super::fs::sync_up_to;
-use super::merge::{Merge, Merged};
+use super::merge::{Merge, Merged, Twice};
 use super::name::SWAP_DIR;
 use crate::crash;
 
@@ -41,9 +41,8 @@ pub(super) fn merge(root: &Path, merge: Merge<'_>, bytes: Option<Bytes>) -> Resu
     let swap = Swap::new(root, merge)?;
     swap.clear_leftovers()?;
     let (Some(bytes), false) = (bytes, root.join(merge.target).exists()) else {
-        let since = Instant::now();
-        swap.remove_sources()?;
-        return Ok(Merged { put: Put::Exists, overlap: since.elapsed() });
+        let overlap = swap.remove_left_sources()?;
+        return Ok(Merged { put: Put::Exists, overlap });
     };
     let staged = swap.stage(&bytes)?;
     crash::point("sink::before-exchange");
@@ -154,6 +153,22 @@ impl<'a> Swap<'a> {
         Ok(())
     }
 
+    /// Removes the sources of a target that was there; returns for how long they were there together.
+    fn remove_left_sources(&self) -> io::Result<Duration> {
+        let paths = self.merge.sources.iter().map(String::as_str).chain([self.merge.target]);
+        let mut there = Vec::new();
+        for path in paths {
+            match fs::metadata(self.root.join(path)) {
+                Ok(file) => there.push((path, file.modified()?)),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let twice = Twice::left(self.merge, there);
+        self.remove_sources()?;
+        Ok(twice.so_far())
+    }
+
     fn remove_sources(&self) -> io::Result<()> {
         for source in self.merge.sources {
             gone_is_fine(fs::remove_file(self.root.join(source)))?;
@@ -172,9 +187,14 @@ impl<'a> Swap<'a> {
         let target = self.dir.join(self.target());
         let put = if link(&staged.join(self.target()), &target)? { Put::Created } else { Put::Exists };
         sync_up_to(self.root, target.parent().unwrap_or(&self.dir))?;
-        let since = Instant::now();
-        self.remove_sources()?;
-        let overlap = since.elapsed();
+        let overlap = match put {
+            Put::Created => {
+                let twice = Twice::from_now();
+                self.remove_sources()?;
+                twice.so_far()
+            }
+            Put::Exists => self.remove_left_sources()?,
+        };
         fs::remove_dir_all(staged)?;
         Ok(Merged { put, overlap })
     }

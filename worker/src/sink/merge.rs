@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | file system | a directory that has the target and all but the sources is exchanged with theirs (`renameat2`), one step | never |
 //! | HDFS | the target is renamed into place, then the sources are deleted, 32 at once | the deletions |
-//! | S3 | the target is put, then the sources are deleted, 1,000 a request | that request |
+//! | S3 | the target is put, then the sources are deleted, 1,000 a request, all requests at once | those requests |
 //!
 //! HDFS has no step that takes many names away and gives one. Its rename moves one file or one directory, and takes the
 //! place of one file or of an empty directory: so one rename can make sources vanish (their directory moved away) or the
@@ -16,7 +16,8 @@
 //! place are two renames, and between them a reader would find no row at all. (`concat` takes many files away at once,
 //! but what it makes of them are their bytes one after the other, unsorted and with every old footer in between.) So the
 //! target comes first. A file system that cannot exchange (NFS) is treated like HDFS. How long rows were there twice is
-//! measured and told: [`Merged::overlap`].
+//! measured and told: [`Merged::overlap`]. Whoever finishes what another has left begins to count when the target was
+//! written, by the clocks of this machine and of the store.
 //!
 //! A listing takes time too, and one that a merge falls into is of no single moment. On S3 and HDFS it goes by name, and a
 //! target's name comes after those of its sources: such a listing has rows twice at worst, and none is missing.
@@ -29,7 +30,8 @@
 //! | `sink::after-exchange` | it is in its place; what came meanwhile is not put back (file system only) |
 //! | `sink::before-removal` | the merged file is there, and so are its sources (not on a file system) |
 
-use std::time::{Duration, Instant};
+use std::collections::HashSet;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures::{TryStreamExt, stream};
@@ -87,10 +89,13 @@ impl S3 {
             Some(bytes) => self.put(merge.target, bytes, Mode::IfAbsent).await?,
             None => Put::Exists,
         };
-        let since = Instant::now();
+        let twice = match put {
+            Put::Created => Twice::from_now(),
+            Put::Exists => Twice::left(merge, self.objects.list_written(merge.dir).await?),
+        };
         crash::point("sink::before-removal");
         self.objects.delete_all(merge.sources).await?;
-        Ok(Merged { put, overlap: since.elapsed() })
+        Ok(Merged { put, overlap: twice.so_far() })
     }
 }
 
@@ -104,12 +109,15 @@ impl Hdfs {
             }
             None => Put::Exists,
         };
-        let since = Instant::now();
+        let twice = match put {
+            Put::Created => Twice::from_now(),
+            Put::Exists => Twice::left(merge, self.list_written(merge.dir).await?),
+        };
         crash::point("sink::before-removal");
         stream::iter(merge.sources.iter().map(Ok))
             .try_for_each_concurrent(CONCURRENCY, |source| self.delete_known(source))
             .await?;
-        let overlap = since.elapsed();
+        let overlap = twice.so_far();
         for dir in merge.emptied() {
             self.delete_dir_if_empty(dir).await?;
         }
@@ -125,6 +133,40 @@ impl Fs {
             super::exchange::merge(root, Merge { dir: &dir, sources: &sources, target: &target }, bytes)
         })
         .await
+    }
+}
+
+/// How long a target and its sources are there together.
+pub(super) struct Twice {
+    /// Before `since`; `None`: no source is there.
+    before: Option<Duration>,
+    since: Instant,
+}
+
+impl Twice {
+    /// The target has just come.
+    pub(super) fn from_now() -> Self {
+        Twice { before: Some(Duration::ZERO), since: Instant::now() }
+    }
+
+    /// The target was there: `files` are those below the directory, and when they were written.
+    pub(super) fn left(
+        merge: Merge<'_>,
+        files: impl IntoIterator<Item = (impl AsRef<str>, SystemTime)>,
+    ) -> Self {
+        let sources: HashSet<&str> = merge.sources.iter().map(String::as_str).collect();
+        let (mut is_twice, mut age) = (false, Duration::ZERO);
+        for (path, written) in files {
+            is_twice |= sources.contains(path.as_ref());
+            if path.as_ref() == merge.target {
+                age = written.elapsed().unwrap_or_default();
+            }
+        }
+        Twice { before: is_twice.then_some(age), since: Instant::now() }
+    }
+
+    pub(super) fn so_far(&self) -> Duration {
+        self.before.map_or(Duration::ZERO, |before| before + self.since.elapsed())
     }
 }
 

@@ -4,13 +4,15 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use opendal::options::ReadOptions;
-
+use opendal::options::{ListOptions, ReadOptions};
 use opendal::{EntryMode, ErrorKind, Operator};
 
 use super::Entry;
 use super::error::{Category, Fault};
 use super::name::TEMPORARY_DIR;
+
+/// S3 takes no more in one request.
+const DELETED_AT_ONCE: usize = 1000;
 
 #[derive(Clone)]
 pub(super) struct Objects(pub(super) Operator);
@@ -70,13 +72,33 @@ impl Objects {
         Ok(files.collect())
     }
 
+    /// S3 is asked with a delimiter, so that it tells the folders and not what is in them.
+    pub(super) async fn dirs(&self, dir: &str) -> Result<Vec<String>, Fault> {
+        let below = self.0.list(&folder(dir)).await?;
+        let dirs = below.iter().filter(|entry| entry.metadata().mode() == EntryMode::DIR);
+        let paths = dirs.map(|entry| entry.path().trim_matches('/').to_owned());
+        // The folder itself is among them.
+        Ok(paths.filter(|path| path != dir).collect())
+    }
+
     pub(super) async fn delete(&self, path: &str) -> Result<(), Fault> {
         Ok(self.0.delete(path).await?)
     }
 
-    /// Deletes these, on S3 a thousand in one request.
+    /// The files below `dir` that tell when they were written, and when.
+    pub(super) async fn list_written(&self, dir: &str) -> Result<Vec<(String, SystemTime)>, Fault> {
+        let files = self.entries(dir).await?.into_iter().filter_map(|entry| {
+            let (path, meta) = entry.into_parts();
+            Some((path, meta.last_modified()?.into()))
+        });
+        Ok(files.collect())
+    }
+
+    /// Deletes these: on S3 a thousand in one request, and all requests at once.
     pub(super) async fn delete_all(&self, paths: &[String]) -> Result<(), Fault> {
-        Ok(self.0.delete_iter(paths.iter().cloned()).await?)
+        let requests = paths.chunks(DELETED_AT_ONCE).map(|paths| self.0.delete_iter(paths.iter().cloned()));
+        futures::future::try_join_all(requests).await?;
+        Ok(())
     }
 
     /// Deletes temporary files last written before `older_than` ago, and says how many.
@@ -94,16 +116,16 @@ impl Objects {
     }
 
     async fn entries(&self, dir: &str) -> Result<Vec<opendal::Entry>, Fault> {
-        let mut entries = self
-            .0
-            .list_options(
-                &format!("{dir}/"),
-                opendal::options::ListOptions { recursive: true, ..Default::default() },
-            )
-            .await?;
+        let all = ListOptions { recursive: true, ..ListOptions::default() };
+        let mut entries = self.0.list_options(&folder(dir), all).await?;
         entries.retain(|entry| entry.metadata().mode() == EntryMode::FILE);
         Ok(entries)
     }
+}
+
+/// As OpenDAL writes it.
+fn folder(dir: &str) -> String {
+    format!("{dir}/")
 }
 
 /// By this machine's clock: the limit is to be far above any clock's error.

@@ -52,6 +52,31 @@ fn who_runs_beside_the_stream_has_the_overrides_but_not_the_resources_of_workers
 }
 
 #[test]
+fn a_compaction_may_take_the_memory_that_its_files_and_rows_need() {
+    let limit = |compaction: Value| {
+        let pipeline = pipeline(json!({"compaction": compaction}));
+        let job = cron_job(&plan(&pipeline))["spec"]["jobTemplate"]["spec"].clone();
+        job["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"].clone()
+    };
+    assert_eq!(limit(json!({"enabled": true})), "1Gi");
+    assert_eq!(limit(json!({"enabled": true, "targetFileBytes": "4Gi"})), "4864Mi");
+    assert_eq!(limit(json!({"enabled": true, "memory": "16Mi"})), "800Mi");
+    let own = json!({"limits": {"memory": "3Gi"}});
+    assert_eq!(limit(json!({"enabled": true, "targetFileBytes": "4Gi", "resources": own})), "3Gi");
+}
+
+#[test]
+fn runs_of_the_compaction_are_kept_as_long_as_is_asked() {
+    let limits = json!({"enabled": true, "successfulJobsHistoryLimit": 1, "failedJobsHistoryLimit": 7});
+    for (compaction, successful, failed) in [(json!({"enabled": true}), 3, 3), (limits, 1, 7)] {
+        let pipeline = pipeline(json!({"compaction": compaction}));
+        let spec = &cron_job(&plan(&pipeline))["spec"];
+        let kept = (&spec["successfulJobsHistoryLimit"], &spec["failedJobsHistoryLimit"]);
+        assert_eq!(kept, (&json!(successful), &json!(failed)));
+    }
+}
+
+#[test]
 fn nothing_is_waived_that_is_given() {
     let flags = |query: Value| {
         let pipeline = pipeline(json!({"query": query}));

@@ -16,9 +16,8 @@ use parquet::file::metadata::ParquetMetaData;
 use super::span::Span;
 use super::{MergeError, schema};
 use crate::compact::footer::{self, Footer, FooterError, Tail, group_bounds, time_column};
+use crate::compact::pace::PacedSink;
 use crate::core::shard::Topic;
-use crate::raw::remote::Remote;
-use crate::sink::Sink;
 
 /// What is read of a file at first: footer and page indexes of most.
 const TAIL: u64 = 64 << 10;
@@ -33,8 +32,6 @@ pub struct RawSource {
     pub footer: Footer,
     /// Of the settings that it was written with.
     pub fingerprint: String,
-    /// Bytes.
-    pub bytes: u64,
     metadata: Arc<ParquetMetaData>,
     topic: Topic,
 }
@@ -45,7 +42,7 @@ impl RawSource {
     /// # Errors
     /// Where it is gone or none of ours.
     pub async fn open(
-        sink: &Sink,
+        sink: &PacedSink,
         path: &str,
         bytes: u64,
         topic: Topic,
@@ -55,14 +52,7 @@ impl RawSource {
         let metadata = metadata(sink, path, bytes, indexes).await?;
         let footer = Footer::read(&metadata, topic).map_err(wrong)?;
         let fingerprint = footer::text(&metadata, "tipstream.fingerprint").map_err(wrong)?.to_owned();
-        Ok(RawSource {
-            path: path.to_owned(),
-            footer,
-            fingerprint,
-            bytes,
-            metadata: Arc::new(metadata),
-            topic,
-        })
+        Ok(RawSource { path: path.to_owned(), footer, fingerprint, metadata: Arc::new(metadata), topic })
     }
 
     /// Its rows of a span, as the worker writes them.
@@ -71,11 +61,11 @@ impl RawSource {
     /// Where the file is none of ours; the stream also where it cannot be read.
     pub(super) fn rows(
         &self,
-        sink: &Sink,
+        sink: &PacedSink,
         topic: Topic,
         span: Span,
     ) -> Result<impl Stream<Item = Result<RecordBatch, MergeError>> + Unpin + use<>, MergeError> {
-        let reader = Remote::new(sink.clone(), &self.path, self.metadata.clone());
+        let reader = sink.file(&self.path, self.metadata.clone());
         let metadata = ArrowReaderMetadata::try_new(self.metadata.clone(), ArrowReaderOptions::new())?;
         let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata);
         let columns = builder.parquet_schema();
@@ -101,14 +91,14 @@ impl RawSource {
         };
         (0..self.metadata.num_row_groups()).filter(may).collect()
     }
-
-    /// Bytes of it that are read for a span, about.
-    pub(super) fn bytes_of(&self, span: Span) -> u64 {
-        (self.bytes as f64 * span.share_of(self.footer.times)) as u64
-    }
 }
 
-async fn metadata(sink: &Sink, path: &str, bytes: u64, indexes: bool) -> Result<ParquetMetaData, MergeError> {
+async fn metadata(
+    sink: &PacedSink,
+    path: &str,
+    bytes: u64,
+    indexes: bool,
+) -> Result<ParquetMetaData, MergeError> {
     let mut needed = TAIL;
     loop {
         let tail = sink.read_range(path, bytes.saturating_sub(needed)..bytes).await?;

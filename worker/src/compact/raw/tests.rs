@@ -2,16 +2,17 @@
 
 use bytes::Bytes;
 
-use super::super::footer::Part;
+use super::super::footer::{Part, Tail, tail};
+use super::super::pace::Pace;
 use super::*;
 use crate::core::parse;
 use crate::core::shard::Partition;
 use crate::raw::columns::Chunk;
 use crate::raw::lane::{Lane, Origin};
-use crate::sink::SinkConfig;
+use crate::sink::{Sink, SinkConfig};
 
-/// A file of fares of one second, of these offsets.
-async fn source(sink: &Sink, partition: i32, start: i64, rows: i64) -> RawSource {
+/// A file of fares of one second, of these offsets, and the bytes of its columns.
+async fn file(sink: &Sink, partition: i32, start: i64, rows: i64) -> (RawSource, u64) {
     let origin = Origin {
         partition: Partition { topic: Topic::Fares, index: partition },
         topic: "fares".into(),
@@ -25,26 +26,39 @@ async fn source(sink: &Sink, partition: i32, start: i64, rows: i64) -> RawSource
     let file = lane.finish().expect("encoded").files.remove(0);
     sink.put_if_absent(&file.path, file.bytes.clone()).await.expect("written");
     let len = file.bytes.len() as u64;
-    RawSource::open(sink, &file.path, len, Topic::Fares, true).await.expect("a source")
+    let source = RawSource::open(&at_once(sink), &file.path, len, Topic::Fares, true).await;
+    let Ok(Tail::Metadata(metadata)) = tail(&file.bytes, len, false) else { panic!("no footer") };
+    let columns: i64 = metadata.row_groups().iter().map(|group| group.compressed_size()).sum();
+    (source.expect("a source"), columns as u64)
+}
+
+async fn source(sink: &Sink, partition: i32, start: i64, rows: i64) -> RawSource {
+    file(sink, partition, start, rows).await.0
+}
+
+fn at_once(sink: &Sink) -> PacedSink {
+    PacedSink::new(sink.clone(), Pace::new(None))
 }
 
 async fn merge(sink: &Sink, sources: &[RawSource], memory: u64) -> Result<Bytes, MergeError> {
-    Merger { sink, topic: Topic::Fares, memory, pace: &mut Pace::new(None) }.merge(sources).await
+    Merger { sink: &at_once(sink), topic: Topic::Fares, memory }.merge(sources).await
 }
 
-/// What is read and what is written.
+/// However often it is read, and whether it fits.
 #[tokio::test]
-async fn what_is_moved_is_paid_for_by_waiting() {
+async fn what_is_read_is_paid_for_by_waiting() {
     let dir = tempfile::tempdir().expect("a folder");
     let sink = sink(dir.path()).await;
-    let sources = [source(&sink, 0, 0, 3000).await, source(&sink, 1, 50, 2000).await];
-    let read: u64 = sources.iter().map(|source| source.bytes).sum();
-    // Half a second for what is read; what is written last is not waited for.
-    let mut pace = Pace::new(Some(2 * read));
-    let began = std::time::Instant::now();
-    let mut merger = Merger { sink: &sink, topic: Topic::Fares, memory: 1 << 30, pace: &mut pace };
-    merger.merge(&sources).await.expect("merged");
-    assert!(began.elapsed() >= std::time::Duration::from_millis(490), "{:?}", began.elapsed());
+    let (first, first_bytes) = file(&sink, 0, 0, 3000).await;
+    let (second, second_bytes) = file(&sink, 1, 50, 2000).await;
+    let sources = [first, second];
+    for (memory, bytes) in [(1 << 30, first_bytes + second_bytes), (1, 2 * first_bytes + second_bytes)] {
+        // Half a second.
+        let sink = &PacedSink::new(sink.clone(), Pace::new(Some(2 * bytes)));
+        let began = std::time::Instant::now();
+        Merger { sink, topic: Topic::Fares, memory }.merge(&sources).await.expect("merged");
+        assert!(began.elapsed() >= std::time::Duration::from_millis(499), "{memory}: {:?}", began.elapsed());
+    }
 }
 
 #[tokio::test]
@@ -54,8 +68,7 @@ async fn rows_that_do_not_fit_are_not_held() {
     let sources = [source(&sink, 0, 0, 3000).await, source(&sink, 1, 50, 2000).await];
     let all = Span::of(sources.iter().map(|source| source.footer.times)).expect("times");
     for (memory, fits) in [(1 << 30, true), (100 << 10, false)] {
-        let mut pace = Pace::new(None);
-        let mut merger = Merger { sink: &sink, topic: Topic::Fares, memory, pace: &mut pace };
+        let merger = Merger { sink: &at_once(&sink), topic: Topic::Fares, memory };
         assert_eq!(merger.collect(&sources, all).await.expect("read").is_some(), fits, "{memory}");
     }
 }

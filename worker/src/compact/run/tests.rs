@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
@@ -161,6 +162,67 @@ async fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     assert!(report.folders.iter().all(|line| line.outcome == Outcome::Planned), "{report:?}");
     assert!(report.folders[0].after.is_some_and(|after| after.files < report.folders[0].before.files));
     assert_eq!(output.files(""), before);
+}
+
+/// What is read and what is written, of raw files and of windows.
+#[tokio::test]
+async fn a_run_moves_no_more_bytes_a_second_than_it_may() {
+    let output = Output::make().await;
+    // Files this small are read as a whole for their footers, and windows too; both for the plan and for the merge.
+    let read_twice = 2;
+    for dataset in [Dataset::Rides, Dataset::Tips] {
+        let datasets = BTreeSet::from([dataset]);
+        let planned = run(&output, Options { datasets: datasets.clone(), dry_run: true, ..options() }).await;
+        let bytes: u64 = planned.folders.iter().map(|line| line.before.bytes).sum();
+        // A second for what is read, and more for what is written.
+        let rate = read_twice * bytes;
+        let began = Instant::now();
+        let done = run(&output, Options { datasets, rate: Some(rate), ..options() }).await;
+        let written: u64 = done.folders.iter().filter_map(|line| line.after).map(|after| after.bytes).sum();
+        let least = (read_twice * bytes + written) as f64 / rate as f64;
+        let took = began.elapsed().as_secs_f64();
+        assert!(written > 0 && took >= least - 0.001, "{dataset:?}: {took} s of {least} s");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_told_to_end_does_so_where_nothing_is_to_be_done_and_while_it_plans() {
+    let (whole, compacted) = (Output::make().await, Output::make().await);
+    compact(&compacted).await;
+    for (output, after) in [(&compacted, Duration::ZERO), (&whole, Duration::from_millis(100))] {
+        let (metrics, stop) = (CompactMetrics::new().expect("metrics"), CancellationToken::new());
+        let slow = Options { rate: Some(1), ..options() };
+        let mut compactor = Compactor::new(sink(output).await, slow, metrics, stop.clone());
+        if after.is_zero() {
+            stop.cancel();
+        }
+        let told = async {
+            tokio::time::sleep(after).await;
+            stop.cancel();
+        };
+        let run = tokio::time::timeout(Duration::from_secs(60), compactor.run(NOW));
+        let ended = tokio::join!(told, run).1.expect("it ends");
+        assert!(matches!(ended, Err(CompactError::Interrupted)), "{ended:?}");
+    }
+    assert!(!whole.contents().keys().any(|path| path.starts_with(DIR)));
+}
+
+/// A folder without a file is none on S3, and one of no day is nobody's.
+#[tokio::test]
+async fn the_newest_day_with_a_window_tells_how_far_windows_have_closed() {
+    let output = Output::make().await;
+    output.write("tips/year=2013/month=10/day=2/window=00-10/tips.parquet", b"");
+    output.write("tips/year=2013/month=2/day=20/window=07-00/tips.parquet", b"");
+    output.write("tips/year=2013/month=11/strange/window=07-00/tips.parquet", b"");
+    fs::create_dir_all(output.path().join("tips/year=2013/month=12/day=1")).expect("made");
+    let metrics = CompactMetrics::new().expect("metrics");
+    let compactor = Compactor::new(sink(&output).await, options(), metrics, CancellationToken::new());
+    let days = compactor.days(Dataset::Tips).await.expect("listed");
+    let days: Vec<String> = days.iter().map(Folder::to_string).collect();
+    let in_order =
+        ["tips-2013-01-01", "tips-2013-01-02", "tips-2013-02-20", "tips-2013-10-02", "tips-2013-12-01"];
+    assert_eq!(days, in_order);
+    assert_eq!(compactor.closed().await.expect("listed"), EventTime::parse(b"2013-10-02 00:40:00"));
 }
 
 #[tokio::test]
