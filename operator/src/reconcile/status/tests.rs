@@ -70,14 +70,14 @@ fn failing(code: i32, message: &str) -> PodView {
 }
 
 fn missing() -> Error {
-    Error::ReferenceMissing(Reference {
+    Error::ReferencesMissing(vec![Reference {
         source: Source::Secret,
         name: "kafka".to_owned(),
         keys: Vec::new(),
         optional_keys: Vec::new(),
         field: "spec.kafka.sasl.secretRef",
         reader: Reader::Workers,
-    })
+    }])
 }
 
 fn figures() -> Figures {
