@@ -207,12 +207,21 @@ impl Operator {
 
     /// The value of a metric, such as `leader`; all of its labels added up.
     pub fn metric(&self, name: &str) -> Result<f64> {
+        self.sum(|metric| metric.split('{').next() == Some(name))
+    }
+
+    /// The reconciles that failed for an error of this category.
+    pub fn errors(&self, category: &str) -> Result<f64> {
+        let wanted = format!("reconcile_errors_total{{category=\"{category}\"}}");
+        self.sum(|metric| metric == wanted)
+    }
+
+    /// The values of the metrics whose name, without what all have in common, and labels are `wanted`.
+    fn sum(&self, wanted: impl Fn(&str) -> bool) -> Result<f64> {
         let text = String::from_utf8(http::get(&self.port.address(), "/metrics")?)?;
-        let name = format!("tipstream_operator_{name}");
         let values = text.lines().filter_map(|line| {
-            let (metric, value) = line.rsplit_once(' ')?;
-            let of = metric.split('{').next()?;
-            (of == name).then(|| value.parse::<f64>().ok()).flatten()
+            let (metric, value) = line.strip_prefix("tipstream_operator_")?.rsplit_once(' ')?;
+            wanted(metric).then(|| value.parse::<f64>().ok()).flatten()
         });
         Ok(values.sum())
     }

@@ -131,10 +131,10 @@ fn a_missing_reference_is_told_and_that_the_last_good_workers_run() {
 #[test]
 fn an_error_that_may_pass_does_not_speak_against_workers_that_run() {
     let (pipeline, deployment) = (pipeline(json!({})), running());
-    let error = Error::Status(Box::new(kube::Error::LinesCodecMaxLineLengthExceeded));
+    let error = Error::Scale(Box::new(kube::Error::LinesCodecMaxLineLengthExceeded));
     let status = of(&Seen { error: Some(&error), ..seen(&pipeline, &deployment) });
     assert_eq!(said(&status)[0], "Ready=True/Running");
-    assert_eq!(said(&status)[2], "Degraded=True/StatusFailed");
+    assert_eq!(said(&status)[2], "Degraded=True/ScaleFailed");
 }
 
 #[test]
