@@ -224,6 +224,21 @@ fn of_a_stopped_pipeline_only_the_lag_is_not_known() {
 }
 
 #[test]
+fn a_lag_that_is_no_longer_known_is_not_told() {
+    let (pipeline, deployment, figures) = (pipeline(json!({})), running(), figures());
+    let before = of(&Seen { figures: Some(&figures), ..seen(&pipeline, &deployment) });
+    assert!(before.lag.is_some());
+    let lag = |deployment: &DeploymentView, figures: Option<&Figures>| {
+        of(&Seen { before: Some(&before), figures, ..seen(&pipeline, deployment) }).lag
+    };
+    let partly = Figures { lag: None, ..figures };
+    assert_eq!(lag(&deployment, Some(&partly)), None, "a partition is nobody's");
+    let crashing = DeploymentView { ready: 0, ..running() };
+    assert_eq!(lag(&crashing, None), None, "no worker is ready");
+    assert_eq!(lag(&deployment, None), before.lag, "they are silent for once");
+}
+
+#[test]
 fn a_transition_has_its_time_and_a_message_has_none() {
     let pipeline = pipeline(json!({}));
     let at = |seconds| Timestamp::from_second(seconds).expect("a time");
