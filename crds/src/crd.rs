@@ -25,6 +25,9 @@ pub fn crd() -> CustomResourceDefinition {
             schema.x_kubernetes_validations = Some(NAMED.iter().map(Rule::of_object).collect());
             if let Some(spec) = property(schema, "spec") {
                 for_each_part_of_a_pod(spec, &mut |part| for_each_child(part, &mut strip_descriptions));
+                for part in ["workload", "query", "compaction"] {
+                    property(spec, part).into_iter().for_each(bound_amounts);
+                }
             }
         }
     }
@@ -66,6 +69,18 @@ fn for_each_part_of_a_pod(spec: &mut JSONSchemaProps, visit: &mut dyn FnMut(&mut
     for service in ["query", "compaction"] {
         if let Some(resources) = property(spec, service).and_then(|part| property(part, "resources")) {
             visit(resources);
+        }
+    }
+}
+
+/// Bounds amounts, so that the API server can tell beforehand what the rules on them cost.
+fn bound_amounts(part: &mut JSONSchemaProps) {
+    let Some(resources) = property(part, "resources") else { return };
+    for name in ["limits", "requests"] {
+        let Some(amounts) = property(resources, name) else { continue };
+        amounts.max_properties = Some(16);
+        if let Some(JSONSchemaPropsOrBool::Schema(amount)) = &mut amounts.additional_properties {
+            amount.max_length = Some(32);
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     duration::Duration,
     query_limits::QueryLimits,
     reference::SecretRef,
+    resources,
     rule::{Rule, Ruled},
     size::ByteSize,
 };
@@ -190,6 +191,18 @@ impl Ruled for Query {
             cel: "!has(self.auth) || !has(self.tls) || self.auth.secretRef.name != self.tls.secretRef.name",
             message: "must be another Secret than that of tls, whose keys would be users; write for example query-users",
             holds: |query| query.users().is_none() || query.users() != query.certificate(),
+        },
+        Rule {
+            field: ".resources",
+            cel: resources::AMOUNTS,
+            message: resources::AMOUNTS_MESSAGE,
+            holds: |query| resources::are_amounts(query.resources.as_ref()),
+        },
+        Rule {
+            field: ".resources.requests",
+            cel: resources::FIT,
+            message: resources::FIT_MESSAGE,
+            holds: |query| resources::fit(query.resources.as_ref()),
         },
     ];
 }

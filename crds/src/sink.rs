@@ -125,7 +125,8 @@ pub struct Kerberos {
     pub principal: String,
     /// The principal's keytab.
     pub keytab_secret_ref: SecretKeyRef,
-    /// A ConfigMap with the key `krb5.conf`. Default: the image's /etc/krb5.conf.
+    /// A ConfigMap with the key `krb5.conf`. The image has none: without it, Kerberos finds its servers
+    /// by DNS, and principals need their realm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<ConfigMapRef>,
 }

@@ -29,7 +29,8 @@ pub struct TipsPipelineStatus {
     /// the shard that is furthest behind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Time>,
-    /// What is still to be read; of a pipeline without workers nobody knows.
+    /// What is still to be read. Not there while it is not known of all partitions: no worker is
+    /// ready, one does not answer, or a partition is between two workers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag: Option<Lag>,
     /// The latest window that was written.

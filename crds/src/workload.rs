@@ -8,6 +8,8 @@ use k8s_openapi::api::core::v1::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::name::{self, is_label_value, is_qualified, is_subdomain};
+use crate::resources;
 use crate::rule::{Rule, Ruled};
 
 /// How the pods are made: of the workers, of the query service and of the compaction. What is not
@@ -27,7 +29,10 @@ pub struct Workload {
     pub resources: Option<ResourceRequirements>,
     /// Labels added to the pods.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(extend(
+        "maxProperties" = 64,
+        "additionalProperties" = {"type": "string", "maxLength": 63}
+    ))]
     pub labels: BTreeMap<String, String>,
     /// Annotations added to the pods.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -85,6 +90,32 @@ pub struct Workload {
 impl Ruled for Workload {
     const RULES: &'static [Rule<Self>] = &[
         Rule {
+            field: ".image",
+            cel: "!has(self.image) || self.image.matches('^[^ \\\\t\\\\r\\\\n]+$')",
+            message: "must be the name of an image, without blanks; write for example registry.example/tips-worker:1.0",
+            holds: |workload| workload.image.as_deref().is_none_or(is_image),
+        },
+        Rule {
+            field: ".resources",
+            cel: resources::AMOUNTS,
+            message: resources::AMOUNTS_MESSAGE,
+            holds: |workload| resources::are_amounts(workload.resources.as_ref()),
+        },
+        Rule {
+            field: ".resources.requests",
+            cel: resources::FIT,
+            message: resources::FIT_MESSAGE,
+            holds: |workload| resources::fit(workload.resources.as_ref()),
+        },
+        Rule {
+            field: ".labels",
+            cel: name::LABELS,
+            message: "must be labels as Kubernetes has them, of letters, digits and - _ . with a letter or digit at both ends, 63 at most; write for example team: taxi, or example.com/team: taxi",
+            holds: |workload| {
+                workload.labels.iter().all(|(name, value)| is_qualified(name) && is_label_value(value))
+            },
+        },
+        Rule {
             field: ".labels",
             cel: "!has(self.labels) || self.labels.all(name, !(name.startsWith('tipstream.dev/') || name in \
                   ['app.kubernetes.io/component', 'app.kubernetes.io/instance', 'app.kubernetes.io/managed-by', \
@@ -94,9 +125,27 @@ impl Ruled for Workload {
         },
         Rule {
             field: ".annotations",
+            cel: name::ANNOTATIONS,
+            message: "must have names of letters, digits and - _ . with a letter or digit at both ends, 63 at most, after a prefix such as example.com/; write for example example.com/team: taxi",
+            holds: |workload| workload.annotations.keys().all(|name| is_qualified(name)),
+        },
+        Rule {
+            field: ".annotations",
             cel: "!has(self.annotations) || self.annotations.all(name, !name.startsWith('tipstream.dev/'))",
             message: "must not set tipstream.dev/ with anything, by which the operator rolls the pods; write an annotation of another prefix, such as example.com/team: taxi",
             holds: |workload| !workload.annotations.keys().any(|name| name.starts_with(OWN_PREFIX)),
+        },
+        Rule {
+            field: ".serviceAccountName",
+            cel: name::SERVICE_ACCOUNT,
+            message: "must be the name of a service account, of lower-case letters, digits, - and .; write for example taxi-s3",
+            holds: |workload| workload.service_account_name.as_deref().is_none_or(is_subdomain),
+        },
+        Rule {
+            field: ".priorityClassName",
+            cel: name::PRIORITY_CLASS,
+            message: "must be the name of a priority class, of lower-case letters, digits, - and .; write for example high-priority",
+            holds: |workload| workload.priority_class_name.as_deref().is_none_or(is_subdomain),
         },
         Rule {
             field: ".env",
@@ -118,6 +167,10 @@ impl Ruled for Workload {
             holds: |workload| !workload.volume_mounts.iter().any(|mount| is_taken(&mount.mount_path)),
         },
     ];
+}
+
+fn is_image(name: &str) -> bool {
+    !name.is_empty() && !name.contains([' ', '\t', '\r', '\n'])
 }
 
 const OWN_PREFIX: &str = "tipstream.dev/";

@@ -290,6 +290,74 @@ fn what_the_operator_goes_by_cannot_be_set_in_the_workload() {
 }
 
 #[test]
+fn what_a_pod_may_not_have_is_refused_in_the_workload() {
+    let labels = |name: &str, value: &str| ("/workload/labels", json!({name: value, "app": "taxi"}));
+    let long = "a".repeat(64);
+    for (name, value) in [
+        ("team", "a b"),
+        ("team", "-a"),
+        ("team", "a."),
+        ("team", &*long),
+        ("", "a"),
+        ("a b", "a"),
+        ("_a", "a"),
+        ("Example.com/a", "a"),
+        ("example..com/a", "a"),
+        ("/a", "a"),
+        ("a/b/c", "a"),
+        ("example.com/", "a"),
+        (&*long, "a"),
+    ] {
+        assert_refused("spec.workload.labels", &[labels(name, value)]);
+    }
+    for (name, value) in
+        [("team", ""), ("a.b_c-D", "A_b.c-1"), ("my-1.example.com/team", "x"), (&long[1..], &long[1..])]
+    {
+        assert_eq!(refused(&with(&[labels(name, value)]), None), [""; 0], "{name}: {value}");
+    }
+    assert_refused(
+        "spec.workload.annotations",
+        &[("/workload/annotations", json!({"a b": "any text", "team": ""}))],
+    );
+    assert_eq!(refused(&with(&[("/workload/annotations", json!({"a/b": "any: {text}"}))]), None), [""; 0]);
+    for field in ["serviceAccountName", "priorityClassName"] {
+        let (pointer, path) = (format!("/workload/{field}"), format!("spec.workload.{field}"));
+        for name in ["Taxi", "taxi s3", "taxi_s3", "-taxi", "taxi.", "", "a..b"] {
+            assert_refused(&path, &[(&pointer, json!(name))]);
+        }
+        assert_eq!(refused(&with(&[(&pointer, json!("taxi.s3-1"))]), None), [""; 0]);
+    }
+    for image in ["", "a b", " a", "a\n", "a\tb"] {
+        assert_refused("spec.workload.image", &[("/workload/image", json!(image))]);
+    }
+    assert_eq!(refused(&with(&[("/workload/image", json!("r.example:5000/a/b:1@sha256:0"))]), None), [""; 0]);
+}
+
+#[test]
+fn resources_are_amounts_and_requests_fit_into_limits() {
+    for part in ["workload", "query"] {
+        let (pointer, path) = (format!("/{part}/resources"), format!("spec.{part}.resources"));
+        for amount in ["lots", "1 Gi", "1GB", "", "-1", "-100m"] {
+            assert_refused(&path, &[(&pointer, json!({"requests": {"cpu": amount}}))]);
+            assert_refused(&path, &[(&pointer, json!({"limits": {"cpu": amount, "memory": "1Gi"}}))]);
+        }
+        let requests = format!("{path}.requests");
+        for (request, limit) in
+            [("2Gi", "1Gi"), ("1100m", "1"), ("1.5", "1499m"), ("1G", "1000k"), ("1e3", "0.9k")]
+        {
+            let resources = json!({"requests": {"memory": request}, "limits": {"memory": limit, "cpu": "0"}});
+            assert_refused(&requests, &[(&pointer, resources)]);
+        }
+        for (request, limit) in
+            [("1Gi", "1Gi"), ("1000m", "1"), ("4.35k", "4350"), ("0.1", "100m"), ("1023Mi", "1Gi")]
+        {
+            let resources = json!({"requests": {"memory": request, "cpu": "8"}, "limits": {"memory": limit}});
+            assert_eq!(refused(&with(&[(&pointer, resources)]), None), [""; 0], "{request} {limit}");
+        }
+    }
+}
+
+#[test]
 fn a_variable_that_the_sink_sets_is_not_set_twice() {
     let key = json!({"name": "keytab", "key": "tips.keytab"});
     let s3 = json!({"s3": {"bucket": "taxi", "region": "us-east-1", "credentials": {"secretRef": {"name": "s3"}}}});

@@ -69,6 +69,12 @@ impl Books {
         Self::from_json(&status["books"])
     }
 
+    /// Those of the status of a pipeline, whose names are Kubernetes'.
+    pub fn of_pipeline(books: &str) -> Result<Self> {
+        let books = books.replace("outOfArea", "out_of_area");
+        Self::from_json(&serde_json::from_str(&books).context("reading the books of a status")?)
+    }
+
     /// Those of the table that `local` prints.
     pub fn of_table(text: &str) -> Result<Self> {
         let mut books = Books::default();

@@ -38,7 +38,8 @@ pub fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/tipstream")
 }
 
-/// The chart as it might have been once: its CRD knows neither compaction nor the category.
+/// The chart as it might have been once: its CRD knows neither compaction, in spec and status, nor the
+/// category.
 pub fn older_chart(folder: &Folder) -> Result<PathBuf> {
     run(Command::new("cp").arg("-r").arg(chart()).arg(folder.path()))?;
     let older = folder.path().join("tipstream");
@@ -46,9 +47,11 @@ pub fn older_chart(folder: &Folder) -> Result<PathBuf> {
     crd.spec.names.categories = None;
     let schemas = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
     for schema in schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()) {
-        let spec = schema.properties.as_mut().and_then(|fields| fields.get_mut("spec"));
-        let fields = spec.and_then(|spec| spec.properties.as_mut()).context("a spec without fields")?;
-        fields.remove("compaction").context("the CRD has no compaction to be taken away")?;
+        for part in ["spec", "status"] {
+            let part = schema.properties.as_mut().and_then(|fields| fields.get_mut(part));
+            let fields = part.and_then(|part| part.properties.as_mut()).context("a part without fields")?;
+            fields.remove("compaction").context("the CRD has no compaction to be taken away")?;
+        }
     }
     // JSON is YAML.
     let text = serde_json::to_string(&crd).context("writing a CRD as JSON")?;
@@ -207,12 +210,21 @@ impl Operator {
 
     /// The value of a metric, such as `leader`; all of its labels added up.
     pub fn metric(&self, name: &str) -> Result<f64> {
+        self.sum(|metric| metric.split('{').next() == Some(name))
+    }
+
+    /// The reconciles that failed for an error of this category.
+    pub fn errors(&self, category: &str) -> Result<f64> {
+        let wanted = format!("reconcile_errors_total{{category=\"{category}\"}}");
+        self.sum(|metric| metric == wanted)
+    }
+
+    /// The values of the metrics whose name, without what all have in common, and labels are `wanted`.
+    fn sum(&self, wanted: impl Fn(&str) -> bool) -> Result<f64> {
         let text = String::from_utf8(http::get(&self.port.address(), "/metrics")?)?;
-        let name = format!("tipstream_operator_{name}");
         let values = text.lines().filter_map(|line| {
-            let (metric, value) = line.rsplit_once(' ')?;
-            let of = metric.split('{').next()?;
-            (of == name).then(|| value.parse::<f64>().ok()).flatten()
+            let (metric, value) = line.strip_prefix("tipstream_operator_")?.rsplit_once(' ')?;
+            wanted(metric).then(|| value.parse::<f64>().ok()).flatten()
         });
         Ok(values.sum())
     }

@@ -54,8 +54,12 @@ fn helm_finds_nothing_to_say_of_the_chart() {
 #[test]
 fn the_chart_renders_what_is_recorded() {
     scenario("chart-golden", |_| {
-        for case in GOLDEN {
-            let rendered = render(&["--values", &values(case)])?;
+        let values = GOLDEN.map(|case| (case, values(case)));
+        let cases = values.iter().map(|(case, values)| (*case, vec!["--values", values]));
+        // What comes with the CRD, which the others leave out for its length.
+        let with_crd = vec!["--set", "crd.install=true", "--show-only", "templates/aggregate.yaml"];
+        for (case, arguments) in cases.chain([("aggregate", with_crd)]) {
+            let rendered = render(&arguments)?;
             let golden = path(&format!("e2e/golden/chart/{case}.yaml"));
             if std::env::var_os(UPDATE).is_some() {
                 fs::write(&golden, &rendered).with_context(|| format!("writing {}", golden.display()))?;
@@ -240,6 +244,15 @@ fn pipelines_outlive_upgrade_rollback_and_uninstall() {
         helm("install", &[&chart()])?;
         by_category(true)?;
         ensure!(uid()? == created);
+        for role in ["view", "edit"] {
+            let (of, whom) = (format!("--clusterrole={role}"), format!("--user={role}"));
+            cluster.kubectl(&["create", "rolebinding", role, &of, &whom, "--namespace=taxi"])?;
+        }
+        let asked =
+            |user, verb| ["auth", "can-i", verb, "tipspipelines.tipstream.dev", user, "--namespace=taxi"];
+        cluster.until(&asked("--as=edit", "create"), SOON, |_| true)?;
+        cluster.until(&asked("--as=view", "get"), SOON, |_| true)?;
+        ensure!(cluster.kubectl(&asked("--as=view", "patch")).is_err(), "who may view may edit");
         Ok(())
     });
 }

@@ -11,7 +11,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
 use tips_e2e::kafka::{Kafka, KafkaOptions};
-use tips_e2e::kubernetes::{Cluster, Image, Namespace, Node, PAUSE, Pods};
+use tips_e2e::kubernetes::{Cluster, Image, KUBECONFIG, Namespace, Node, PAUSE, Pods};
 use tips_e2e::redis::{Redis, RedisOptions};
 use tips_e2e::s3::S3;
 use tips_e2e::worker::{Bucket, Data, Pipeline, Settings, Target, watermark};
@@ -222,6 +222,25 @@ fn nothing_of_a_node_outlives_the_test_process() {
         while is_linked(host) {
             ensure!(Instant::now() < deadline, "the node lives on");
             thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_machine_that_cannot_have_a_node_is_told_so_loudly() {
+    scenario("node-skipped", |folder| {
+        let mut command = Command::new("setpriv");
+        command.arg("--bounding-set=-sys_admin").arg(env::current_exe()?);
+        let names = ["the_name_of_a_service_leads_to_its_address", "a_pod_of_the_worker_runs_without_rights"];
+        command.arg("--exact").args(names.map(|name| format!("node::{name}")));
+        command.env_remove(KUBECONFIG).env("TIPSTREAM_E2E_DIR", folder.path());
+        let output = command.output().context("starting setpriv")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{said}");
+        for (test, instead) in [("node-dns", "as such\n"), ("node-worker", "as such, or name a cluster")] {
+            let skipped = format!("SKIPPED, \"{test}\": only root who may make namespaces can start a node.");
+            ensure!(said.contains(&skipped) && said.contains(instead), "{said}");
         }
         Ok(())
     });

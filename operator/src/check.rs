@@ -8,14 +8,17 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use axum::http::Request;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::rbac::v1::PolicyRule;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use kube::api::PostParams;
 use kube::{Api, Client, Resource as _};
+use serde_json::Value;
 use tipstream_crds::TipsPipeline;
 use tokio::time::{Instant, sleep};
 
@@ -87,7 +90,39 @@ async fn kind_is_served(client: &Client) -> anyhow::Result<String> {
             bail!("{name} of {version} is not served; {advice}");
         }
     }
+    let lacking = lacking_fields(client, &version).await?;
+    if !lacking.is_empty() {
+        // By server-side apply, which refuses a whole status for a field that the kind does not have.
+        bail!(
+            "the kind {version} that is served is not that of this operator, which cannot write a status: it lacks {}; \
+             {advice}",
+            lacking.join(", ")
+        );
+    }
     Ok(format!("{plural} are served as {version}"))
+}
+
+/// The fields that this operator knows and the kind that is served does not have.
+async fn lacking_fields(client: &Client, version: &str) -> anyhow::Result<Vec<String>> {
+    let request = Request::get(format!("/openapi/v3/apis/{version}")).body(Vec::new())?;
+    let served: Value = client.request(request).await.context("the API server does not describe the kind")?;
+    let name = format!("dev.tipstream.{}.{}", TipsPipeline::version(&()), TipsPipeline::kind(&()));
+    let served = &served["components"]["schemas"][&*name];
+    let versions = tipstream_crds::crd().spec.versions.into_iter();
+    let schemas = versions.filter_map(|version| version.schema?.open_api_v3_schema);
+    let mut lacking = Vec::new();
+    schemas.for_each(|ours| compare("", &ours, served, &mut lacking));
+    Ok(lacking)
+}
+
+fn compare(path: &str, ours: &JSONSchemaProps, served: &Value, lacking: &mut Vec<String>) {
+    for (name, field) in ours.properties.iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        match &served["properties"][name] {
+            Value::Null => lacking.push(path),
+            served => compare(&path, field, served, lacking),
+        }
+    }
 }
 
 /// Where the operator's own Lease is.
@@ -204,5 +239,24 @@ async fn somebody_leads(client: &Client, own: Own<'_>) -> anyhow::Result<String>
 impl Display for Own<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.namespace, self.lease)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_field_that_is_not_served_is_named_where_it_is() {
+        let ours = json!({"properties": {"spec": {"properties": {"job": {"properties": {"window": {}}}}},
+            "status": {"properties": {"lag": {"properties": {"records": {}, "seconds": {}}}, "books": {}}}}});
+        let ours: JSONSchemaProps = serde_json::from_value(ours).expect("a schema");
+        let served = json!({"properties": {"spec": {"properties": {"job": {"properties": {"window": {}}}, "more": {}}},
+            "status": {"properties": {"lag": {"properties": {"records": {}}}}}}});
+        let mut lacking = Vec::new();
+        compare("", &ours, &served, &mut lacking);
+        assert_eq!(lacking, ["status.books", "status.lag.seconds"]);
     }
 }

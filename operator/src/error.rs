@@ -13,12 +13,9 @@ pub enum Error {
     /// The spec breaks a rule, which an API server without the CRD's rules let pass.
     #[error("the spec is invalid: {}", listed(.0))]
     Invalid(Vec<Violation>),
-    /// A Secret or ConfigMap that is not there.
-    #[error(
-        "{field} names the {kind} {name}, which does not exist in this namespace; create it, or name another",
-        field = .0.field, kind = .0.source, name = .0.name
-    )]
-    ReferenceMissing(Reference),
+    /// Secrets and ConfigMaps that are not there: all that are missing, in the order of the spec.
+    #[error("{}", missing(.0))]
+    ReferencesMissing(Vec<Reference>),
     /// A Secret or ConfigMap without a key that it must have.
     #[error(
         "{field} needs the key {key:?} of the {kind} {name}, which does not have it; add the key, or name another",
@@ -122,7 +119,7 @@ impl Error {
     pub const fn category(&self) -> &'static str {
         match self {
             Error::Invalid(_) => "invalid",
-            Error::ReferenceMissing(_) | Error::KeyMissing { .. } => "reference",
+            Error::ReferencesMissing(_) | Error::KeyMissing { .. } => "reference",
             Error::Polygons { .. } => "polygons",
             Error::StateDiffers { .. } => "state",
             Error::Read { .. } => "read",
@@ -133,12 +130,14 @@ impl Error {
         }
     }
 
-    /// The reason, as conditions and Events name it.
-    pub const fn reason(&self) -> &'static str {
+    /// The reason, as conditions and Events name it; of several missing references that of the first.
+    pub fn reason(&self) -> &'static str {
         match self {
             Error::Invalid(_) => "InvalidSpec",
-            Error::ReferenceMissing(Reference { source: Source::Secret, .. }) => "SecretNotFound",
-            Error::ReferenceMissing(_) => "ConfigMapNotFound",
+            Error::ReferencesMissing(missing) => match missing.as_slice() {
+                [Reference { source: Source::Secret, .. }, ..] => "SecretNotFound",
+                _ => "ConfigMapNotFound",
+            },
             Error::KeyMissing { reference: Reference { source: Source::Secret, .. }, .. } => {
                 "SecretKeyNotFound"
             }
@@ -177,10 +176,51 @@ fn listed(violations: &[Violation]) -> String {
     violations.iter().map(Violation::to_string).collect::<Vec<_>>().join("; ")
 }
 
+fn missing(references: &[Reference]) -> String {
+    let named = references
+        .iter()
+        .map(|Reference { field, source, name, .. }| format!("{field} names the {source} {name}"));
+    let ending = match references {
+        [_] => "which does not exist in this namespace; create it, or name another",
+        _ => "none of which exists in this namespace; create them, or name others",
+    };
+    format!("{}, {ending}", named.collect::<Vec<_>>().join(", "))
+}
+
 /// The API server's own words, where they are.
 fn said(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tipstream_crds::TipsPipelineSpec;
+
+    use super::*;
+    use crate::reference::references;
+
+    #[test]
+    fn all_that_is_missing_is_named_at_once() {
+        let spec = json!({
+            "kafka": {"bootstrapServers": "kafka:9092", "ridesTopic": "rides", "faresTopic": "fares",
+                "sasl": {"mechanism": "SCRAM-SHA-512", "secretRef": {"name": "login"}}},
+            "redis": {"urls": ["redis://redis:6379"]}, "sink": {"volume": {"claimName": "lake"}},
+            "job": {"neighbourhoods": {"configMapKeyRef": {"name": "polygons", "key": "nyc"}}},
+        });
+        let spec: TipsPipelineSpec = serde_json::from_value(spec).expect("a spec");
+        let all = Error::ReferencesMissing(references(&spec));
+        let said = "spec.kafka.sasl.secretRef names the Secret login, spec.job.neighbourhoods.configMapKeyRef names the \
+            ConfigMap polygons, none of which exists in this namespace; create them, or name others";
+        assert_eq!((all.reason(), all.to_string().as_str()), ("SecretNotFound", said));
+        let one = Error::ReferencesMissing(references(&spec).split_off(1));
+        assert_eq!(one.reason(), "ConfigMapNotFound");
+        assert!(
+            one.to_string()
+                .ends_with("polygons, which does not exist in this namespace; create it, or name another")
+        );
     }
 }

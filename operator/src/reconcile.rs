@@ -150,8 +150,12 @@ async fn pass_over(
         Ok(()) => bring_about(pipeline, &mut found, memo, context).await,
         Err(error) => Err(error),
     };
-    let brought_about = patiently(brought_about, memo)?;
     let wanted = wanted_replicas(&pipeline.spec);
+    if brought_about.is_err() {
+        // Nothing that is wrong keeps a pipeline from being stopped, or scaled (O4).
+        apply::scale(&context.client, &mut found.children, wanted).await?;
+    }
+    let brought_about = patiently(brought_about, memo)?;
     let figures = match wanted {
         0 => None,
         _ => context.observer.ask(key, &found.workers, pipeline.spec.epoch).await,
@@ -211,15 +215,7 @@ async fn bring_about(
         return Ok(());
     }
     memo.settled = None;
-    let (objects, query_lacks) = match wanted_objects(pipeline, found, context).await {
-        Ok(wanted) => wanted,
-        Err(error) => {
-            // Nothing that is wrong keeps a pipeline from being stopped, or scaled (O4).
-            let replicas = wanted_replicas(&pipeline.spec);
-            apply::scale(&context.client, &mut found.children, replicas).await?;
-            return Err(error);
-        }
-    };
+    let (objects, query_lacks) = wanted_objects(pipeline, found, context).await?;
     let settled = Settled { inputs, query_lacks };
     let (name, uid) = (pipeline.name_any(), pipeline.uid().unwrap_or_default());
     let owner = Owner { name: &name, uid: &uid };

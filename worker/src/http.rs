@@ -3,6 +3,7 @@
 pub mod metrics_only;
 mod ready;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,7 @@ use tokio::task::JoinHandle;
 
 use self::ready::Readiness;
 use crate::core::books::{Account, Books, Outcome};
-use crate::core::shard::{Partition, Topic};
+use crate::core::shard::{Partition, PartitionCounts, Topic};
 use crate::core::time::EventTime;
 use crate::metrics::Metrics;
 use crate::sink::Sink;
@@ -42,7 +43,14 @@ struct Inner {
     readiness: Readiness,
     started: Instant,
     beat_millis: AtomicU64,
-    lanes: Mutex<Vec<LaneStatus>>,
+    shown: Mutex<Shown>,
+}
+
+/// What the reader shows.
+#[derive(Clone, Default)]
+struct Shown {
+    lanes: Vec<LaneStatus>,
+    counts: BTreeMap<&'static str, i32>,
 }
 
 /// A partition of this worker, as `/status` shows it.
@@ -86,7 +94,10 @@ struct Status {
     watermark: Option<String>,
     last_window_end: Option<String>,
     lag_records: i64,
+    /// This worker's.
     partitions: Vec<LaneStatus>,
+    /// How many each topic has, whoever reads them; nothing before that is known.
+    partition_counts: BTreeMap<&'static str, i32>,
     books: Option<BooksStatus>,
     /// Why there are no books, where there are none.
     state_error: Option<String>,
@@ -105,7 +116,7 @@ struct BooksStatus {
 struct AccountStatus {
     consumed: i64,
     #[serde(flatten)]
-    outcomes: std::collections::BTreeMap<&'static str, i64>,
+    outcomes: BTreeMap<&'static str, i64>,
 }
 
 impl From<&Account> for AccountStatus {
@@ -126,7 +137,7 @@ impl Board {
             metrics,
             started: Instant::now(),
             beat_millis: AtomicU64::new(0),
-            lanes: Mutex::default(),
+            shown: Mutex::default(),
         }))
     }
 
@@ -150,9 +161,10 @@ impl Board {
         self.0.readiness.reaches_group();
     }
 
-    /// Shows the partitions of this worker.
-    pub fn show(&self, lanes: Vec<LaneStatus>) {
-        *self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner) = lanes;
+    /// Shows the partitions of this worker, and how many there are of all.
+    pub fn show(&self, lanes: Vec<LaneStatus>, known: PartitionCounts) {
+        let counts = Topic::ALL.map(|topic| (topic.name(), known.of(topic))).into();
+        *self.0.shown.lock().unwrap_or_else(PoisonError::into_inner) = Shown { lanes, counts };
     }
 
     fn health(&self, now: Instant) -> (StatusCode, String) {
@@ -166,8 +178,8 @@ impl Board {
     }
 
     async fn status(&self) -> Status {
-        let Inner { identity, metrics, lanes, .. } = &*self.0;
-        let partitions = lanes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Inner { identity, metrics, shown, .. } = &*self.0;
+        let Shown { lanes, counts } = shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let time = |seconds: i64| (seconds > 0).then(|| EventTime::from_seconds(seconds).to_string());
         let books = match tokio::time::timeout(STATE_TIMEOUT, self.books()).await {
             Ok(books) => books,
@@ -183,8 +195,9 @@ impl Board {
             fingerprint: identity.fingerprint.clone(),
             watermark: watermark.map(|watermark| watermark.to_string()),
             last_window_end: time(metrics.last_window_seconds.get()),
-            lag_records: partitions.iter().filter_map(|lane| lane.lag).sum(),
-            partitions,
+            lag_records: lanes.iter().filter_map(|lane| lane.lag).sum(),
+            partitions: lanes,
+            partition_counts: counts,
             books: books.map(|books| BooksStatus {
                 rides: books.of(Topic::Rides).into(),
                 fares: books.of(Topic::Fares).into(),
@@ -295,6 +308,15 @@ mod tests {
         assert_eq!(board.health(since_start(221)), stuck);
         board.beat_at(since_start(221));
         assert_eq!(board.health(since_start(221)).0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn that_nothing_is_known_of_the_partitions_is_not_told_as_that_there_are_none() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let board = board(dir.path()).await;
+        assert!(board.status().await.partition_counts.is_empty());
+        board.show(Vec::new(), PartitionCounts { rides: 3, fares: 2 });
+        assert_eq!(board.status().await.partition_counts, [("rides", 3), ("fares", 2)].into());
     }
 
     #[tokio::test]

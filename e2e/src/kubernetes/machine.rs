@@ -49,6 +49,13 @@ pub(super) struct Machine {
 }
 
 impl Machine {
+    /// Whether who runs this may make namespaces.
+    pub(super) fn is_possible() -> Result<bool> {
+        let mut command = Command::new(cache::program("unshare")?);
+        command.args(["--net", "--mount", "--pid", "--fork", "true"]);
+        Ok(command.output().context("starting unshare")?.status.success())
+    }
+
     /// Makes the namespaces; what the node would keep below `/var` is in `dir`.
     pub(super) fn start(dir: &Path) -> Result<Self> {
         let mut command = Command::new(cache::program("unshare")?);

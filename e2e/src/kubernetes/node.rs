@@ -15,7 +15,7 @@ use super::control_plane::{ADMIN, Files, NODE, PROXY, Place, SCHEDULER, file};
 use super::image::{Image, PAUSE};
 use super::machine::Machine;
 use super::network::Network;
-use super::{Cluster, ControlPlane, KUBECONFIG, Part};
+use super::{Cluster, ControlPlane, Part};
 use crate::process::run;
 use crate::{Folder, cache};
 
@@ -40,21 +40,25 @@ pub struct Node {
 impl Node {
     /// Starts a node and waits until it takes pods. On a machine that cannot, it says so and returns nothing.
     pub fn start(folder: &Folder) -> Result<Option<Self>> {
-        if rustix::process::geteuid().is_root() {
-            return Self::start_as_root(folder).map(Some);
+        Self::start_or_say(folder, "")
+    }
+
+    /// The same, and what there is to do `instead` is said, too.
+    pub(super) fn start_or_say(folder: &Folder, instead: &str) -> Result<Option<Self>> {
+        if Machine::is_possible()? {
+            return Self::start_here(folder).map(Some);
         }
         // Not by a macro: the test runner would keep that to itself.
         writeln!(
             io::stderr(),
-            "SKIPPED, {:?}: only root can start a node. Run the tests as root, or name a cluster for those \
-             that do not stop its servers: {KUBECONFIG}=~/.kube/config",
+            "SKIPPED, {:?}: only root who may make namespaces can start a node. Run the tests as such{instead}",
             folder.path().file_name().unwrap_or_default()
         )
         .context("writing to stderr")?;
         Ok(None)
     }
 
-    fn start_as_root(folder: &Folder) -> Result<Self> {
+    fn start_here(folder: &Folder) -> Result<Self> {
         let dir = folder.dir("node")?;
         let network = Network::reserve()?;
         let cgroups = Cgroups::create(&network.name())?;

@@ -27,7 +27,8 @@ impl Pods {
         if let Some(cluster) = Cluster::lent(folder.path()) {
             return Ok(Some(Self::Lent(cluster)));
         }
-        Ok(Node::start(folder)?.map(|node| Self::Own(Box::new(node))))
+        let instead = format!(", or name a cluster that lends itself: {KUBECONFIG}=~/.kube/config");
+        Ok(Node::start_or_say(folder, &instead)?.map(|node| Self::Own(Box::new(node))))
     }
 
     /// The cluster, as its administrator.

@@ -15,19 +15,20 @@ use crate::operator::pipeline::{
 /// What runs beside the workers goes with them.
 const BESIDE: &str = "  query: {enabled: true, insecure: true}\n  compaction: {enabled: true}\n";
 const FINALIZERS: &str = "{.metadata.finalizers}";
-const LEFT: [&str; 5] = [
-    "get",
-    "configmaps,services,deployments,cronjobs,jobs,poddisruptionbudgets,networkpolicies,serviceaccounts",
-    "--selector=app.kubernetes.io/instance=nyc",
-    "--output=name",
-    "--ignore-not-found",
-];
+const KINDS: &str =
+    "configmaps,services,deployments,cronjobs,jobs,poddisruptionbudgets,networkpolicies,serviceaccounts";
 
 /// The garbage collector looks for kinds that are new to it every 30 s.
 const COLLECTED: Duration = Duration::from_secs(90);
 
 pub(crate) fn nothing_is_left(cluster: &Cluster) -> Result<()> {
-    cluster.until(&LEFT, COLLECTED, str::is_empty)?;
+    let monitors =
+        cluster.kubectl(&["api-resources", "--api-group=monitoring.coreos.com", "--output=name"])?;
+    let monitors = monitors.lines().filter(|kind| kind.starts_with("podmonitors"));
+    let kinds = [KINDS].into_iter().chain(monitors).collect::<Vec<_>>().join(",");
+    let left =
+        ["get", &kinds, "--selector=app.kubernetes.io/instance=nyc", "--output=name", "--ignore-not-found"];
+    cluster.until(&left, COLLECTED, str::is_empty)?;
     // A foreground deletion takes the pipeline after what it owned.
     cluster.until(&["get", "tips", "--output=name"], SOON, str::is_empty).map(drop)
 }

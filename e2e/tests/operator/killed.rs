@@ -102,6 +102,7 @@ fn children(cluster: &Cluster, namespace: &str) -> Result<Vec<Value>> {
         let object = item.as_object_mut().context("an object")?;
         let metadata = object.remove("metadata").context("metadata")?;
         object.insert("labels".to_owned(), metadata["labels"].clone());
+        object.insert("owner".to_owned(), metadata["ownerReferences"][0]["name"].clone());
         object.remove("status");
         for field in OWN {
             item.pointer_mut(field).into_iter().for_each(|own| *own = Value::Null);
@@ -176,6 +177,7 @@ fn an_operator_that_dies_behind_any_write_is_replaced_by_one_that_finishes_it() 
         becomes(cluster, "deployment/nyc-worker", "{..env[?(@.name=='INTRUDER')].value}", "")?;
         let (disturbed, calm) = (children(cluster, "default")?, children(cluster, "calm")?);
         ensure!(calm.len() == CHILDREN.len() - 1 + BESIDE.len(), "{calm:?}");
+        ensure!(calm.iter().all(|child| child["owner"] == "nyc"), "{calm:#?}");
         ensure!(disturbed == calm, "{disturbed:#?}\nis not\n{calm:#?}");
         use_the_other_rights(cluster)?;
         drop(operator);

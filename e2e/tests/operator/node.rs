@@ -4,6 +4,7 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use tips_e2e::books::Books;
 use tips_e2e::kubernetes::Cluster;
 use tips_e2e::operator::{self, Operator};
 use tips_e2e::oracle::{Oracle, Watermark};
@@ -12,7 +13,7 @@ use tips_e2e::site::{PATIENCE, Site, await_none, workers};
 use tips_e2e::worker::{Bucket, Data, Pipeline, Settings, Target, watermark};
 
 use crate::operator::pipeline::{
-    POD_MONITORS, becomes, condition, field, install_pod_monitors, message, patch,
+    POD_MONITORS, becomes, condition, field, install_pod_monitors, manifest, message, patch,
 };
 
 const MANHATTAN: &str = include_str!("../../../worker/assets/manhattan.geojson");
@@ -91,10 +92,13 @@ fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
         ])?;
         ready(cluster, 1)?;
         operator::await_consumed(cluster, data.records()?, PATIENCE)?;
-        ensure!(
-            !field(cluster, "tips/nyc", "{.status.lastWindow.start}")?.is_empty(),
-            "no window was written"
-        );
+        let told = Books::of_pipeline(&field(cluster, "tips/nyc", "{.status.books}")?)?;
+        data.books()?.context("the generator's books")?.check(&told)?;
+        let closed = watermark(&mut site.redis.connection()?, "nyc")?.replace(' ', "T") + "Z";
+        let query = ["get", "tips/nyc", "--output=jsonpath={.status.watermark}"];
+        cluster.until(&query, PATIENCE, |told| told == closed)?;
+        let window = field(cluster, "tips/nyc", "{.status.lastWindow.end}")?;
+        ensure!(!window.is_empty() && window <= closed, "{window} was written, and {closed} is closed");
         condition(cluster, "nyc", "Degraded", "False/AsExpected")?;
         cluster.until(&["get", "podmonitor/nyc-worker"], PATIENCE, |_| true)?;
         cluster.kubectl(&["delete", POD_MONITORS])?;
@@ -130,5 +134,63 @@ fn a_pipeline_runs_scales_survives_and_leaves_nothing() {
         let reasons = cluster.kubectl(&["get", "events", "--output=jsonpath={.items[*].reason}"])?;
         ensure!(reasons.contains("StateLeft"), "{reasons}");
         operator.process().until_said("PodMonitors are no longer installed", PATIENCE)
+    });
+}
+
+#[test]
+fn why_workers_end_is_told_in_their_own_words() {
+    scenario("operator-node-ends", |folder| {
+        let Some(site) = Site::start(folder)? else {
+            return Ok(());
+        };
+        let cluster = site.cluster();
+        let rights = operator::install(cluster)?;
+        let _operator = Operator::start(folder, &rights, "operator")?;
+        cluster.apply(&manifest("unclaimed", "  replicas: 1\n"))?;
+        condition(cluster, "unclaimed", "Degraded", "True/Unschedulable")?;
+        let said = message(cluster, "unclaimed", "Degraded")?;
+        ensure!(said.contains("persistentvolumeclaim \"lake\" not found"), "{said}");
+        cluster.kubectl(&["delete", "tips", "unclaimed"])?;
+
+        let (host, servers) = (site.node.host(), site.kafka.bootstrap());
+        let nobody = format!("{host}:1");
+        let settings = Settings {
+            kafka: nobody.clone(),
+            redis: format!("{{urls: [\"{}\"]}}", site.redis.url()),
+            more: vec!["replicas: 1".to_owned()],
+        };
+        let pipeline = Pipeline::new(folder, "nyc", &settings, Target::S3(Bucket::of(&site.s3)))?;
+        pipeline.change("prefix: nyc", "prefix: nyc, credentials: {secretRef: {name: s3}}")?;
+        cluster.create_secret("s3", pipeline.environment())?;
+        let apply =
+            || cluster.apply(&fs::read_to_string(pipeline.manifest()).context("reading the manifest")?);
+        let ends = |reason: &str, words: &str| -> Result<()> {
+            let query = "--output=jsonpath={.status.conditions[?(@.type=='Degraded')]['reason','message']}";
+            let told = |text: &str| text.starts_with(reason) && text.contains(words);
+            cluster.until(&["get", "tips", "nyc", query], PATIENCE, told)?;
+            let reasons = cluster.kubectl(&["get", "events", "--output=jsonpath={.items[*].reason}"])?;
+            ensure!(reasons.contains(reason), "no Event says {reason}: {reasons}");
+            Ok(())
+        };
+
+        apply()?;
+        ends("WorkerFailing", &format!("exit code 1: tips-worker: cannot reach Kafka at {nobody}"))?;
+        condition(cluster, "nyc", "Ready", "False/WorkersNotReady")?;
+        pipeline.change(&format!("\"{nobody}\""), &format!("\"{servers}\""))?;
+        apply()?;
+        ends("WorkerFailing", "has no topic nyc-rides: create it, or name another in spec.kafka")?;
+
+        let data = Data::generate(folder, &["--seed", "7", "--rate", "3", "--span", "1h"])?;
+        data.produce(&site.kafka, "nyc")?;
+        operator::await_ready(cluster, 1, PATIENCE)?;
+        operator::await_consumed(cluster, data.records()?, PATIENCE)?;
+
+        // Another pipeline of the name has its state, too.
+        cluster.kubectl(&["delete", "tips", "nyc", "--timeout=60s"])?;
+        await_none(cluster)?;
+        pipeline.change("replicas: 1", "replicas: 1\n  job: {window: 1h}")?;
+        apply()?;
+        ends("SettingsDiffer", "exit code 3: ")?;
+        condition(cluster, "nyc", "StateCompatible", "False/SettingsDiffer")
     });
 }

@@ -51,7 +51,9 @@ fn each_bad_reference_has_its_reason_and_is_over_when_it_is_put_right() {
         condition(cluster, "nyc", "Degraded", "True/SecretNotFound")?;
         condition(cluster, "nyc", "Ready", "False/SecretNotFound")?;
         let said = message(cluster, "nyc", "Degraded")?;
-        ensure!(said.contains("spec.kafka.sasl.secretRef names the Secret kafka"), "{said}");
+        let both = "spec.kafka.sasl.secretRef names the Secret kafka, \
+            spec.job.neighbourhoods.configMapKeyRef names the ConfigMap polygons, none of which exists";
+        ensure!(said.starts_with(both), "{said}");
         cluster.kubectl(&["create", "secret", "generic", "kafka", "--from-literal=username=tips"])?;
         condition(cluster, "nyc", "Degraded", "True/ConfigMapNotFound")?;
         polygons(cluster, POLYGONS)?;

@@ -29,6 +29,7 @@ fn never() -> Vec<Wrong> {
     };
     let one_secret =
         json!({"auth": {"secretRef": {"name": "query"}}, "tls": {"secretRef": {"name": "query"}}});
+    let excess = || json!({"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}});
     let scaling = |least: i32, most: i32, lag: i64| json!({"minReplicas": least, "maxReplicas": most, "targetLag": lag});
     vec![
         wrong("/metadata/name", json!("nyc.taxi"), "beginning with a letter"),
@@ -94,6 +95,19 @@ fn never() -> Vec<Wrong> {
         wrong("/spec/scaling", scaling(0, 4, 1000), "to stop the pipeline write suspend: true"),
         wrong("/spec/scaling", scaling(5, 4, 1000), "must not be less than minReplicas"),
         wrong("/spec/scaling", scaling(1, 4, 0), "must be 1 record or more"),
+        wrong("/spec/workload/image", json!("my image"), "must be the name of an image, without blanks"),
+        wrong(
+            "/spec/workload/resources",
+            json!({"requests": {"cpu": "lots"}}),
+            "write for example cpu: 250m",
+        ),
+        wrong("/spec/query/resources", json!({"limits": {"cpu": "-1"}}), "write for example cpu: 250m"),
+        wrong("/spec/workload/resources", excess(), "lower the request, or raise the limit"),
+        wrong("/spec/query/resources", excess(), "lower the request, or raise the limit"),
+        wrong("/spec/workload/labels", json!({"team": "a b"}), "write for example team: taxi"),
+        wrong("/spec/workload/annotations", json!({"a b": "c"}), "write for example example.com/team: taxi"),
+        wrong("/spec/workload/serviceAccountName", json!("Taxi"), "must be the name of a service account"),
+        wrong("/spec/workload/priorityClassName", json!("a b"), "must be the name of a priority class"),
         wrong("/spec/workload/labels", json!({"tipstream.dev/x": "x"}), "write a label of your own"),
         wrong(
             "/spec/workload/annotations",
@@ -202,7 +216,7 @@ fn each_rule_has_a_wrong_manifest_that_is_refused_with_what_to_write_instead() {
         let crd = serde_json::to_value(tipstream_crds::crd())?;
         let mut all = Vec::new();
         rules("", &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &mut all);
-        ensure!(all.len() >= 62, "the walk found {} rules", all.len());
+        ensure!(all.len() >= 71, "the walk found {} rules", all.len());
         for (path, message) in all {
             let of_it =
                 |said: &&String| said.contains(&format!("{path}: Invalid value")) && said.contains(&message);

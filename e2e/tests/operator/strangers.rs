@@ -1,6 +1,7 @@
 //! A pipeline that the API server lets in and the operator does not understand, as where the CRD is of another version.
 
 use anyhow::{Result, ensure};
+use serde_json::json;
 use tips_e2e::kubernetes::Cluster;
 
 use crate::operator::deletion::nothing_is_left;
@@ -26,19 +27,28 @@ fn who_is_not_understood_is_told_so_runs_on_and_can_be_deleted() {
         cluster.apply(&manifest("nyc", "  replicas: 1\n  deletionPolicy: Delete\n"))?;
         condition(cluster, "nyc", "Progressing", "True/Starting")?;
         let deployment = field(cluster, "deployment/nyc-worker", "{.metadata.generation}")?;
+        let audited = json!([{"op": "add", "path": "/status/conditions/-", "value": {
+            "type": "Audited", "status": "True", "reason": "Seen", "message": "",
+            "lastTransitionTime": "2030-01-01T00:00:00Z",
+        }}]);
+        let add = ["patch", "tips", "nyc", "--subresource=status", "--type=json", "--patch"];
+        cluster.kubectl(&[&add[..], &[&audited.to_string()]].concat())?;
         loosen(cluster)?;
         // The API server goes by the new schema a moment later.
         let strange = ["patch", "tips", "nyc", "--type=merge", "--patch", STRANGE];
         cluster.until(&strange, SOON, |_| true)?;
         condition(cluster, "nyc", "Ready", "False/NotUnderstood")?;
         let said = message(cluster, "nyc", "Degraded")?;
-        ensure!(said.contains("Expected a string") && said.contains("kubectl edit tips nyc"), "{said}");
+        let field = "cannot be understood: spec.workload.image: invalid type: map, expected a string; ";
+        ensure!(said.starts_with(field) && said.contains("kubectl edit tips nyc"), "{said}");
+        condition(cluster, "nyc", "Audited", "True/Seen")?;
         ensure!(events(cluster)?.contains("NotUnderstood"), "{}", events(cluster)?);
         becomes(cluster, "deployment/nyc-worker", "{.metadata.generation}", &deployment)?;
 
         patch(cluster, "nyc", r#"{"spec": {"workload": null}}"#)?;
         condition(cluster, "nyc", "Progressing", "True/Starting")?;
         condition(cluster, "nyc", "Degraded", "False/AsExpected")?;
+        condition(cluster, "nyc", "Audited", "True/Seen")?;
 
         patch(cluster, "nyc", STRANGE)?;
         condition(cluster, "nyc", "Ready", "False/NotUnderstood")?;

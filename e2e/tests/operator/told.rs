@@ -9,7 +9,7 @@ use tips_e2e::operator::{self, Operator};
 use tips_e2e::wait::until;
 use tips_e2e::{Process, scenario};
 
-use crate::operator::pipeline::{SOON, becomes, condition, events, manifest, message, patch};
+use crate::operator::pipeline::{SOON, becomes, condition, events, manifest, message, patch, with_operator};
 
 #[test]
 fn an_edit_is_not_told_to_be_settled_before_it_is() {
@@ -56,6 +56,93 @@ fn may(cluster: &Cluster, index: usize, resource: &str, verbs: &[&str]) -> Resul
     cluster
         .kubectl(&["patch", "clusterrole/tipstream", "--type=json", "--patch", &patch.to_string()])
         .map(drop)
+}
+
+/// Waits until who has the rights of `rights` may not `verb` the `resource` of a pipeline.
+fn may_not(rights: &Cluster, verb: &str, resource: &[&str]) -> Result<()> {
+    let asked = [&["auth", "can-i", verb, "tipspipelines.tipstream.dev"], resource].concat();
+    until("forbidden", SOON, || Ok(rights.kubectl(&asked).is_err()))
+}
+
+#[test]
+fn whatever_is_refused_a_pipeline_can_be_scaled_and_stopped() {
+    scenario("operator-refused", |folder| {
+        let control_plane = ControlPlane::start(folder)?;
+        let cluster = control_plane.cluster();
+        let rights = operator::install(cluster)?;
+        let _operator = Operator::start(folder, &rights, "operator")?;
+        cluster.apply(&manifest("nyc", "  replicas: 1\n"))?;
+        condition(cluster, "nyc", "Progressing", "True/Starting")?;
+        let replicas = |wanted| becomes(cluster, "deployment/nyc-worker", "{.spec.replicas}", wanted);
+
+        patch(cluster, "nyc", r#"{"spec": {"workload": {"tolerations": [{"operator": "Perhaps"}]}}}"#)?;
+        degraded(cluster, "nyc", "ApplyFailed", "spec.template.spec.tolerations[0].operator")?;
+        patch(cluster, "nyc", r#"{"spec": {"replicas": 2}}"#)?;
+        replicas("2")?;
+        patch(cluster, "nyc", r#"{"spec": {"workload": null}}"#)?;
+        condition(cluster, "nyc", "Degraded", "False/AsExpected")?;
+
+        may(cluster, 2, "tipspipelines/finalizers", &["get"])?;
+        may_not(&rights, "update", &["--subresource=finalizers"])?;
+        cluster.apply(&manifest("blocking", "  replicas: 0\n"))?;
+        degraded(cluster, "blocking", "ApplyFailed", "cannot set blockOwnerDeletion")?;
+
+        let only_status = json!([
+            {"op": "test", "path": "/rules/1/resources/1", "value": "tipspipelines/scale"},
+            {"op": "remove", "path": "/rules/1/resources/1"},
+        ]);
+        let role = ["patch", "clusterrole/tipstream", "--type=json", "--patch"];
+        cluster.kubectl(&[&role[..], &[&only_status.to_string()]].concat())?;
+        may_not(&rights, "patch", &["--subresource=scale"])?;
+        patch(cluster, "nyc", r#"{"spec": {"scaling": {"maxReplicas": 1, "targetLag": 1}}}"#)?;
+        degraded(
+            cluster,
+            "nyc",
+            "ScaleFailed",
+            "cannot scale: tipspipelines.tipstream.dev \"nyc\" is forbidden",
+        )?;
+        patch(cluster, "nyc", r#"{"spec": {"scaling": null}}"#)?;
+        condition(cluster, "nyc", "Degraded", "False/AsExpected")?;
+
+        may(cluster, 0, "tipspipelines", &["list", "watch"])?;
+        may_not(&rights, "patch", &[])?;
+        patch(cluster, "nyc", r#"{"spec": {"deletionPolicy": "Delete"}}"#)?;
+        degraded(cluster, "nyc", "FinalizerFailed", "cannot change the finalizers: tipspipelines")?;
+        patch(cluster, "nyc", r#"{"spec": {"suspend": true}}"#)?;
+        replicas("0")
+    });
+}
+
+#[test]
+fn pods_that_name_what_is_not_there_are_refused_in_the_words_of_kubernetes() {
+    with_operator("operator-refused-pods", |cluster| {
+        for (name, field, words) in [
+            ("account", "serviceAccountName", "error looking up service account default/absent"),
+            ("class", "priorityClassName", "no PriorityClass with name absent was found"),
+        ] {
+            cluster.apply(&manifest(name, &format!("  replicas: 1\n  workload: {{{field}: absent}}\n")))?;
+            degraded(cluster, name, "PodsRefused", words)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_happens_again_is_counted_on_one_event() {
+    with_operator("operator-events", |cluster| {
+        cluster.apply(&manifest("nyc", "  replicas: 0\n"))?;
+        condition(cluster, "nyc", "Progressing", "False/Settled")?;
+        for _ in 0..3 {
+            for (suspend, reason) in [(true, "Suspended"), (false, "NoReplicas")] {
+                patch(cluster, "nyc", &format!(r#"{{"spec": {{"suspend": {suspend}}}}}"#))?;
+                condition(cluster, "nyc", "Ready", &format!("False/{reason}"))?;
+            }
+        }
+        let counts = "--output=jsonpath={.items[*].series.count}";
+        let suspended = cluster.kubectl(&["get", "events", "--field-selector=reason=Suspended", counts])?;
+        ensure!(suspended == "3", "counted {suspended:?} times");
+        Ok(())
+    });
 }
 
 #[test]
@@ -108,6 +195,12 @@ fn what_keeps_a_pipeline_back_is_told_by_condition_and_event_and_in_the_log() {
         let lower = r#"{"spec": {"epoch": -1}}"#;
         until("taken", SOON, || Ok(patch(cluster, "nyc", lower).is_ok()))?;
         degraded(cluster, "nyc", "InvalidSpec", "spec.epoch: must be 0 or more")?;
+
+        let failed = |categories: &[&str]| -> Result<Vec<bool>> {
+            categories.iter().map(|category| Ok(operator.errors(category)? > 0.0)).collect()
+        };
+        ensure!(failed(&["invalid", "read"])? == [true, true], "{:?}", failed(&["invalid", "read"]));
+        ensure!(failed(&["name_taken", "timeout"])? == [false, false]);
 
         let log = operator.process().output()?;
         let lines: Vec<Value> =

@@ -31,12 +31,39 @@ const fn sections(component: Component) -> &'static [&'static str] {
     }
 }
 
-/// The part of the pipeline that `component` reads.
+/// What a manifest must have, or may have, and queries go by nothing of.
+const UNREAD_BY_QUERIES: [(&str, &[&str]); 2] = [
+    ("kafka", &["bootstrapServers", "groupId", "startFrom", "tls", "sasl", "properties"]),
+    ("job", &["idleTimeout", "maxDrift"]),
+];
+
+/// The part of the pipeline that `component` is given.
 pub(super) fn manifest(pipeline: &TipsPipeline, component: Component) -> String {
+    written(pipeline, spec(pipeline, component))
+}
+
+/// The part of it that `component` goes by: a change of anything else restarts nothing (O4).
+pub(super) fn decisive(pipeline: &TipsPipeline, component: Component) -> String {
+    let mut spec = spec(pipeline, component);
+    if component == Component::Query {
+        for (section, unread) in UNREAD_BY_QUERIES {
+            if let Some(fields) = spec[section].as_object_mut() {
+                fields.retain(|name, _| !unread.contains(&name.as_str()));
+            }
+        }
+    }
+    written(pipeline, spec)
+}
+
+fn spec(pipeline: &TipsPipeline, component: Component) -> Value {
     let mut spec = serde_json::to_value(&pipeline.spec).expect("a spec serializes");
     if let Value::Object(fields) = &mut spec {
         fields.retain(|name, _| sections(component).contains(&name.as_str()));
     }
+    spec
+}
+
+fn written(pipeline: &TipsPipeline, spec: Value) -> String {
     let manifest = json!({
         "apiVersion": TipsPipeline::api_version(&()),
         "kind": TipsPipeline::kind(&()),

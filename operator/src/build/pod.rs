@@ -50,7 +50,7 @@ pub(super) fn config_hash(
     component: Component,
     references_digest: &str,
 ) -> BTreeMap<String, String> {
-    let manifest = config_map::manifest(plan.pipeline, component);
+    let manifest = config_map::decisive(plan.pipeline, component);
     let mut hash = Sha256::new();
     for part in [&manifest, plan.polygons.unwrap_or_default(), references_digest] {
         hash.update(part.len().to_be_bytes());

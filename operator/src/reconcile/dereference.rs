@@ -44,7 +44,7 @@ pub(super) async fn run(
             let shared = others.iter().filter(|(reference, _)| reference.reader == Reader::All);
             Ok(digest(shared.chain(&own)))
         }
-        Err(lacking @ (Error::ReferenceMissing(_) | Error::KeyMissing { .. })) => Err(lacking),
+        Err(lacking @ (Error::ReferencesMissing(_) | Error::KeyMissing { .. })) => Err(lacking),
         Err(error) => return Err(error),
     };
     let polygons = others.iter().find(|(reference, _)| reference.field == POLYGONS_FIELD);
@@ -62,9 +62,10 @@ async fn read_all<'a>(
     namespace: &str,
     references: &[&'a Reference],
 ) -> Result<Vec<(&'a Reference, Data)>, Error> {
-    let missing = references.iter().find(|reference| cluster.version(namespace, reference).is_none());
-    if let Some(missing) = missing {
-        return Err(Error::ReferenceMissing((*missing).clone()));
+    let is_missing = |reference: &&&Reference| cluster.version(namespace, reference).is_none();
+    let missing: Vec<_> = references.iter().filter(is_missing).map(|missing| (*missing).clone()).collect();
+    if !missing.is_empty() {
+        return Err(Error::ReferencesMissing(missing));
     }
     let objects = try_join_all(references.iter().map(|reference| read(client, namespace, reference))).await?;
     let read: Vec<_> = references.iter().copied().zip(objects).collect();
@@ -112,7 +113,7 @@ async fn read(client: &Client, namespace: &str, reference: &Reference) -> Result
     };
     match read {
         Ok(Some(data)) => Ok(data),
-        Ok(None) => Err(Error::ReferenceMissing(reference.clone())),
+        Ok(None) => Err(Error::ReferencesMissing(vec![reference.clone()])),
         Err(source) => Err(Error::Read { reference: reference.clone(), source: source.into() }),
     }
 }

@@ -106,3 +106,66 @@ impl Found {
         hash.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running() -> DeploymentView {
+        let counts = DeploymentView { wanted: 2, existing: 2, updated: 2, ..DeploymentView::default() };
+        DeploymentView { epoch: Some(0), observed: true, ..counts }
+    }
+
+    /// How the workers of `epoch` take the place of those of a Deployment, one of which may be ending.
+    fn replacement(deployment: Option<DeploymentView>, is_ending: bool, epoch: i64) -> Replacement {
+        let child = |deployment| ChildView {
+            pipeline: Some("nyc".to_owned()),
+            component: Some(Component::Worker),
+            controller: None,
+            hash: 0,
+            hand_edited: false,
+            terminating: false,
+            progress: Progress::Deployment(deployment),
+        };
+        let worker = PodView {
+            pipeline: Some("nyc".to_owned()),
+            component: Some(Component::Worker),
+            name: "nyc-worker-a".to_owned(),
+            address: None,
+            ready: true,
+            terminating: is_ending,
+            trouble: None,
+        };
+        let key = Key::new("taxi", "nyc-worker");
+        let children = deployment.map(|deployment| (Kind::Deployment, key, child(deployment)));
+        let found = Found {
+            children: children.into_iter().collect(),
+            workers: vec![worker],
+            others: Vec::new(),
+            references: Vec::new(),
+            versions: 0,
+            pod_monitors: false,
+        };
+        found.replacement(epoch)
+    }
+
+    #[test]
+    fn workers_of_one_epoch_roll_and_those_of_another_end_first() {
+        assert_eq!(replacement(None, false, 1), Replacement::Rolling);
+        assert_eq!(replacement(Some(running()), true, 0), Replacement::Rolling);
+        assert_eq!(replacement(Some(running()), false, 1), Replacement::AllAtOnce);
+        let unmarked = DeploymentView { epoch: None, ..running() };
+        assert_eq!(replacement(Some(unmarked), false, 0), Replacement::AllAtOnce);
+    }
+
+    #[test]
+    fn a_new_epoch_is_not_rolled_before_no_worker_of_the_last_one_is_left() {
+        let anew = || DeploymentView { epoch: Some(1), recreates: true, ..running() };
+        let unseen = DeploymentView { observed: false, ..anew() };
+        assert_eq!(replacement(Some(unseen), false, 1), Replacement::AllAtOnce);
+        let ending = DeploymentView { updated: 0, existing: 0, ..anew() };
+        assert_eq!(replacement(Some(ending), false, 1), Replacement::AllAtOnce);
+        assert_eq!(replacement(Some(anew()), true, 1), Replacement::AllAtOnce, "a pod is still ending");
+        assert_eq!(replacement(Some(anew()), false, 1), Replacement::Rolling);
+    }
+}

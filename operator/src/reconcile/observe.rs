@@ -158,7 +158,8 @@ mod tests {
             }
             sleep(delay).await;
             now.fetch_sub(1, Ordering::Relaxed);
-            r#"{"pipeline": "default.taxi", "epoch": 0, "fingerprint": "f", "partitions": []}"#
+            r#"{"pipeline": "default.taxi", "epoch": 0, "fingerprint": "f", "partitions": [{"topic": "rides",
+            "partition": 0, "lag": 5}], "partitionCounts": {"rides": 1}}"#
         };
         _ = tokio::spawn(async {
             axum::serve(listener, axum::Router::new().route("/status", get(answer))).await

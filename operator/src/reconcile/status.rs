@@ -86,7 +86,7 @@ fn selector(pipeline: &str) -> String {
 }
 
 /// Figures are of an epoch; what was said of an earlier one is dropped. Where nobody says anything, what was said
-/// last stands.
+/// last stands, but for a lag that no worker can know.
 fn take_figures(status: &mut TipsPipelineStatus, seen: &Seen<'_>) {
     let epoch = seen.pipeline.spec.epoch;
     if status.state_epoch.is_some_and(|of| of != epoch) {
@@ -97,7 +97,8 @@ fn take_figures(status: &mut TipsPipelineStatus, seen: &Seen<'_>) {
         status.state_fingerprint = None;
         status.state_epoch = None;
     }
-    if wanted_replicas(&seen.pipeline.spec) == 0 {
+    let is_ready = seen.deployment.is_some_and(|deployment| deployment.ready > 0);
+    if wanted_replicas(&seen.pipeline.spec) == 0 || !is_ready {
         // Nobody looks how much has come since.
         status.lag = None;
     }
@@ -105,7 +106,8 @@ fn take_figures(status: &mut TipsPipelineStatus, seen: &Seen<'_>) {
     status.state_epoch = Some(epoch);
     status.state_fingerprint = Some(figures.fingerprint.clone());
     status.watermark = figures.watermark.map(Time).or(status.watermark.take());
-    status.lag = figures.lag.or(status.lag);
+    // It is waited for: of a part of the partitions it would be told too small.
+    status.lag = figures.lag.filter(|_| is_ready);
     status.books = figures.books.or(status.books);
     if let Some(end) = figures.last_window_end {
         let window = SignedDuration::from_secs(seen.pipeline.spec.job.window.as_secs() as i64);

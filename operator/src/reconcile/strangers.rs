@@ -63,7 +63,7 @@ pub async fn see_to_all(mut strangers: watch::Receiver<HashMap<Key, Stranger>>, 
 }
 
 async fn see_to(key: &Key, stranger: &Stranger, context: &Context) -> Result<(), Error> {
-    let Stranger { metadata, why } = stranger;
+    let Stranger { metadata, conditions, why } = stranger;
     let object = ObjectReference {
         api_version: Some(TipsPipeline::api_version(&()).into_owned()),
         kind: Some(TipsPipeline::kind(&()).into_owned()),
@@ -95,9 +95,13 @@ async fn see_to(key: &Key, stranger: &Stranger, context: &Context) -> Result<(),
         observed_generation: metadata.generation,
         last_transition_time: Time(Timestamp::now()),
     };
-    let conditions = [(ConditionType::Ready, "False"), (ConditionType::Degraded, "True")].map(condition);
+    let ours = [(ConditionType::Ready, "False"), (ConditionType::Degraded, "True")].map(condition);
+    let others = conditions.iter().filter(|other| ours.iter().all(|our| other["type"] != *our.type_));
+    let conditions: Vec<_> = ours.iter().map(|our| json!(our)).chain(others.cloned()).collect();
+    // Not by server-side apply, to which all of an object must be as the CRD says. The version: a list is replaced as a
+    // whole, and nobody else's condition is lost.
     let patch = json!({
-        "metadata": {"uid": metadata.uid},
+        "metadata": {"uid": metadata.uid, "resourceVersion": metadata.resource_version},
         "status": {"observedGeneration": metadata.generation, "conditions": conditions},
     });
     let resource = ApiResource::erase::<TipsPipeline>(&());

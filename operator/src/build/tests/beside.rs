@@ -128,6 +128,25 @@ fn a_change_rolls_only_who_reads_it() {
     assert!(same == worker && changed != query, "a certificate is the query service's");
     let (changed, same) = hashes(&Plan { references_digest: "another password of Kafka", ..plan(&base) });
     assert!(changed != worker && same == query, "Kafka is the workers'");
+    let kafka = json!({
+        "bootstrapServers": "another:9092", "ridesTopic": "rides", "faresTopic": "fares", "groupId": "another",
+        "sasl": {"mechanism": "SCRAM-SHA-512", "secretRef": {"name": "another"}}, "properties": {"fetch.max.bytes": "1"},
+    });
+    for (field, value) in
+        [("kafka", kafka), ("job", json!({"idleTimeout": "7m"})), ("job", json!({"maxDrift": "7h"}))]
+    {
+        let other = pipeline(json!({"query": guarded(), field: value}));
+        let (changed, same) = hashes(&plan(&other));
+        assert!(changed != worker && same == query, "{field}: how Kafka is read is the workers'");
+    }
+    for (field, value) in [
+        ("kafka", json!({"bootstrapServers": "kafka:9092", "ridesTopic": "r", "faresTopic": "fares"})),
+        ("job", json!({"window": "1h"})),
+    ] {
+        let other = pipeline(json!({"query": guarded(), field: value}));
+        let (changed, other) = hashes(&plan(&other));
+        assert!(changed != worker && other != query, "{field} decides what there is to ask for");
+    }
     let epoch = pipeline(json!({"query": guarded(), "epoch": 1}));
     let (changed, other) = hashes(&plan(&epoch));
     assert!(changed != worker && other != query, "the epoch is everybody's");

@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::ResourceExt as _;
-use kube::core::DeserializeGuard;
-use kube::core::error_boundary::InvalidObject;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
@@ -14,13 +12,13 @@ use kube::runtime::watcher::{self, Event};
 use tipstream_crds::TipsPipeline;
 
 use super::{PAGE, Scope};
-use crate::cluster::strangers::{Stranger, Strangers};
+use crate::cluster::strangers::{Strangers, Told};
 use crate::cluster::{Cluster, Key, views};
 use crate::queue::Queue;
 
 pub(super) async fn watch(scope: Scope, cluster: Cluster, mut writer: Writer<TipsPipeline>, queue: Queue) {
     let config = watcher::Config::default().page_size(PAGE);
-    let api = scope.api::<DeserializeGuard<TipsPipeline>>();
+    let api = scope.api::<Told>();
     let mut events = watcher::watcher(api, config).default_backoff().boxed();
     loop {
         match events.try_next().await {
@@ -37,7 +35,7 @@ pub(super) async fn watch(scope: Scope, cluster: Cluster, mut writer: Writer<Tip
 
 /// Takes in what the watch told and returns the pipelines that now ask for something else.
 fn take_in(
-    event: Event<DeserializeGuard<TipsPipeline>>,
+    event: Event<Told>,
     store: &Store<TipsPipeline>,
     strangers: &Strangers,
     writer: &mut Writer<TipsPipeline>,
@@ -73,19 +71,19 @@ fn asked_by_those_of(event: &Event<TipsPipeline>, store: &Store<TipsPipeline>) -
 /// An event without what is not kept. A pipeline that cannot be understood becomes a stranger, and as a pipeline it is
 /// gone: the others are not kept waiting by it.
 fn decoded(
-    event: Event<DeserializeGuard<TipsPipeline>>,
+    event: Event<Told>,
     store: &Store<TipsPipeline>,
     strangers: &Strangers,
 ) -> Option<Event<TipsPipeline>> {
     let gone = |key: &Key| Some(Event::Delete(store.get(&key.pipeline())?.as_ref().clone()));
     match event {
-        Event::Apply(guard) => match understood(guard, strangers) {
+        Event::Apply(told) => match understood(told, strangers) {
             Ok(pipeline) => Some(Event::Apply(pipeline)),
             Err(key) => gone(&key),
         },
-        Event::InitApply(guard) => understood(guard, strangers).ok().map(Event::InitApply),
-        Event::Delete(guard) => {
-            let key = views::key(&guard);
+        Event::InitApply(told) => understood(told, strangers).ok().map(Event::InitApply),
+        Event::Delete(told) => {
+            let key = views::key(&told);
             forget(strangers, &key);
             gone(&key)
         }
@@ -98,17 +96,16 @@ fn decoded(
 }
 
 /// The pipeline, or the name of one that is a stranger now.
-fn understood(guard: DeserializeGuard<TipsPipeline>, strangers: &Strangers) -> Result<TipsPipeline, Key> {
-    let key = views::key(&guard);
-    match guard.0 {
-        Ok(mut pipeline) => {
+fn understood(mut told: Told, strangers: &Strangers) -> Result<TipsPipeline, Key> {
+    let key = views::key(&told);
+    told.managed_fields_mut().clear();
+    match told {
+        Told::Pipeline(pipeline) => {
             forget(strangers, &key);
-            pipeline.managed_fields_mut().clear();
-            Ok(pipeline)
+            Ok(*pipeline)
         }
-        Err(InvalidObject { error: why, mut metadata }) => {
-            metadata.managed_fields = None;
-            strangers.send_modify(|strangers| _ = strangers.insert(key.clone(), Stranger { metadata, why }));
+        Told::Stranger(stranger) => {
+            strangers.send_modify(|strangers| _ = strangers.insert(key.clone(), *stranger));
             Err(key)
         }
     }
@@ -136,7 +133,7 @@ mod tests {
         })
     }
 
-    fn guarded(value: Value) -> DeserializeGuard<TipsPipeline> {
+    fn told(value: Value) -> Told {
         serde_json::from_value(value).expect("an object with metadata")
     }
 
@@ -149,7 +146,7 @@ mod tests {
             Watched(store, writer, Strangers::default())
         }
 
-        fn tell(&mut self, event: Event<DeserializeGuard<TipsPipeline>>) -> Vec<String> {
+        fn tell(&mut self, event: Event<Told>) -> Vec<String> {
             let touched = take_in(event, &self.0, &self.2, &mut self.1);
             let mut names: Vec<_> = touched.into_iter().map(|key| key.name.to_string()).collect();
             names.sort();
@@ -159,7 +156,7 @@ mod tests {
         fn list(&mut self, pipelines: &[Value]) -> Vec<String> {
             assert_eq!(self.tell(Event::Init), [""; 0]);
             for pipeline in pipelines {
-                assert_eq!(self.tell(Event::InitApply(guarded(pipeline.clone()))), [""; 0]);
+                assert_eq!(self.tell(Event::InitApply(told(pipeline.clone()))), [""; 0]);
             }
             self.tell(Event::InitDone)
         }
@@ -176,11 +173,11 @@ mod tests {
     #[test]
     fn a_status_that_is_written_is_told_to_nobody() {
         let mut watched = Watched::new();
-        assert_eq!(watched.tell(Event::Apply(guarded(pipeline("a", 1)))), ["a"]);
+        assert_eq!(watched.tell(Event::Apply(told(pipeline("a", 1)))), ["a"]);
         let mut answered = pipeline("a", 1);
         answered["status"] = json!({"replicas": 1});
-        assert_eq!(watched.tell(Event::Apply(guarded(answered))), [""; 0]);
-        assert_eq!(watched.tell(Event::Delete(guarded(pipeline("a", 1)))), ["a"]);
+        assert_eq!(watched.tell(Event::Apply(told(answered))), [""; 0]);
+        assert_eq!(watched.tell(Event::Delete(told(pipeline("a", 1)))), ["a"]);
     }
 
     #[test]
@@ -189,11 +186,12 @@ mod tests {
         let mut strange = pipeline("a", 1);
         strange["spec"]["replicas"] = json!("two");
         assert_eq!(watched.list(&[strange.clone(), pipeline("b", 1)]), ["b"]);
-        assert!(watched.2.borrow()[&Key::new("ns", "a")].why.contains("two"));
-        assert_eq!(watched.tell(Event::Apply(guarded(pipeline("a", 2)))), ["a"]);
+        let why = watched.2.borrow()[&Key::new("ns", "a")].why.clone();
+        assert!(why.starts_with("spec.replicas: ") && why.contains("two"), "{why}");
+        assert_eq!(watched.tell(Event::Apply(told(pipeline("a", 2)))), ["a"]);
         assert!(watched.2.borrow().is_empty());
-        assert_eq!(watched.tell(Event::Apply(guarded(strange.clone()))), ["a"]);
-        assert_eq!(watched.tell(Event::Delete(guarded(strange))), [""; 0]);
+        assert_eq!(watched.tell(Event::Apply(told(strange.clone()))), ["a"]);
+        assert_eq!(watched.tell(Event::Delete(told(strange))), [""; 0]);
         assert!(watched.2.borrow().is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! What workers answer, and what it comes to together: pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::{self, Timestamp};
 use serde::Deserialize;
@@ -17,7 +17,7 @@ pub struct Figures {
     pub watermark: Option<Timestamp>,
     /// The end of the latest window that was written.
     pub last_window_end: Option<Timestamp>,
-    /// What is still to be read; `None` where a worker did not answer.
+    /// What is still to be read; `None` where a worker did not answer, or a partition is nobody's.
     pub lag: Option<Lag>,
     /// What waits for the workers; `None` where a part of it is not known, or a server keeps them waiting.
     pub backlog: Option<Backlog>,
@@ -62,9 +62,11 @@ pub(super) struct Report {
     watermark: Option<String>,
     last_window_end: Option<String>,
     partitions: Vec<Partition>,
+    // A worker of an older image does not say.
+    #[serde(default)]
+    partition_counts: BTreeMap<String, i32>,
     books: Option<ReportedBooks>,
     state_error: Option<String>,
-    // A worker of an older image does not say.
     #[serde(default)]
     silent_servers: BTreeSet<Server>,
 }
@@ -78,6 +80,7 @@ impl Report {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Partition {
+    topic: String,
     partition: i32,
     lag: Option<i64>,
     event_time: Option<String>,
@@ -133,12 +136,9 @@ pub(super) fn together(reports: &[Report], epoch: i64, complete: bool) -> Option
     let behind = watermark
         .zip(newest)
         .map_or(0, |(watermark, newest)| (newest.as_second() - watermark.as_second()).max(0));
-    let lag = Lag { records: partitions().filter_map(|p| p.lag).sum(), seconds: behind };
-    let waiting: Option<i64> = partitions().map(|p| p.lag).sum();
-    let number = partitions().map(|p| p.partition.saturating_add(1)).max();
+    let waiting = waiting(&reports).filter(|_| complete);
     let silent: BTreeSet<_> =
         reports.iter().flat_map(|report| report.silent_servers.iter().copied()).collect();
-    let backlog = waiting.zip(number).map(|(records, partitions)| Backlog { records, partitions });
     let books = reports
         .iter()
         .filter_map(|report| report.books)
@@ -147,13 +147,35 @@ pub(super) fn together(reports: &[Report], epoch: i64, complete: bool) -> Option
         fingerprint: first.fingerprint.clone(),
         watermark,
         last_window_end: latest(|report| report.last_window_end.as_ref()),
-        lag: complete.then_some(lag),
-        backlog: backlog.filter(|_| complete && silent.is_empty()),
+        lag: waiting.map(|waiting| Lag { records: waiting.records, seconds: behind }),
+        backlog: waiting.filter(|_| silent.is_empty()),
         books: books.map(|books| Books { rides: books.rides.into(), fares: books.fares.into() }),
         balance: books.map(|books| books.balance),
         state_error: reports.iter().find_map(|report| report.state_error.clone()),
         silent,
     })
+}
+
+/// What waits in all partitions of both topics; `None` where that of one is not known, or nobody has it: before it is
+/// given to a worker, and between the end of one and the session timeout of the group.
+fn waiting(reports: &[&Report]) -> Option<Backlog> {
+    let mut counts = BTreeMap::<&str, i32>::new();
+    for (topic, count) in reports.iter().flat_map(|report| &report.partition_counts) {
+        let known = counts.entry(topic).or_default();
+        *known = (*known).max(*count);
+    }
+    let mut lags = BTreeMap::<(&str, i32), Option<i64>>::new();
+    for Partition { topic, partition, lag, .. } in reports.iter().flat_map(|report| &report.partitions) {
+        // For a moment it can be that of two.
+        let known = lags.entry((topic, *partition)).or_insert(*lag);
+        *known = known.zip(*lag).map(|(one, other)| one.max(other));
+    }
+    let number: i64 = counts.values().copied().map(i64::from).sum();
+    if lags.len() as i64 != number {
+        return None;
+    }
+    let records = lags.into_values().sum::<Option<i64>>()?;
+    Some(Backlog { records, partitions: counts.into_values().max()? })
 }
 
 /// An event time as workers write it, `2013-01-01 03:29:59`, UTC.
@@ -171,7 +193,8 @@ mod tests {
             r#"{{"pipeline":"default.taxi","epoch":0,"fingerprint":"ffd49dbd4f95d5fd","watermark":"{watermark}",
             "lastWindowEnd":"2013-01-01 03:20:00","lagRecords":{lag},"partitions":[{{"topic":"rides","partition":0,
             "position":144317,"lag":{lag},"eventTime":"2013-01-01 04:00:00","idle":false}},{{"topic":"fares",
-            "partition":0,"position":null,"lag":null,"eventTime":null,"idle":true}}],"books":{{"rides":
+            "partition":0,"position":0,"lag":0,"eventTime":null,"idle":true}}],
+            "partitionCounts":{{"rides":1,"fares":1}},"books":{{"rides":
             {{"consumed":{consumed},"duplicate":97,"invalid":619,"joined":284339,"late":0,"out_of_area":2757,
             "pending":268,"start":288088,"unmatched":395}},"fares":{{"consumed":1}},"balance":true}},"stateError":null}}"#
         );
@@ -182,7 +205,11 @@ mod tests {
     fn workers_are_added_up_and_the_state_is_taken_from_the_latest() {
         let reports = [report(5, 100, "2013-01-01 03:29:59"), report(7, 200, "2013-01-01 03:30:00")];
         let figures = together(&reports, 0, true).expect("they answered");
-        assert_eq!(figures.lag, Some(Lag { records: 12, seconds: 1800 }));
+        assert_eq!(
+            figures.lag,
+            Some(Lag { records: 7, seconds: 1800 }),
+            "for a moment a partition is that of two"
+        );
         assert_eq!(figures.books.map(|books| books.rides.consumed), Some(200));
         assert_eq!(figures.watermark, event_time("2013-01-01 03:30:00"));
         assert_eq!(figures.watermark.map(|t| t.to_string()).as_deref(), Some("2013-01-01T03:30:00Z"));
@@ -194,19 +221,37 @@ mod tests {
     }
 
     #[test]
-    fn the_backlog_is_that_of_all_partitions_or_not_known() {
-        let partition = |partition, lag| Partition { partition, lag, event_time: None };
-        let worker = |partitions| Report { partitions, ..report(0, 1, "2013-01-01 03:29:59") };
-        let backlog = |reports: &[Report], complete| together(reports, 0, complete).and_then(|f| f.backlog);
-        let all =
-            [worker(vec![partition(0, Some(5)), partition(2, Some(0))]), worker(vec![partition(1, Some(7))])];
-        assert_eq!(backlog(&all, true), Some(Backlog { records: 12, partitions: 3 }));
+    fn lag_and_backlog_are_those_of_all_partitions_or_not_known() {
+        let partition = |topic: &str, partition, lag| Partition {
+            topic: topic.to_owned(),
+            partition,
+            lag,
+            event_time: None,
+        };
+        let worker = |partitions| Report {
+            partitions,
+            partition_counts: [("rides".to_owned(), 2), ("fares".to_owned(), 1)].into(),
+            ..report(0, 1, "2013-01-01 03:29:59")
+        };
+        let backlog = |reports: &[Report], complete| {
+            let figures = together(reports, 0, complete).expect("they answered");
+            assert_eq!(figures.lag.map(|lag| lag.records), figures.backlog.map(|backlog| backlog.records));
+            figures.backlog
+        };
+        let first = || vec![partition("rides", 0, Some(5)), partition("fares", 0, Some(0))];
+        let mut all = [worker(first()), worker(vec![partition("rides", 1, Some(7))])];
+        assert_eq!(backlog(&all, true), Some(Backlog { records: 12, partitions: 2 }));
         assert_eq!(backlog(&all, false), None, "a worker is silent");
-        assert_eq!(backlog(&[worker(vec![partition(0, Some(5)), partition(1, None)])], true), None);
-        assert_eq!(backlog(&[worker(vec![])], true), None, "nobody has a partition");
-        let [mut waits, _] = all;
-        waits.silent_servers.insert(Server::Redis);
-        assert_eq!(backlog(&[waits], true), None, "more workers would wait, too");
+        assert_eq!(backlog(&all[..1], true), None, "nobody has a partition");
+        assert_eq!(backlog(&[worker(vec![])], true), None, "nobody has any");
+        let begins = [worker(first()), worker(vec![partition("rides", 1, None)])];
+        assert_eq!(backlog(&begins, true), None, "where it begins is not known");
+        let older = |report: &Report| Report { partition_counts: BTreeMap::new(), ..report.clone() };
+        assert_eq!(backlog(&[older(&all[0])], true), None, "how many there are is not known");
+        all[0].silent_servers.insert(Server::Redis);
+        let waits = together(&all, 0, true).expect("they answered");
+        assert_eq!(waits.lag.map(|lag| lag.records), Some(12));
+        assert_eq!(waits.backlog, None, "more workers would wait, too");
     }
 
     #[test]

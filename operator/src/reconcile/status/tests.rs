@@ -70,14 +70,14 @@ fn failing(code: i32, message: &str) -> PodView {
 }
 
 fn missing() -> Error {
-    Error::ReferenceMissing(Reference {
+    Error::ReferencesMissing(vec![Reference {
         source: Source::Secret,
         name: "kafka".to_owned(),
         keys: Vec::new(),
         optional_keys: Vec::new(),
         field: "spec.kafka.sasl.secretRef",
         reader: Reader::Workers,
-    })
+    }])
 }
 
 fn figures() -> Figures {
@@ -131,10 +131,10 @@ fn a_missing_reference_is_told_and_that_the_last_good_workers_run() {
 #[test]
 fn an_error_that_may_pass_does_not_speak_against_workers_that_run() {
     let (pipeline, deployment) = (pipeline(json!({})), running());
-    let error = Error::Status(Box::new(kube::Error::LinesCodecMaxLineLengthExceeded));
+    let error = Error::Scale(Box::new(kube::Error::LinesCodecMaxLineLengthExceeded));
     let status = of(&Seen { error: Some(&error), ..seen(&pipeline, &deployment) });
     assert_eq!(said(&status)[0], "Ready=True/Running");
-    assert_eq!(said(&status)[2], "Degraded=True/StatusFailed");
+    assert_eq!(said(&status)[2], "Degraded=True/ScaleFailed");
 }
 
 #[test]
@@ -221,6 +221,21 @@ fn of_a_stopped_pipeline_only_the_lag_is_not_known() {
     let stopped = pipeline(json!({"suspend": true}));
     let status = of(&Seen { before: Some(&before), ..seen(&stopped, &deployment) });
     assert_eq!((status.lag, &status.watermark), (None, &before.watermark));
+}
+
+#[test]
+fn a_lag_that_is_no_longer_known_is_not_told() {
+    let (pipeline, deployment, figures) = (pipeline(json!({})), running(), figures());
+    let before = of(&Seen { figures: Some(&figures), ..seen(&pipeline, &deployment) });
+    assert!(before.lag.is_some());
+    let lag = |deployment: &DeploymentView, figures: Option<&Figures>| {
+        of(&Seen { before: Some(&before), figures, ..seen(&pipeline, deployment) }).lag
+    };
+    let partly = Figures { lag: None, ..figures };
+    assert_eq!(lag(&deployment, Some(&partly)), None, "a partition is nobody's");
+    let crashing = DeploymentView { ready: 0, ..running() };
+    assert_eq!(lag(&crashing, None), None, "no worker is ready");
+    assert_eq!(lag(&deployment, None), before.lag, "they are silent for once");
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl<S: Source> Reader<S> {
         }
         if let Some(board) = &self.links.board {
             let lanes = self.lanes.iter().map(|(partition, lane)| self.status(*partition, lane));
-            board.show(lanes.collect());
+            board.show(lanes.collect(), self.source.known());
             if self.source.reaches_group() {
                 board.reaches_group();
             }

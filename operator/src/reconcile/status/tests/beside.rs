@@ -20,14 +20,14 @@ fn beside<'a>(
 #[test]
 fn a_query_service_that_lacks_a_secret_degrades_a_pipeline_that_is_ready() {
     let (pipeline, workers) = (with_services(), running());
-    let lacking = Error::ReferenceMissing(Reference {
+    let lacking = Error::ReferencesMissing(vec![Reference {
         field: "spec.query.auth.secretRef",
         name: "query-users".to_owned(),
         source: Source::Secret,
         keys: Vec::new(),
         optional_keys: Vec::new(),
         reader: Reader::Query,
-    });
+    }]);
     let status = beside(&pipeline, &workers, Beside { query_lacks: Some(&lacking), ..Beside::default() });
     assert_eq!(said(&status)[0], "Ready=True/Running");
     assert_eq!(said(&status)[2], "Degraded=True/SecretNotFound");
