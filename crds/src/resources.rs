@@ -8,9 +8,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 /// Whether each of `self.resources` is an amount: [`are_amounts`] in CEL.
 pub(crate) const AMOUNTS: &str = "!has(self.resources) || \
     (!has(self.resources.requests) || self.resources.requests.all(name, isQuantity(string(self.resources.requests[name])) && \
-    quantity(string(self.resources.requests[name])).sign() >= 0)) && \
+    quantity(string(self.resources.requests[name])).compareTo(quantity('0')) >= 0)) && \
     (!has(self.resources.limits) || self.resources.limits.all(name, isQuantity(string(self.resources.limits[name])) && \
-    quantity(string(self.resources.limits[name])).sign() >= 0))";
+    quantity(string(self.resources.limits[name])).compareTo(quantity('0')) >= 0))";
 
 /// What must hold of amounts and what to write instead.
 pub(crate) const AMOUNTS_MESSAGE: &str =

@@ -215,9 +215,7 @@ fn api_server(files: &Files, place: &Place, etcd: &str, port: u16) -> Result<Com
         .arg(file("--service-account-key-file", &pki.certificate()))
         .arg(file("--service-account-signing-key-file", &pki.key()))
         .arg("--service-account-issuer=https://kubernetes.default.svc")
-        .arg("--authorization-mode=Node,RBAC")
-        // The second as some platforms have it: who owns what blocks a deletion needs a right.
-        .arg("--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement");
+        .args(["--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"]);
     command.args(asked::flags(dir)?);
     if place.node.is_none() {
         // A loopback address cannot be an endpoint, and without a node nobody is there to use it.

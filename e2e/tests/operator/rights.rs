@@ -7,7 +7,7 @@ use serde_json::Value;
 use tips_e2e::kubernetes::{Asked, Cluster};
 use tips_e2e::operator::NAMESPACE;
 
-/// To own what blocks a deletion is a right that an admission plugin asks for, by no request of the operator.
+/// To own what blocks a deletion is a right that only an admission plugin asks for, which is off here.
 const FOR_OWNERS: &str = "tipspipelines/finalizers";
 
 /// The rights of the operator's service account, but those that no request uses.

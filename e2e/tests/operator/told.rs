@@ -82,11 +82,6 @@ fn whatever_is_refused_a_pipeline_can_be_scaled_and_stopped() {
         patch(cluster, "nyc", r#"{"spec": {"workload": null}}"#)?;
         condition(cluster, "nyc", "Degraded", "False/AsExpected")?;
 
-        may(cluster, 2, "tipspipelines/finalizers", &["get"])?;
-        may_not(&rights, "update", &["--subresource=finalizers"])?;
-        cluster.apply(&manifest("blocking", "  replicas: 0\n"))?;
-        degraded(cluster, "blocking", "ApplyFailed", "cannot set blockOwnerDeletion")?;
-
         let only_status = json!([
             {"op": "test", "path": "/rules/1/resources/1", "value": "tipspipelines/scale"},
             {"op": "remove", "path": "/rules/1/resources/1"},
