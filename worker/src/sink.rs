@@ -249,6 +249,24 @@ impl Sink {
         self.run("list", dir, list).await
     }
 
+    /// The folders right below `dir` (`""` is the root), sorted, by their paths. What is in them is not read, so that
+    /// this takes as long as there are folders and files right below `dir`. A directory that is not there is an empty
+    /// one. Except on S3, which knows no folder without a file, those are told too that hold none.
+    pub async fn dirs(&self, dir: &str) -> Result<Vec<String>, SinkError> {
+        let list = async {
+            let dir = name::check_dir(dir)?;
+            let mut dirs = match &self.0.backend {
+                Backend::Fs(Fs { objects, .. }) | Backend::S3(S3 { objects, .. }) => {
+                    objects.dirs(dir).await?
+                }
+                Backend::Hdfs(hdfs) => hdfs.dirs(dir).await?,
+            };
+            dirs.sort_unstable();
+            Ok(dirs)
+        };
+        self.run("list", dir, list).await
+    }
+
     /// Deletes a file. One that is not there is fine; a directory is left alone.
     pub async fn delete(&self, path: &str) -> Result<(), SinkError> {
         let delete = async {

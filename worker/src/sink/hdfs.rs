@@ -209,6 +209,11 @@ impl Hdfs {
         Ok(files.collect())
     }
 
+    pub(super) async fn dirs(&self, dir: &str) -> Result<Vec<String>, Fault> {
+        let there = self.below(dir, false).await?;
+        Ok(there.iter().filter(|there| there.isdir).map(|dir| self.relative(&dir.path)).collect())
+    }
+
     pub(super) async fn delete(&self, path: &str) -> Result<(), Fault> {
         let path = self.absolute(path);
         retry::transient(|| async {
@@ -250,20 +255,24 @@ impl Hdfs {
     }
 
     async fn files_below(&self, dir: &str) -> Result<Vec<FileStatus>, Fault> {
+        let mut files = self.below(dir, true).await?;
+        files.retain(|file| !file.isdir);
+        Ok(files)
+    }
+
+    async fn below(&self, dir: &str, recursive: bool) -> Result<Vec<FileStatus>, Fault> {
         let dir = self.absolute(dir);
         retry::transient(|| async {
-            let mut files = Vec::new();
+            let mut found = Vec::new();
             if self.status(&dir).await?.is_none() {
-                return Ok(files);
+                return Ok(found);
             }
-            let below = self.client.list_status_iter(&dir, true);
+            let below = self.client.list_status_iter(&dir, recursive);
             // A directory that vanishes meanwhile is a transient fault: the list begins anew.
             while let Some(status) = retry::call(async { below.next().await.transpose() }).await? {
-                if !status.isdir {
-                    files.push(status);
-                }
+                found.push(status);
             }
-            Ok(files)
+            Ok(found)
         })
         .await
     }

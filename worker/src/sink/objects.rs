@@ -4,8 +4,7 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use opendal::options::ReadOptions;
-
+use opendal::options::{ListOptions, ReadOptions};
 use opendal::{EntryMode, ErrorKind, Operator};
 
 use super::Entry;
@@ -70,6 +69,15 @@ impl Objects {
         Ok(files.collect())
     }
 
+    /// S3 is asked with a delimiter, so that it tells the folders and not what is in them.
+    pub(super) async fn dirs(&self, dir: &str) -> Result<Vec<String>, Fault> {
+        let below = self.0.list(&folder(dir)).await?;
+        let dirs = below.iter().filter(|entry| entry.metadata().mode() == EntryMode::DIR);
+        let paths = dirs.map(|entry| entry.path().trim_matches('/').to_owned());
+        // The folder itself is among them.
+        Ok(paths.filter(|path| path != dir).collect())
+    }
+
     pub(super) async fn delete(&self, path: &str) -> Result<(), Fault> {
         Ok(self.0.delete(path).await?)
     }
@@ -94,16 +102,16 @@ impl Objects {
     }
 
     async fn entries(&self, dir: &str) -> Result<Vec<opendal::Entry>, Fault> {
-        let mut entries = self
-            .0
-            .list_options(
-                &format!("{dir}/"),
-                opendal::options::ListOptions { recursive: true, ..Default::default() },
-            )
-            .await?;
+        let all = ListOptions { recursive: true, ..ListOptions::default() };
+        let mut entries = self.0.list_options(&folder(dir), all).await?;
         entries.retain(|entry| entry.metadata().mode() == EntryMode::FILE);
         Ok(entries)
     }
+}
+
+/// As OpenDAL writes it.
+fn folder(dir: &str) -> String {
+    format!("{dir}/")
 }
 
 /// By this machine's clock: the limit is to be far above any clock's error.

@@ -22,6 +22,7 @@ pub(crate) async fn suite(sink: &Sink) {
     a_part_of_a_file_can_be_read(sink, &base).await;
     a_reader_never_sees_a_part(sink, &base).await;
     listing_is_recursive_and_a_missing_directory_is_empty(sink, &base).await;
+    folders_are_listed_without_what_is_in_them(sink, &base).await;
     deleting_is_repeatable_and_never_takes_a_directory(sink, &base).await;
     a_merge_leaves_the_target_in_the_place_of_its_sources(sink, &base).await;
     a_listing_never_misses_a_row_of_a_merge(sink, &base).await;
@@ -191,6 +192,24 @@ async fn listing_is_recursive_and_a_missing_directory_is_empty(sink: &Sink, base
     let deep = sink.list(&format!("{dir}/deep/")).await.unwrap();
     assert_eq!(deep, expected[1..3]);
     assert!(sink.list("").await.unwrap().contains(&expected[0]));
+}
+
+async fn folders_are_listed_without_what_is_in_them(sink: &Sink, base: &str) {
+    assert_eq!(sink.dirs(&format!("{base}/none")).await.unwrap(), [""; 0]);
+
+    let dir = format!("{base}/folders");
+    for file in ["a", "year=2013/month=1/day=5/x", "year=2013/month=12/day=5/x", "year=2014/y", "year=20134"]
+    {
+        sink.put_if_absent(&format!("{dir}/{file}"), content(1, 1)).await.unwrap();
+    }
+    let [first, second] = ["year=2013", "year=2014"].map(|year| format!("{dir}/{year}"));
+    assert_eq!(sink.dirs(&dir).await.unwrap(), [first.clone(), second.clone()]);
+    assert_eq!(sink.dirs(&format!("{dir}/")).await.unwrap(), [first.clone(), second.clone()]);
+    let months = [format!("{first}/month=1"), format!("{first}/month=12")];
+    assert_eq!(sink.dirs(&first).await.unwrap(), months);
+    assert_eq!(sink.dirs(&second).await.unwrap(), [""; 0]);
+    assert!(sink.dirs("").await.unwrap().iter().any(|dir| dir == base));
+    assert!(sink.dirs("../x").await.is_err());
 }
 
 async fn deleting_is_repeatable_and_never_takes_a_directory(sink: &Sink, base: &str) {
