@@ -2,6 +2,7 @@
 
 mod files;
 mod page;
+mod query;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -107,7 +108,7 @@ fn the_page_shows_the_figures_and_asks_nobody_else() {
     scenario("map-page", |folder| {
         let served = ended(folder)?;
         let figures = figures(&served.output)?;
-        let page = Page::open(Browser::start(folder)?, &served)?;
+        let page = Page::open(Browser::start(folder)?, &served.url)?;
         let (last, cells) = figures.last_key_value().context("no window")?;
         page.shows(last, cells)?;
         page.tab_to("slider")?;
@@ -123,27 +124,31 @@ fn the_page_shows_the_figures_and_asks_nobody_else() {
             }
         }
         ensure!(seen_empty, "every neighbourhood had a trip, so none without was seen");
-        page.is_quiet(&served)
+        page.is_quiet(&served.url)
     });
 }
 
 #[test]
-fn a_day_can_be_chosen() {
+fn a_day_can_be_chosen_and_one_without_windows_left_again() {
     scenario("map-day", |folder| {
         let served = ended(folder)?;
         let figures = figures(&served.output)?;
-        let page = Page::open(Browser::start(folder)?, &served)?;
+        let page = Page::open(Browser::start(folder)?, &served.url)?;
         let first_day = &figures.keys().next().context("no window")?[..10];
-        page.browser.run_with(
-            "const day = document.getElementById('day'); day.value = arguments[0]; day.dispatchEvent(new Event('change'))",
-            &[first_day.into()],
-        )?;
+        page.browser.until("the line is drawn", "return document.querySelector('#line circle') !== null")?;
+        page.choose_day(&first_day.parse::<jiff::civil::Date>()?.yesterday()?.to_string())?;
+        page.shows_none()?;
+        let limits = page
+            .browser
+            .run("const {min, disabled} = document.getElementById('day'); return [min, disabled]")?;
+        ensure!(limits == json!([first_day, false]), "{limits}");
+        page.choose_day(first_day)?;
         let (start, cells) = figures
             .iter()
             .rfind(|(start, _)| start.starts_with(first_day))
             .context("no window on the first day")?;
         page.shows(start, cells)?;
-        page.is_quiet(&served)
+        page.is_quiet(&served.url)
     });
 }
 
@@ -152,7 +157,7 @@ fn a_neighbourhood_is_chosen_by_mouse_and_by_keyboard() {
     scenario("map-choose", |folder| {
         let served = ended(folder)?;
         let figures = figures(&served.output)?;
-        let page = Page::open(Browser::start(folder)?, &served)?;
+        let page = Page::open(Browser::start(folder)?, &served.url)?;
         page.shows(figures.keys().last().context("no window")?, figures.values().last().context("none")?)?;
         let [x, y] = page.point_in("Chelsea")?;
         page.browser.click(x, y)?;
@@ -167,7 +172,7 @@ fn a_neighbourhood_is_chosen_by_mouse_and_by_keyboard() {
         page.browser.run("document.querySelector('tr[data-name=Harlem] button').focus()")?;
         page.browser.press("Enter", 13)?;
         page.has_chosen("Harlem", &figures)?;
-        page.is_quiet(&served)
+        page.is_quiet(&served.url)
     });
 }
 
@@ -175,7 +180,7 @@ fn a_neighbourhood_is_chosen_by_mouse_and_by_keyboard() {
 fn the_page_is_accessible_in_the_light_and_in_the_dark() {
     scenario("map-accessible", |folder| {
         let served = ended(folder)?;
-        let page = Page::open(Browser::start(folder)?, &served)?;
+        let page = Page::open(Browser::start(folder)?, &served.url)?;
         page.browser.until("the line is drawn", "return document.querySelector('#line circle') !== null")?;
         page.browser.run("document.querySelector('details').open = true")?;
         let axe = std::fs::read_to_string(cache::axe()?)?;
@@ -204,7 +209,7 @@ fn the_page_is_accessible_in_the_light_and_in_the_dark() {
             ensure!((light + 0.05) / (dark + 0.05) > 3.0, "{scheme}: borders are hardly seen");
         }
         ensure!(backgrounds[0] > 0.8 && backgrounds[1] < 0.1, "{backgrounds:?}");
-        page.is_quiet(&served)
+        page.is_quiet(&served.url)
     });
 }
 
@@ -217,7 +222,7 @@ fn a_running_job_is_shown_and_the_end_is_noticed() {
         let manifest = manifest.display().to_string();
         let browser = Browser::start(folder)?;
         let mut served = Served::start(folder, "output", &manifest, &data, &[SLOW])?;
-        let page = Page::open(browser, &served)?;
+        let page = Page::open(browser, &served.url)?;
         page.browser.until(
             "an open window",
             "return document.getElementById('window').value.endsWith('still open')",
@@ -229,7 +234,7 @@ fn a_running_job_is_shown_and_the_end_is_noticed() {
         let figures = figures(&served.output)?;
         let (last, cells) = figures.last_key_value().context("no window")?;
         page.shows(last, cells)?;
-        page.is_quiet(&served)?;
+        page.is_quiet(&served.url)?;
         served.process.terminate()?;
         let ended = served.process.wait(PATIENCE)?.context("it does not end")?;
         ensure!(ended.code() == Some(0), "{ended}; {}", served.process.last_lines());

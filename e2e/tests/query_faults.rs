@@ -34,24 +34,48 @@ fn without_redis_the_archive_answers_and_says_what_is_missing() {
         let mut pipeline = servers.pipeline("half", &[])?;
         pipeline.catch_up(1, PATIENCE)?;
         let log = folder.path().join("query.log");
-        let query = Query::open(&pipeline, &log, &[])?;
+        let map = Port::reserve()?;
+        let query = Query::open(&pipeline, &log, &["--map", &map.address()])?;
         let all = query.value("SELECT count(*) FROM tips")?;
         let archived = query.value("SELECT count(*) FROM tips WHERE final")?;
+        servers.redis.process().stop()?;
+        without_redis_the_archive_answers(&query, &archived)?;
+        without_redis_the_map_says_so(&query, &map)?;
+        servers.redis.process().cont()?;
+        until(&query, "SELECT count(*) FROM tips", &all)?;
         servers.redis.down()?;
-        let said = query.psql("SELECT count(*) FROM tips")?;
-        ensure!(said.contains("WARNING") && said.contains("live windows are missing"), "{said}");
-        ensure!(said.lines().any(|line| line == archived), "{said} in place of {archived}");
+        without_redis_the_archive_answers(&query, &archived)?;
+        without_redis_the_map_says_so(&query, &map)?;
         let status = query.rows(
             "SELECT watermark IS NULL, state_error IS NOT NULL, sink_error IS NULL FROM pipeline_status",
         )?;
         ensure!(status == [["t", "t", "t"]], "{status:?}");
         // One that starts meanwhile answers as well.
         let second = Query::open(&pipeline, &folder.path().join("second.log"), &[])?;
-        ensure!(second.psql("SELECT count(*) FROM tips")?.lines().any(|line| line == archived), "the second");
+        without_redis_the_archive_answers(&second, &archived)?;
         servers.redis.up()?;
         until(&query, "SELECT count(*) FROM tips", &all)?;
         until(&second, "SELECT count(*) FROM tips", &all)
     });
+}
+
+fn without_redis_the_archive_answers(query: &Query, archived: &str) -> Result<()> {
+    let asked = Instant::now();
+    let said = query.psql("SELECT count(*) FROM tips")?;
+    let took = asked.elapsed();
+    ensure!(said.contains("WARNING") && said.contains("live windows are missing"), "{said}");
+    ensure!(said.lines().any(|line| line == archived), "{said} in place of {archived}");
+    ensure!(took < Duration::from_secs(5), "the archive answers after {took:?}");
+    Ok(())
+}
+
+fn without_redis_the_map_says_so(query: &Query, map: &Port) -> Result<()> {
+    let list = query.map(map, "windows")?;
+    let notice = list["notice"].as_str().unwrap_or_default();
+    ensure!(notice.starts_with("Open windows are missing"), "{list}");
+    let windows = list["windows"].as_array().context("no windows")?;
+    ensure!(!windows.is_empty() && windows.iter().all(|window| window["final"] == true), "{list}");
+    Ok(())
 }
 
 #[test]
@@ -66,16 +90,23 @@ fn without_the_sink_live_windows_answer() {
         pipeline.catch_up(1, PATIENCE)?;
         let log = folder.path().join("query.log");
         let map = Port::reserve()?;
-        let query = Query::open(&pipeline, &log, &["--query-timeout", "20s", "--map", &map.address()])?;
+        let query = Query::open(&pipeline, &log, &["--max-queries", "2", "--map", &map.address()])?;
         let shown = query.map(&map, "windows")?;
         let all = query.value("SELECT count(*) FROM tips")?;
         let live = query.value("SELECT count(*) FROM tips_live")?;
         ensure!(all != live && live != "0", "{live} of {all}");
-        s3.down()?;
-        ensure!(query.value("SELECT count(*) FROM tips_live")? == live, "live windows need no sink");
+        let whole = || -> Result<()> {
+            until(&query, "SELECT count(*) FROM tips", &all)?;
+            wait::until("the map is whole", PATIENCE, || Ok(query.map(&map, "windows")? == shown))
+        };
+        s3.process().stop()?;
+        without_sink_live_answers(&query, &live)?;
         without_sink_the_map_says_so(&query, &map)?;
-        let said = query.psql("SELECT count(*) FROM tips")?;
-        ensure!(said.contains("ERROR"), "{said}");
+        s3.process().cont()?;
+        whole()?;
+        s3.down()?;
+        without_sink_live_answers(&query, &live)?;
+        without_sink_the_map_says_so(&query, &map)?;
         let status = query.rows(
             "SELECT watermark IS NOT NULL, state_error IS NULL, sink_error IS NOT NULL FROM pipeline_status",
         )?;
@@ -84,18 +115,51 @@ fn without_the_sink_live_windows_answer() {
         let second = Query::open(&pipeline, &folder.path().join("second.log"), &[])?;
         ensure!(second.value("SELECT count(*) FROM tips_live")? == live, "the second");
         s3.up()?;
-        until(&query, "SELECT count(*) FROM tips", &all)?;
-        until(&second, "SELECT count(*) FROM tips", &all)?;
-        wait::until("the map is whole", PATIENCE, || Ok(query.map(&map, "windows")? == shown))
+        whole()?;
+        until(&second, "SELECT count(*) FROM tips", &all)
     });
 }
 
+/// Queries of the archive are more than may run at once.
+fn without_sink_live_answers(query: &Query, live: &str) -> Result<()> {
+    std::thread::scope(|scope| {
+        let archive: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| the_archive_fails(query, Duration::from_secs(10)))).collect();
+        while !archive.iter().all(|asked| asked.is_finished()) {
+            let asked = Instant::now();
+            let said = query.value("SELECT count(*) FROM tips_live")?;
+            ensure!(said == live, "{said} in place of {live}");
+            let took = asked.elapsed();
+            ensure!(took < Duration::from_secs(2), "live windows came after {took:?}");
+        }
+        archive.into_iter().try_for_each(|asked| asked.join().unwrap_or_else(|_| bail!("a panic")))
+    })?;
+    // Who asks later does not wait.
+    the_archive_fails(query, Duration::from_secs(2))
+}
+
+fn the_archive_fails(query: &Query, within: Duration) -> Result<()> {
+    let asked = Instant::now();
+    let mut psql = query.psql_command("SELECT count(*) FROM tips")?;
+    let said = psql.args(["--set", "VERBOSITY=verbose"]).output().context("starting psql")?.stderr;
+    let (said, took) = (String::from_utf8_lossy(&said), asked.elapsed());
+    ensure!(said.contains("ERROR:  58030") && said.contains("does not answer"), "{said}");
+    ensure!(took < within, "after {took:?}: {said}");
+    Ok(())
+}
+
 fn without_sink_the_map_says_so(query: &Query, map: &Port) -> Result<()> {
-    let notice = |list: &serde_json::Value| list["notice"].as_str().unwrap_or_default().to_owned();
     let list = query.map(map, "windows")?;
-    ensure!(notice(&list).contains("Only open windows are here"), "{list}");
-    let again = query.map(map, "windows")?;
-    ensure!(notice(&again) == notice(&list) && again["windows"] == list["windows"], "{again} after {list}");
+    let notice = list["notice"].as_str().unwrap_or_default();
+    ensure!(notice.starts_with("Only the windows in Redis are here"), "{list}");
+    // Those that have closed are in Redis for a while.
+    let windows = list["windows"].as_array().context("no windows")?;
+    for is_final in [false, true] {
+        ensure!(windows.iter().any(|window| window["final"] == is_final), "{list}");
+    }
+    let start = windows[0]["start"].as_str().context("no start")?;
+    let figures = query.map(map, &format!("windows/{start}"))?;
+    ensure!(figures["final"] == true && figures["cells"] != serde_json::json!([]), "{figures}");
     Ok(())
 }
 

@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tips_e2e::browser::Browser;
-use tips_e2e::served::Served;
 
 use crate::map::files::{Cells, Figures, last_hours};
 
@@ -28,12 +27,29 @@ pub(crate) struct Class {
     pub(crate) bounds: Option<(f64, f64)>,
 }
 
+/// Of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Open,
+    Final,
+}
+
+impl State {
+    fn words(self) -> &'static str {
+        match self {
+            State::Open => "UTC, still open",
+            State::Final => "UTC, final",
+        }
+    }
+}
+
 #[derive(Deserialize, Debug, PartialEq)]
 struct Row(String, String, String);
 
 impl Page {
-    pub(crate) fn open(browser: Browser, served: &Served) -> Result<Self> {
-        browser.open(&served.url)?;
+    /// Opens the map at `url`, which ends with a slash, and waits until it shows a window.
+    pub(crate) fn open(browser: Browser, url: &str) -> Result<Self> {
+        browser.open(url)?;
         browser.until("a window", "return !document.getElementById('slider').disabled")?;
         Ok(Page { browser })
     }
@@ -55,15 +71,21 @@ impl Page {
         Ok(())
     }
 
-    /// Waits until the window that starts at `start` is shown with these figures: in the time, in the table and in the
-    /// names of the shapes.
+    /// Waits until the window that starts at `start` is shown as final with these figures: in the time, in the table and in
+    /// the names of the shapes.
     pub(crate) fn shows(&self, start: &str, cells: &Cells) -> Result<()> {
+        self.shows_as(State::Final, start, cells)
+    }
+
+    /// The same, of a window in this state.
+    pub(crate) fn shows_as(&self, state: State, start: &str, cells: &Cells) -> Result<()> {
         let trips = |name: &str| cells.get(name).map_or(0, |(_, trips)| *trips).to_string();
         let average = |name: &str| cells.get(name).map(|(average, _)| *average);
         let name = format!("{} {}–", &start[..10], &start[11..16]);
         self.until(|| {
             let shown: String = self.read("return document.getElementById('window').value", &[])?;
-            ensure!(shown.starts_with(&name) && shown.ends_with("UTC, final"), "{shown:?} in place of {name}");
+            let right = shown.starts_with(&name) && shown.ends_with(state.words());
+            ensure!(right, "{shown:?} in place of {name} {state:?}");
             let rows: Vec<Row> = self.read(
                 "return [...document.querySelectorAll('#cells tr')].map((row) => [...row.cells].map((cell) => \
                  cell.textContent))",
@@ -86,6 +108,32 @@ impl Page {
                 trips => format!("{trips} trips"),
             };
             ensure!(says(shown, average(&name)) && count == expected, "{label:?} in place of {expected:?}");
+        }
+        Ok(())
+    }
+
+    /// Puts `day` into the field of the date.
+    pub(crate) fn choose_day(&self, day: &str) -> Result<()> {
+        let script = "const day = document.getElementById('day'); day.value = arguments[0]; \
+                      day.dispatchEvent(new Event('change'))";
+        self.browser.run_with(script, &[day.into()]).map(drop)
+    }
+
+    /// Waits until the page says that there is no window, and shows no figures of another one.
+    pub(crate) fn shows_none(&self) -> Result<()> {
+        self.until(|| {
+            let said: Vec<String> = self.read(
+                "return [document.getElementById('status').textContent, document.getElementById('window').value]",
+                &[],
+            )?;
+            ensure!(said == ["No window of that day holds a trip.", "none"], "{said:?}");
+            Ok(())
+        })?;
+        let left: usize =
+            self.read("return document.querySelectorAll('#cells tr, #points tr, #line *').length", &[])?;
+        ensure!(left == 0, "{left} figures are left");
+        for (name, label) in self.shapes("path.getAttribute('aria-label')")? {
+            ensure!(label == format!("{name}: no trips"), "{label}");
         }
         Ok(())
     }
@@ -191,14 +239,13 @@ impl Page {
     }
 
     /// Nothing on the console, and every request went to the server.
-    pub(crate) fn is_quiet(&self, served: &Served) -> Result<()> {
+    pub(crate) fn is_quiet(&self, url: &str) -> Result<()> {
         let console = self.browser.console()?;
         ensure!(console.is_empty(), "{console:#?}");
         let requests = self.browser.requests()?;
         // Chromium draws its date field with pictures of its own, which are in their addresses.
         let asks = |url: &&String| !url.starts_with("data:");
-        let outside: Vec<_> =
-            requests.iter().filter(asks).filter(|url| !url.starts_with(&served.url)).collect();
+        let outside: Vec<_> = requests.iter().filter(asks).filter(|asked| !asked.starts_with(url)).collect();
         ensure!(outside.is_empty(), "{outside:#?}");
         ensure!(
             requests.iter().any(|url| url.ends_with("map.js")),

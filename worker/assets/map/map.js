@@ -4,6 +4,7 @@ const REFRESH_MS = 2000;
 const CLASSES = 7;
 const CLASS_STEP = 0.5; // fixed, so that a colour means the same in every window
 const HEIGHT = 1000; // of the map, in its own units
+const NO_WINDOW = 'none';
 const SVG = 'http://www.w3.org/2000/svg';
 
 const by = (id) => document.getElementById(id);
@@ -54,7 +55,7 @@ const refresh = oneAtATime(async () => {
       await refreshLine();
     }
     const { notice } = state.list;
-    say(notice ?? (state.start ? '' : 'No window holds a trip yet.'), notice !== null);
+    say(notice ?? (state.start ? '' : nothing(state.list)), notice !== null);
   } catch (error) {
     const lost = error instanceof TypeError;
     say(lost ? 'The server does not answer; what is shown is the last that it said.' : error.message, true);
@@ -69,6 +70,8 @@ async function refreshWindows() {
   if (follow.checked || !chosen) state.start = following(list.windows)?.start ?? null;
   drawTime();
 }
+
+const nothing = ({ first }) => (first ? 'No window of that day holds a trip.' : 'No window holds a trip yet.');
 
 /** The window that closes next holds most of its trips; where all have closed, the last. */
 function following(windows) {
@@ -135,18 +138,36 @@ function drawn(name, attributes, ...children) {
 
 function drawTime() {
   const { windows, first, last } = state.list;
+  day.disabled = first === null;
+  day.min = first?.slice(0, 10) ?? '';
+  day.max = last?.slice(0, 10) ?? '';
   const index = windows.findIndex(({ start }) => start === state.start);
   slider.disabled = index < 0;
-  day.disabled = index < 0;
-  if (index < 0) return;
+  if (index < 0) {
+    clear();
+    return;
+  }
   slider.max = windows.length - 1;
   slider.value = index;
   const name = windowName(windows[index]);
   slider.setAttribute('aria-valuetext', name);
   by('window').value = name;
-  day.min = first.slice(0, 10);
-  day.max = last.slice(0, 10);
   if (document.activeElement !== day) day.value = state.start.slice(0, 10);
+}
+
+/** Where there is no window, no figures of another one are left. */
+function clear() {
+  if (by('window').value === NO_WINDOW) return;
+  by('window').value = NO_WINDOW;
+  slider.setAttribute('aria-valuetext', NO_WINDOW);
+  state.figures = null;
+  nameShapes(new Map());
+  by('cells').replaceChildren();
+  line = null;
+  by('line-title').textContent = 'The last hours';
+  by('line').setAttribute('aria-label', 'No window is chosen');
+  by('line').replaceChildren();
+  by('points').replaceChildren();
 }
 
 slider.addEventListener('input', () => {

@@ -40,7 +40,8 @@ pub enum Table {
 }
 
 impl Table {
-    fn folder(self) -> &'static str {
+    /// Its path.
+    pub fn folder(self) -> &'static str {
         self.dataset().map_or("invalid", Dataset::name)
     }
 
@@ -161,7 +162,8 @@ fn file(table: Table, entry: Entry) -> Option<File> {
     Some(File { entry, times })
 }
 
-fn day_times(day: Day) -> RangeInclusive<EventTime> {
+/// The times of a day.
+pub fn day_times(day: Day) -> RangeInclusive<EventTime> {
     day.start()..=EventTime::from_seconds(day.start().seconds() + Span::DAY.seconds() - 1)
 }
 

@@ -17,6 +17,11 @@ pub struct Bounds {
 }
 
 impl Bounds {
+    /// Those of `times`.
+    pub fn within(times: &RangeInclusive<EventTime>) -> Self {
+        Bounds { from: Some(*times.start()), to: Some(*times.end()) }
+    }
+
     /// The bounds of `column` in the conjunction of `filters`. A filter that says something else, or says it in
     /// another way than by comparing the column with a time, bounds nothing.
     pub fn of(column: &str, filters: &[Expr]) -> Self {

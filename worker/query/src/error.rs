@@ -43,6 +43,15 @@ pub fn is_overtaken(error: &(dyn Error + 'static)) -> bool {
     error.to_string().contains(OVERTAKEN)
 }
 
+/// What is said of files that cannot be read: as [`OVERTAKEN`], it tells that error from others.
+const UNREADABLE: &str = "the archive cannot be read";
+
+/// That files cannot be read.
+pub fn unreadable(why: &dyn Display) -> Refusal {
+    let message = format!("{UNREADABLE}: {why}; tips_live does not need the archive and still answers");
+    Refusal { code: "58030", message }
+}
+
 /// That what the query read is not there any more as a whole.
 pub fn overtaken() -> DataFusionError {
     refuse("40001", "files were merged with others while the query ran; run it again")
@@ -54,11 +63,16 @@ pub fn for_client(error: &(dyn Error + 'static)) -> ErrorInfo {
     let (code, message) = match root(error) {
         Root::Refusal(refusal) => (refusal.code, refusal.message.clone()),
         _ if is_overtaken(error) => return for_client(&overtaken()),
+        _ if error.to_string().contains(UNREADABLE) => ("58030", from_words(&error.to_string(), UNREADABLE)),
         Root::Engine(engine) => (code_of(engine), text_of(engine)),
         Root::Syntax(error) => ("42601", error.to_string()),
         Root::Other(other) => ("XX000", other.to_string()),
     };
     ErrorInfo::new("ERROR".to_owned(), code.to_owned(), message)
+}
+
+fn from_words(text: &str, words: &str) -> String {
+    text.find(words).map_or(text, |at| &text[at..]).to_owned()
 }
 
 enum Root<'a> {
@@ -147,6 +161,18 @@ mod tests {
             let info = for_client(&error);
             assert_eq!(info.code == "40001", is_overtaken(&error), "{info:?}");
             assert_eq!(info.message.contains("run it again"), is_overtaken(&error), "{info:?}");
+        }
+    }
+
+    #[test]
+    fn a_sink_that_fails_is_told_whatever_the_engine_kept_of_its_error() {
+        let failed =
+            || object_store::Error::Generic { store: "sink", source: Box::new(unreadable(&"no route")) };
+        let text = DataFusionError::Execution(format!("Parquet error: {}", failed()));
+        for error in [text, DataFusionError::from(failed())] {
+            let info = for_client(&error);
+            assert_eq!(info.code, "58030");
+            assert!(info.message.starts_with("the archive cannot be read: no route; tips_live"), "{info:?}");
         }
     }
 

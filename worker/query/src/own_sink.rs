@@ -1,22 +1,22 @@
 //! The sink of the pipeline, opened to read when it is first needed. One that is another pipeline's is refused: its
 //! files are not those that are asked for, and where a path is wrong it would look like an empty archive.
 
+use std::future::ready;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use tips_worker::compact::journal::JournalError;
 use tips_worker::sink::{Sink, SinkConfig, SinkError, owner};
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
-/// How long the sink has to answer before it counts as away.
-const PATIENCE: Duration = Duration::from_secs(3);
+use crate::presence::{PATIENCE, Presence};
 
 /// The sink of a pipeline.
 pub struct OwnSink {
     config: SinkConfig,
     /// As it is written down in the sink.
     owner: String,
-    sink: OnceCell<Sink>,
+    open: OnceCell<(Sink, Presence)>,
     /// Whether it is known to be the owner's.
     is_claimed: AtomicBool,
 }
@@ -30,6 +30,14 @@ pub enum ArchiveError {
     /// The journal of compaction.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The sink does not answer.
+    #[error(
+        "{location} does not answer: until it does, whoever asks is told so at once (the log of the service says more)"
+    )]
+    Away {
+        /// Where.
+        location: String,
+    },
     /// The sink of another pipeline.
     #[error("{location} belongs to {owner}, and this is {ours}: put the sink of this one into spec.sink")]
     Foreign {
@@ -45,29 +53,60 @@ pub enum ArchiveError {
 impl OwnSink {
     /// That of `owner`, as [`owner::pipeline`] writes it. Connects to nothing.
     pub fn new(config: SinkConfig, owner: String) -> Self {
-        OwnSink { config, owner, sink: OnceCell::new(), is_claimed: AtomicBool::new(false) }
+        OwnSink { config, owner, open: OnceCell::new(), is_claimed: AtomicBool::new(false) }
     }
 
-    /// The sink, which is the pipeline's or nobody's yet.
+    /// What the sink, which is the pipeline's or nobody's yet, answers to `question`. It may take its time, as long as
+    /// the sink is there.
     ///
     /// # Errors
-    /// Where its settings cannot work, it does not answer, or it is another's.
-    pub async fn get(&self) -> Result<&Sink, ArchiveError> {
-        let sink = self.sink.get_or_try_init(|| Sink::open_to_read(&self.config)).await?;
+    /// Where its settings cannot work, it is another's or away, and what the answer says.
+    pub async fn ask<T, E, Answer>(&self, question: impl FnOnce(Sink) -> Answer) -> Result<T, ArchiveError>
+    where
+        Answer: Future<Output = Result<T, E>>,
+        ArchiveError: From<E>,
+    {
+        // Boxed, since the compiler takes only so many futures one in the other.
+        Box::pin(self.answer(question)).await
+    }
+
+    async fn answer<T, E, Answer>(&self, question: impl FnOnce(Sink) -> Answer) -> Result<T, ArchiveError>
+    where
+        Answer: Future<Output = Result<T, E>>,
+        ArchiveError: From<E>,
+    {
+        let (sink, presence) = self.open.get_or_try_init(|| self.opened()).await?;
+        let answer = async {
+            self.check(sink).await?;
+            Ok::<_, ArchiveError>(question(sink.clone()).await?)
+        };
+        tokio::select! {
+            biased;
+            () = presence.lost() => Err(ArchiveError::Away { location: sink.location().to_owned() }),
+            answer = answer => answer,
+        }
+    }
+
+    async fn opened(&self) -> Result<(Sink, Presence), SinkError> {
+        let sink = Sink::open_to_read(&self.config).await?;
+        Ok((sink, Presence::of(Sink::open_to_read(&self.config).await?)))
+    }
+
+    async fn check(&self, sink: &Sink) -> Result<(), ArchiveError> {
         if self.is_claimed.load(Ordering::Relaxed) {
-            return Ok(sink);
+            return Ok(());
         }
         match owner::read(sink).await? {
-            Some(there) if there != self.owner => {
-                return Err(ArchiveError::Foreign {
-                    location: sink.location().to_owned(),
-                    owner: owner::described(&there).to_owned(),
-                    ours: self.owner.trim_end().to_owned(),
-                });
+            Some(there) if there != self.owner => Err(ArchiveError::Foreign {
+                location: sink.location().to_owned(),
+                owner: owner::described(&there).to_owned(),
+                ours: self.owner.trim_end().to_owned(),
+            }),
+            there => {
+                self.is_claimed.store(there.is_some(), Ordering::Relaxed);
+                Ok(())
             }
-            there => self.is_claimed.store(there.is_some(), Ordering::Relaxed),
         }
-        Ok(sink)
     }
 
     /// What there is to say of `sink` where no worker has ever written to it: it is as new as the pipeline, or the wrong
@@ -87,7 +126,7 @@ impl OwnSink {
     /// # Errors
     /// Where it is another's.
     pub async fn check_owner(&self) -> Result<(), ArchiveError> {
-        match tokio::time::timeout(PATIENCE, self.get()).await {
+        match timeout(PATIENCE, self.ask(|_| ready(Ok::<_, SinkError>(())))).await {
             Ok(Err(error @ ArchiveError::Foreign { .. })) => Err(error),
             _ => Ok(()),
         }
@@ -95,12 +134,8 @@ impl OwnSink {
 
     /// What is wrong with it; `None` where it answers and has been written to.
     pub async fn error(&self) -> Option<String> {
-        let ask = async {
-            let sink = self.get().await?;
-            sink.stat(owner::PATH).await?;
-            Ok::<_, ArchiveError>(self.unclaimed(sink))
-        };
-        match tokio::time::timeout(PATIENCE, ask).await {
+        let ask = self.ask(|sink| async move { sink.stat(owner::PATH).await.map(|_| self.unclaimed(&sink)) });
+        match timeout(PATIENCE, ask).await {
             Ok(answer) => answer.unwrap_or_else(|error| Some(error.to_string())),
             Err(_) => Some(format!("the sink gave no answer within {PATIENCE:?}")),
         }
@@ -150,6 +185,6 @@ mod tests {
         assert!(told.contains("is spec.sink right?"), "{told}");
         claim(&config, OURS).await;
         assert_eq!(sink.error().await, None);
-        sink.get().await.expect("ours");
+        sink.ask(|_| ready(Ok::<_, SinkError>(()))).await.expect("ours");
     }
 }

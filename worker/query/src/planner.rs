@@ -18,6 +18,7 @@ use crate::engine::Limits;
 use crate::snapshot::Snapshot;
 use crate::source::Sources;
 use crate::statement::Statement;
+use crate::tables;
 use crate::turns::Turns;
 
 /// Plans queries over the results of one pipeline.
@@ -44,7 +45,7 @@ impl QueryPlanner for Planner {
         let query = client.begin(&self.sources.metrics);
         let deadline = Instant::now() + self.limits.time;
         let limit = Limit { deadline, time: self.limits.time, rows: self.limits.rows, query };
-        let turn = self.turns.take(&limit).await?;
+        let turn = self.turns.take(tables::reads(logical_plan)?, &limit).await?;
         let snapshot = Snapshot::new(Arc::clone(&self.sources), client.warnings());
         let statement = Statement::new(logical_plan, session, snapshot)?;
         let plan = match tokio::time::timeout_at(deadline.into(), statement.plan()).await {

@@ -41,7 +41,8 @@ use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use crate::archive::{File, Listed, Table};
 use crate::bounds::Bounds;
-use crate::error::refuse;
+use crate::error::{refuse, unreadable};
+use crate::kept::Kept;
 use crate::own_sink::ArchiveError;
 use crate::source::{Live, Sources};
 
@@ -57,6 +58,8 @@ pub struct Snapshot {
     listed: AsyncMutex<HashMap<(Table, Bounds), Arc<Listed>>>,
     /// Whether an open window counts by its file, once a scan has decided it.
     by_file: Mutex<HashMap<EventTime, bool>>,
+    /// Files that need not be read again.
+    kept: Option<Arc<Kept>>,
 }
 
 /// A window with its sums, and whether they are final.
@@ -89,7 +92,13 @@ impl Snapshot {
             live: OnceCell::new(),
             listed: AsyncMutex::default(),
             by_file: Mutex::default(),
+            kept: None,
         }
+    }
+
+    /// The same, which reads no file of windows that is in `kept`, and keeps there what it reads.
+    pub fn keeping(self, kept: Arc<Kept>) -> Self {
+        Snapshot { kept: Some(kept), ..self }
     }
 
     /// The same view of the state, of files as they are from now on; with what there is to say beside its answer.
@@ -117,6 +126,15 @@ impl Snapshot {
     pub async fn open_windows(&self) -> Vec<Window> {
         let live = self.live().await;
         live.iter().flat_map(|live| live.open.iter()).map(open_window).collect()
+    }
+
+    /// All windows of the state within `bounds` of their starts, whether or not they have files.
+    pub async fn of_state(&self, bounds: Bounds) -> Vec<Window> {
+        let Some(live) = self.live().await else { return Vec::new() };
+        match self.unpublished(&live, &BTreeSet::new(), bounds).await {
+            Some(windows) => windows,
+            None => self.open_windows().await,
+        }
     }
 
     /// The windows within `bounds` of their starts, each once.
@@ -178,7 +196,7 @@ impl Snapshot {
             }
         }
         published.retain(|start| !of_state.contains(start));
-        let windows = self.unpublished(live, &published, bounds).await?;
+        let windows = self.unpublished(live, &published, bounds).await;
         Ok(windows.map(|windows| Tips { windows, files, others }))
     }
 
@@ -196,22 +214,27 @@ impl Snapshot {
     /// # Errors
     /// Where the sink does not answer, or the file is of something else.
     pub async fn windows_in(&self, file: &File) -> Result<Option<Windows>> {
+        let kept = self.kept.as_ref();
+        if let Some(windows) = kept.and_then(|kept| kept.get(&file.entry)) {
+            return Ok(Some(windows));
+        }
         let path = &file.entry.path;
-        let read = async { Ok::<_, ArchiveError>(self.sources.sink().await?.read(path).await?) };
+        let read = self.sources.own_sink().ask(|sink| async move { sink.read(path).await });
         let Some(bytes) = read.await.map_err(|error| self.unreadable(&error))? else { return Ok(None) };
         let metrics = &self.sources.metrics;
         metrics.sink_reads.inc();
         metrics.sink_bytes.inc_by(bytes.len() as u64);
-        let windows = Windows::read(bytes);
-        windows
-            .map(Some)
-            .map_err(|error| refuse("58030", format!("{path} {error}: it was not written by compact")))
+        let windows = Windows::read(bytes)
+            .map_err(|error| refuse("58030", format!("{path} {error}: it was not written by compact")))?;
+        if let Some(kept) = kept {
+            kept.put(&file.entry, &windows);
+        }
+        Ok(Some(windows))
     }
 
-    fn unreadable(&self, error: &dyn std::error::Error) -> DataFusionError {
+    fn unreadable(&self, error: &ArchiveError) -> DataFusionError {
         self.sources.metrics.sink_errors.inc();
-        let advice = "tips_live does not need the archive and still answers";
-        refuse("58030", format!("the archive cannot be read: {error}; {advice}"))
+        DataFusionError::External(Box::new(unreadable(error)))
     }
 
     /// The state's windows that count by the state; `None` where one was published and forgotten since the files
@@ -221,7 +244,7 @@ impl Snapshot {
         live: &Live,
         published: &BTreeSet<EventTime>,
         bounds: Bounds,
-    ) -> Result<Option<Vec<Window>>> {
+    ) -> Option<Vec<Window>> {
         let wanted = |start: &EventTime| bounds.meet(&(*start..=*start));
         let open = live.open.iter().filter(|(start, _)| wanted(start) && !published.contains(start));
         let mut windows: Vec<Window> = open.map(open_window).collect();
@@ -229,14 +252,14 @@ impl Snapshot {
         for (start, holders) in closed.filter(|(start, _)| !published.contains(start)) {
             match self.sources.frozen(*start, holders).await {
                 Ok(Some(sums)) => windows.push(Window { start: *start, sums, is_final: true }),
-                Ok(None) => return Ok(None),
+                Ok(None) => return None,
                 Err(error) => {
                     self.warn(format!("windows that are not published yet are missing: {error}"));
                     break;
                 }
             }
         }
-        Ok(Some(windows))
+        Some(windows)
     }
 
     async fn live(&self) -> Option<Arc<Live>> {

@@ -9,7 +9,7 @@ use tips_worker::core::time::EventTime;
 use tips_worker::core::window::Rules;
 use tips_worker::manifest::Manifest;
 use tips_worker::settings::{self, SettingsError, Setup};
-use tips_worker::sink::{Sink, owner};
+use tips_worker::sink::owner;
 use tips_worker::state::redis::RedisConfig;
 use tips_worker::state::{RedisState, Results, State, StateError, View};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
@@ -84,23 +84,23 @@ impl Sources {
         &self.setup.job.rules
     }
 
-    /// The sink.
-    ///
-    /// # Errors
-    /// See [`OwnSink::get`].
-    pub async fn sink(&self) -> Result<&Sink, ArchiveError> {
-        self.sink.get().await
-    }
-
     /// What `table` has within `bounds`, as of one moment.
     ///
     /// # Errors
-    /// As [`Sources::sink`], and where the journal of compaction makes no sense.
+    /// As [`OwnSink::ask`], and where the journal of compaction makes no sense.
     pub async fn list(&self, table: Table, bounds: Bounds) -> Result<Listed, ArchiveError> {
-        Ok(archive::list(self.sink().await?, table, bounds).await?)
+        self.sink.ask(|sink| async move { archive::list(&sink, table, bounds).await }).await
     }
 
-    /// The sink, to ask about.
+    /// The folders right below `dir` in the sink.
+    ///
+    /// # Errors
+    /// As [`OwnSink::ask`].
+    pub async fn dirs(&self, dir: &str) -> Result<Vec<String>, ArchiveError> {
+        self.sink.ask(|sink| async move { sink.dirs(dir).await }).await
+    }
+
+    /// The sink.
     pub fn own_sink(&self) -> &OwnSink {
         &self.sink
     }

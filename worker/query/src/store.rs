@@ -18,6 +18,7 @@ use object_store::{
     ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
+use crate::error::unreadable;
 use crate::own_sink::ArchiveError;
 use crate::source::Sources;
 
@@ -56,21 +57,22 @@ impl SinkStore {
     }
 
     async fn read(&self, path: &Path, range: Range<u64>) -> Result<Bytes> {
-        let read = async { Ok(self.sources.sink().await?.read_range(path.as_ref(), range).await?) };
-        let bytes = read.await.map_err(|error| self.failed(error))?.ok_or_else(|| gone(path))?;
+        let sink = self.sources.own_sink();
+        let read = sink.ask(|sink| async move { sink.read_range(path.as_ref(), range).await });
+        let bytes = read.await.map_err(|error| self.failed(&error))?.ok_or_else(|| gone(path))?;
         self.sources.metrics.sink_reads.inc();
         self.sources.metrics.sink_bytes.inc_by(bytes.len() as u64);
         Ok(self.held(bytes))
     }
 
     async fn len(&self, path: &Path) -> Result<u64> {
-        let stat = async { Ok(self.sources.sink().await?.stat(path.as_ref()).await?) };
-        stat.await.map_err(|error| self.failed(error))?.ok_or_else(|| gone(path))
+        let stat = self.sources.own_sink().ask(|sink| async move { sink.stat(path.as_ref()).await });
+        stat.await.map_err(|error| self.failed(&error))?.ok_or_else(|| gone(path))
     }
 
-    fn failed(&self, error: ArchiveError) -> Error {
+    fn failed(&self, error: &ArchiveError) -> Error {
         self.sources.metrics.sink_errors.inc();
-        Error::Generic { store: "sink", source: Box::new(error) }
+        Error::Generic { store: "sink", source: Box::new(unreadable(error)) }
     }
 }
 

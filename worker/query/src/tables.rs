@@ -9,13 +9,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, SchemaProvider, TableProvider};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
+use datafusion::logical_expr::{LogicalPlan, TableScan};
 use tips_worker::core::shard::Topic;
 
 use crate::archive::Table;
+use crate::turns::Reads;
 
 /// The schema that the tables are in, which every client looks into by itself.
 pub const SCHEMA: &str = "public";
+
+/// Tables whose rows are in files, some or all.
+const OF_FILES: [&str; 4] = ["tips", "rides", "fares", "invalid"];
 
 /// A table's name and what it is.
 type Named = (&'static str, Arc<dyn TableProvider>);
@@ -38,6 +44,24 @@ pub fn catalog() -> Result<MemoryCatalogProvider> {
     Ok(catalog)
 }
 
+/// What a query reads.
+///
+/// # Errors
+/// Only where the engine refuses its own plan.
+pub fn reads(plan: &LogicalPlan) -> Result<Reads> {
+    let mut reads = Reads::State;
+    plan.apply_with_subqueries(|step| {
+        if let LogicalPlan::TableScan(TableScan { table_name, .. }) = step
+            && OF_FILES.contains(&table_name.table())
+        {
+            reads = Reads::Files;
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(reads)
+}
+
 /// The tables. There are no others: what is not implemented here (to register, to drop) is refused.
 #[derive(Debug)]
 struct Tables(Vec<Named>);
@@ -54,5 +78,35 @@ impl SchemaProvider for Tables {
 
     fn table_exist(&self, name: &str) -> bool {
         self.0.iter().any(|(known, _)| *known == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_query_reads_files_where_any_part_of_it_does() {
+        let context = SessionContext::new();
+        let tables = catalog().expect("a catalog").schema(SCHEMA).expect("the schema");
+        for name in tables.table_names() {
+            let table = tables.table(&name).await.expect("known").expect("a table");
+            context.register_table(&name, table).expect("registered");
+        }
+        for (sql, expected) in [
+            ("SELECT 1", Reads::State),
+            ("SELECT * FROM tips_live", Reads::State),
+            ("SELECT * FROM tips_live, public.pipeline_status", Reads::State),
+            ("SELECT * FROM tips", Reads::Files),
+            ("SELECT * FROM public.invalid", Reads::Files),
+            ("SELECT trips, (SELECT count(*) FROM rides) FROM tips_live", Reads::Files),
+            ("WITH lines AS (SELECT * FROM fares) SELECT * FROM tips_live, lines", Reads::Files),
+            ("EXPLAIN SELECT * FROM tips", Reads::Files),
+        ] {
+            let plan = context.state().create_logical_plan(sql).await.expect(sql);
+            assert_eq!(reads(&plan).expect("a plan"), expected, "{sql}");
+        }
     }
 }
