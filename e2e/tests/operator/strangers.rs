@@ -11,13 +11,14 @@ use crate::operator::pipeline::{
 
 /// Has the API server take anything at all as the image.
 fn loosen(cluster: &Cluster) -> Result<()> {
-    let image =
-        "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/workload/properties/image";
-    let anything = r#"{"x-kubernetes-preserve-unknown-fields": true}"#;
-    let patch = format!(r#"[{{"op": "replace", "path": "{image}", "value": {anything}}}]"#);
-    cluster
-        .kubectl(&["patch", "crd", "tipspipelines.tipstream.dev", "--type=json", "--patch", &patch])
-        .map(drop)
+    let workload = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/workload";
+    let anything = json!({"x-kubernetes-preserve-unknown-fields": true});
+    let patch = json!([
+        {"op": "remove", "path": format!("{workload}/x-kubernetes-validations")},
+        {"op": "replace", "path": format!("{workload}/properties/image"), "value": anything},
+    ]);
+    let crd = ["patch", "crd", "tipspipelines.tipstream.dev", "--type=json", "--patch"];
+    cluster.kubectl(&[&crd[..], &[&patch.to_string()]].concat()).map(drop)
 }
 
 #[test]
