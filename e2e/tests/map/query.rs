@@ -11,7 +11,7 @@ use super::PATIENCE;
 use super::files::Figures;
 use super::page::{Page, State};
 
-const DATA: [&str; 6] = ["--seed", "53", "--rate", "3", "--span", "3h"];
+const DATA: [&str; 6] = ["--seed", "53", "--rate", "1", "--span", "3h"];
 
 /// What SQL says of the windows that are `open`, or of those that are final.
 fn figures(query: &Query, state: State) -> Result<Figures> {

@@ -349,3 +349,44 @@ async fn publish_with_patience(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::shard::Topic;
+    use crate::sink::SinkConfig;
+
+    const PARTITION: Partition = Partition { topic: Topic::Rides, index: 0 };
+
+    /// What a drain answers of a range that another worker has begun, up to 10, and is read up to `read`.
+    async fn drained(read: i64) -> Rest {
+        let dir = tempfile::tempdir().expect("a directory");
+        let sink = Sink::open(&SinkConfig::Fs { root: dir.path().to_owned() }).await.expect("a sink");
+        let limits = Limits { file_bytes: 1 << 20, flush_interval: None, budget: None, tries: Some(1) };
+        let (to_reader, _from_writer) = std::sync::mpsc::channel();
+        let writer = Writer::new(sink, limits, Metrics::new().expect("metrics"), to_reader);
+        let (queue, messages) = mpsc::channel(8);
+        let writer = tokio::spawn(writer.run(messages));
+        let origin = Origin { partition: PARTITION, topic: "rides".to_owned(), fingerprint: String::new() };
+        let mut chunk = Chunk::rides(PARTITION.index, 0);
+        (0..read).for_each(|offset| chunk.invalid(offset, None, None, "null value"));
+        let (done, answer) = oneshot::channel();
+        for message in [
+            ToWriter::Open { origin, incarnation: 1, start: 0, end: Some(10) },
+            ToWriter::Rows { partition: PARTITION, incarnation: 1, chunk: Box::new(chunk) },
+            ToWriter::Drain(done),
+        ] {
+            assert!(queue.send(message).await.is_ok(), "the writer has ended");
+        }
+        let rest = answer.await.expect("an answer");
+        drop(queue);
+        writer.await.expect("no panic").expect("no error");
+        rest
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_another_s_range_is_told() {
+        assert_eq!(drained(4).await, Rest::OfBegun);
+        assert_eq!(drained(10).await, Rest::None);
+    }
+}
