@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::core::shard::Topic;
-use crate::core::time::{Day, EventTime};
+use crate::core::time::Day;
 
 /// A kind of rows that lie by day.
 #[derive(
@@ -93,14 +93,14 @@ impl fmt::Display for Folder {
     }
 }
 
-/// Reads `yyyy-mm-dd`.
+/// Reads `yyyy-mm-dd`, and nothing that is written otherwise.
 pub fn parse_day(text: &str) -> Option<Day> {
-    Some(EventTime::parse(format!("{text} 00:00:00").as_bytes())?.day())
+    let date: Date = text.parse().ok()?;
+    (date.to_string() == text).then(|| Day::of(date))
 }
 
 fn day_of(year: i16, month: i16, day: i16) -> Option<Day> {
-    let date = Date::new(year, month.try_into().ok()?, day.try_into().ok()?).ok()?;
-    parse_day(&date.to_string())
+    Some(Day::of(Date::new(year, month.try_into().ok()?, day.try_into().ok()?).ok()?))
 }
 
 #[cfg(test)]
@@ -118,6 +118,10 @@ mod tests {
         assert_eq!(Folder::at(&folder.path()), Some(folder));
         assert_eq!(folder.to_string(), "tips-2013-01-31");
         assert_eq!(Folder::parse("tips-2013-01-31"), Some(folder));
+        // A trip that ends in the first minutes of 1970 counts in windows that start in 1969.
+        let (folder, _) =
+            Folder::of("tips/year=1969/month=12/day=31/window=23-40/tips.parquet").expect("a folder");
+        assert_eq!(Folder::parse(&folder.to_string()), Some(folder));
     }
 
     #[test]

@@ -181,8 +181,9 @@ async fn a_run_moves_no_more_bytes_a_second_than_it_may() {
         let written: u64 = done.folders.iter().filter_map(|line| line.after).map(|after| after.bytes).sum();
         let least = (read_twice * bytes + written) as f64 / rate as f64;
         let took = began.elapsed().as_secs_f64();
-        // What is merged is read without its footers.
-        assert!(written > 0 && took >= 0.9 * least, "{dataset:?}: {took} s of {least} s");
+        // What is merged is read without its footers, which are a tenth of all in files this small. Were one of the
+        // three not paid for, it would be a third.
+        assert!(written > 0 && took >= 0.8 * least, "{dataset:?}: {took} s of {least} s");
     }
 }
 
