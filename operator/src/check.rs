@@ -28,6 +28,8 @@ use crate::rbac;
 
 /// A leader renews every few seconds, and one that has died is replaced within this time.
 const LEADER_PATIENCE: Duration = Duration::from_secs(20);
+/// The API server describes a kind that was just installed or changed a moment later.
+const DESCRIBED_PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(500);
 /// Questions at once.
 const AT_ONCE: usize = 16;
@@ -90,7 +92,15 @@ async fn kind_is_served(client: &Client) -> anyhow::Result<String> {
             bail!("{name} of {version} is not served; {advice}");
         }
     }
-    let lacking = lacking_fields(client, &version).await?;
+    let deadline = Instant::now() + DESCRIBED_PATIENCE;
+    let lacking = loop {
+        let lacking = lacking_fields(client, &version).await;
+        let is_settled = lacking.as_ref().is_ok_and(Vec::is_empty);
+        if is_settled || Instant::now() > deadline {
+            break lacking.context("the API server does not describe the kind")?;
+        }
+        sleep(POLL).await;
+    };
     if !lacking.is_empty() {
         // By server-side apply, which refuses a whole status for a field that the kind does not have.
         bail!(
@@ -105,7 +115,7 @@ async fn kind_is_served(client: &Client) -> anyhow::Result<String> {
 /// The fields that this operator knows and the kind that is served does not have.
 async fn lacking_fields(client: &Client, version: &str) -> anyhow::Result<Vec<String>> {
     let request = Request::get(format!("/openapi/v3/apis/{version}")).body(Vec::new())?;
-    let served: Value = client.request(request).await.context("the API server does not describe the kind")?;
+    let served: Value = client.request(request).await?;
     let name = format!("dev.tipstream.{}.{}", TipsPipeline::version(&()), TipsPipeline::kind(&()));
     let served = &served["components"]["schemas"][&*name];
     let versions = tipstream_crds::crd().spec.versions.into_iter();
