@@ -33,6 +33,7 @@ pub use fingerprint::{Difference, Fingerprint, hex};
 pub use job::{Area, Job, Neighbourhoods};
 pub use kafka::{Kafka, Sasl, SaslMechanism, StartFrom};
 pub use manifest_doc::manifest_doc;
+pub use name::is_dns_label;
 pub use query_limits::QueryLimits;
 pub use raw::Raw;
 pub use redis::{Redis, RedisAuth, RedisMode, Sentinel};

@@ -14,9 +14,9 @@ and, where it is not `default`, `metadata.namespace`; then `spec`, which is desc
 file are left alone.
 
 The worker checks all of it and uses a part: `stream` and `verify` use `epoch`, `kafka`, `redis`, `sink`, `job` and
-`raw`, `local` uses `job` and `raw`, `compact` what `stream` uses and `compaction.targetFileBytes`. The rest (`replicas`,
-`suspend`, `query`, `scaling`, `workload`, `deletionPolicy`, when `compaction` runs, and every reference to a Secret or a
-ConfigMap) is for the operator.
+`raw`, `local` uses `job` and `raw`, `compact` what `stream` uses and `targetFileBytes`, `rate`, `memory` and `settle` of
+`compaction`. The rest (`replicas`, `suspend`, `query`, `scaling`, `workload`, `deletionPolicy`, when `compaction` runs,
+and every reference to a Secret or a ConfigMap) is for the operator.
 What the operator would read from Secrets and ConfigMaps the worker takes from its environment, see the README.
 
 Durations are whole hours, minutes and seconds: `30m`, `2h`, `1h30m`. Sizes are whole numbers of bytes with an

@@ -40,10 +40,19 @@ pub(crate) const SERVICE_ACCOUNT: &str =
 pub(crate) const PRIORITY_CLASS: &str =
     concat!("!has(self.priorityClassName) || self.priorityClassName.matches('^", subdomain!(), "$')");
 
+/// Whether `name` is that of a namespace, such as `taxi-1`: a label of RFC 1123.
+pub fn is_dns_label(name: &str) -> bool {
+    name.len() <= 63 && is_in_subdomain(name)
+}
+
 /// Whether `name` is that of an object, such as `taxi.nyc-1`.
 pub(crate) fn is_subdomain(name: &str) -> bool {
+    name.split('.').all(is_in_subdomain)
+}
+
+fn is_in_subdomain(label: &str) -> bool {
     let end = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    name.split('.').all(|label| is_framed(label, end, |b| end(b) || b == b'-'))
+    is_framed(label, end, |b| end(b) || b == b'-')
 }
 
 /// Whether `name` is that of a label or annotation, such as `example.com/team`.

@@ -50,9 +50,7 @@ impl<'a> Monitored<'a> {
         let redis = Redis::start(folder, redis)?;
         let kafka = Kafka::start_with(folder, &KafkaOptions::default())?;
         let servers = Servers { folder, kafka, redis };
-        for topic in ["rides", "fares"] {
-            servers.kafka.create_topic(&format!("{NAME}-{topic}"), PARTITIONS as i32)?;
-        }
+        servers.kafka.create_topics(NAME, PARTITIONS as i32)?;
         let mut pipeline = servers.pipeline(NAME, &["raw: {flushInterval: 2s}"])?;
         let mut workers = vec![pipeline.start(&[])?, pipeline.start(&[])?];
         for worker in &mut workers {

@@ -245,9 +245,7 @@ fn a_certificate_is_shown(servers: &Servers<'_>) -> Result<()> {
 
 /// That of `secure_servers_serve`.
 fn sink_of_another_is_refused(servers: &Servers<'_>) -> Result<()> {
-    for kind in ["rides", "fares"] {
-        servers.kafka.create_topic(&format!("intruder-{kind}"), 1)?;
-    }
+    servers.kafka.create_topics("intruder", 1)?;
     let output = Target::Fs(servers.folder.path().join("output"));
     let mut pipeline = Pipeline::new(servers.folder, "intruder", &servers.settings(&[]), output)?;
     pipeline.refused(

@@ -267,6 +267,12 @@ fn runs_at_once_do_no_harm() {
     });
 }
 
+/// Starts a run that rests at `points`.
+fn resting(mut compact: Command, folder: &Folder, points: &str) -> Result<Process> {
+    compact.env("FAILPOINTS", points);
+    Process::start("compact", compact, &folder.path().join("compact.log"))
+}
+
 /// Before, while and after: what would be done, how far it is, and what is left for the next run.
 #[test]
 fn a_run_tells_of_itself_and_ends_between_two_steps_when_it_is_told_to() {
@@ -285,9 +291,11 @@ fn a_run_tells_of_itself_and_ends_between_two_steps_when_it_is_told_to() {
         }
         ensure!(files()? == before, "a dry run has done something");
 
-        let mut command = pipeline.compact_command(DAY, &["--listen", "127.0.0.1:0"])?;
-        command.env("FAILPOINTS", "compact::before-merge=sleep(2000)");
-        let mut compact = Process::start("compact", command, &folder.path().join("compact.log"))?;
+        let mut compact = resting(
+            pipeline.compact_command(DAY, &["--listen", "127.0.0.1:0"])?,
+            folder,
+            "compact::before-merge=sleep(2000)",
+        )?;
         // It has done one of three, and waits before the next.
         until_metric(&mut compact, "tipstream_compact_plans_total", 1.0, PATIENCE)?;
         for name in ["files_merged", "files_written", "bytes_merged", "bytes_written"] {
@@ -313,9 +321,8 @@ fn a_sink_that_is_away_fails_a_run_and_the_next_goes_on() {
         let mut s3 = S3::start(folder)?;
         let data = data(folder)?;
         let pipeline = filled(&servers, &data, "away", Target::S3(Bucket::of(&s3)))?;
-        let mut command = pipeline.compact_command(DAY, &[])?;
-        command.env("FAILPOINTS", "sink::before-removal=sleep(3000)");
-        let mut compact = Process::start("compact", command, &folder.path().join("compact.log"))?;
+        let mut compact =
+            resting(pipeline.compact_command(DAY, &[])?, folder, "sink::before-removal=sleep(3000)")?;
         let mut merged = Command::new("find");
         merged.arg(s3.bucket_dir()).args(["-name", "*-compacted-*"]);
         until("published", PATIENCE, || Ok(!run(&mut merged)?.is_empty()))?;
@@ -339,9 +346,8 @@ fn a_sink_that_goes_away_at_the_end_of_a_run_costs_no_report() {
         let mut s3 = S3::start(folder)?;
         let data = data(folder)?;
         let pipeline = filled(&servers, &data, "prune", Target::S3(Bucket::of(&s3)))?;
-        let mut command = pipeline.compact_command(DAY, &[])?;
-        command.env("FAILPOINTS", "compact::before-prune=sleep(5000)");
-        let mut compact = Process::start("compact", command, &folder.path().join("compact.log"))?;
+        let mut compact =
+            resting(pipeline.compact_command(DAY, &[])?, folder, "compact::before-prune=sleep(5000)")?;
         let mut done = Command::new("find");
         done.arg(s3.bucket_dir()).args(["-name", "*.done"]);
         until("all done", PATIENCE, || Ok(run(&mut done)?.lines().count() == 3))?;
@@ -373,9 +379,11 @@ fn a_big_day_is_compacted_in_the_memory_that_is_given() {
         run(&mut day)?;
         std::fs::create_dir_all(output.join("_tips"))?;
         std::fs::write(output.join("_tips/owner"), "pipeline default/big\n")?;
-        let mut command = pipeline.compact_command("2013-01-02", &["--memory", "16Mi"])?;
-        command.env("FAILPOINTS", "compact::after-done=sleep(2000)");
-        let mut compact = Process::start("compact", command, &folder.path().join("compact.log"))?;
+        let mut compact = resting(
+            pipeline.compact_command("2013-01-02", &["--memory", "16Mi"])?,
+            folder,
+            "compact::after-done=sleep(2000)",
+        )?;
         let (began, mut peak) = (Instant::now(), 0.0);
         while let Some(mib) = compact.peak_mib() {
             peak = mib;

@@ -183,9 +183,7 @@ fn logs_what_it_is_asked_for(pipeline: &mut Pipeline<'_>) -> Result<()> {
 fn a_worker_that_stands_by_is_ready() {
     scenario("standby", |folder| {
         let servers = Servers::start(folder)?;
-        for kind in ["rides", "fares"] {
-            servers.kafka.create_topic(&format!("standby-{kind}"), 1)?;
-        }
+        servers.kafka.create_topics("standby", 1)?;
         let mut pipeline = servers.pipeline("standby", &[])?;
         logs_what_it_is_asked_for(&mut pipeline)?;
         let workers = [pipeline.start(&[])?, pipeline.start(&[])?];

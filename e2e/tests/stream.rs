@@ -188,9 +188,7 @@ fn what_is_generated_into_kafka_is_what_is_expected() {
 fn what_dead_writers_have_left_is_swept() {
     scenario("stream-sweep", |folder| {
         let servers = Servers::start(folder)?;
-        for topic in ["rides", "fares"] {
-            servers.kafka.create_topic(&format!("sweep-{topic}"), 1)?;
-        }
+        servers.kafka.create_topics("sweep", 1)?;
         let mut pipeline = servers.pipeline("sweep", &[])?;
         let left = pipeline.output()?.join("_tips/tmp");
         std::fs::create_dir_all(&left)?;

@@ -20,7 +20,7 @@ use std::{
 };
 
 use kube::Resource as _;
-use tipstream_crds::{Fingerprint, TipsPipeline, TipsPipelineSpec};
+use tipstream_crds::{Fingerprint, TipsPipeline, TipsPipelineSpec, is_dns_label};
 
 use self::{
     node::{Node, Segment},
@@ -188,16 +188,6 @@ fn check_namespace(pipeline: &TipsPipeline, document: &Node, problems: &mut Prob
         let message = "must be lower-case letters, digits and dashes, at most 63, with a letter or digit at both ends; write for example taxi";
         problems.push(document, &path, message);
     }
-}
-
-/// RFC 1123.
-fn is_dns_label(name: &str) -> bool {
-    let end = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let bytes = name.as_bytes();
-    name.len() <= 63
-        && bytes.iter().all(|b| end(b) || *b == b'-')
-        && bytes.first().is_some_and(end)
-        && bytes.last().is_some_and(end)
 }
 
 #[cfg(test)]

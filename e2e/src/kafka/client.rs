@@ -67,6 +67,13 @@ impl Kafka {
         all_done(block_on(self.admin()?.create_topics([&topic], &options()))?)
     }
 
+    /// Creates the topics of the pipeline `name`.
+    pub fn create_topics(&self, name: &str, partitions: i32) -> Result<()> {
+        ["rides", "fares"]
+            .iter()
+            .try_for_each(|topic| self.create_topic(&format!("{name}-{topic}"), partitions))
+    }
+
     /// Deletes a topic with all its records.
     pub fn delete_topic(&self, name: &str) -> Result<()> {
         all_done(block_on(self.admin()?.delete_topics(&[name], &options()))?)

@@ -53,6 +53,10 @@ fn may(cluster: &Cluster, index: usize, resource: &str, verbs: &[&str]) -> Resul
         {"op": "test", "path": format!("{rule}/resources/0"), "value": resource},
         {"op": "replace", "path": format!("{rule}/verbs"), "value": verbs},
     ]);
+    change_rights(cluster, &patch)
+}
+
+fn change_rights(cluster: &Cluster, patch: &Value) -> Result<()> {
     cluster
         .kubectl(&["patch", "clusterrole/tipstream", "--type=json", "--patch", &patch.to_string()])
         .map(drop)
@@ -86,8 +90,7 @@ fn whatever_is_refused_a_pipeline_can_be_scaled_and_stopped() {
             {"op": "test", "path": "/rules/1/resources/1", "value": "tipspipelines/scale"},
             {"op": "remove", "path": "/rules/1/resources/1"},
         ]);
-        let role = ["patch", "clusterrole/tipstream", "--type=json", "--patch"];
-        cluster.kubectl(&[&role[..], &[&only_status.to_string()]].concat())?;
+        change_rights(cluster, &only_status)?;
         may_not(&rights, "patch", &["--subresource=scale"])?;
         patch(cluster, "nyc", r#"{"spec": {"scaling": {"maxReplicas": 1, "targetLag": 1}}}"#)?;
         degraded(

@@ -40,7 +40,11 @@ pub enum Table {
 }
 
 impl Table {
-    /// Its path.
+    /// All of them.
+    pub const ALL: [Table; 4] =
+        [Table::Tips, Table::Raw(Topic::Rides), Table::Raw(Topic::Fares), Table::Invalid];
+
+    /// Its path, which is its name too.
     pub fn folder(self) -> &'static str {
         self.dataset().map_or("invalid", Dataset::name)
     }

@@ -20,9 +20,6 @@ use crate::turns::Reads;
 /// The schema that the tables are in, which every client looks into by itself.
 pub const SCHEMA: &str = "public";
 
-/// Tables whose rows are in files, some or all.
-const OF_FILES: [&str; 4] = ["tips", "rides", "fares", "invalid"];
-
 /// A table's name and what it is.
 type Named = (&'static str, Arc<dyn TableProvider>);
 
@@ -52,7 +49,7 @@ pub fn reads(plan: &LogicalPlan) -> Result<Reads> {
     let mut reads = Reads::State;
     plan.apply_with_subqueries(|step| {
         if let LogicalPlan::TableScan(TableScan { table_name, .. }) = step
-            && OF_FILES.contains(&table_name.table())
+            && Table::ALL.iter().any(|of_files| of_files.folder() == table_name.table())
         {
             reads = Reads::Files;
             return Ok(TreeNodeRecursion::Stop);

@@ -165,10 +165,15 @@ impl Compactor {
     async fn folders(&self) -> Result<Vec<Found>, CompactError> {
         // Before any file is listed (C1).
         let newest = self.journal.newest().await?;
-        let closed = self.closed().await?;
+        let tips = self.days(Dataset::Tips).await?;
+        let closed = self.closed(&tips).await?;
         let mut folders = Vec::new();
         for dataset in &self.options.datasets {
-            for folder in self.days(*dataset).await? {
+            let days = match dataset {
+                Dataset::Tips => tips.clone(),
+                dataset => self.days(*dataset).await?,
+            };
+            for folder in days {
                 let newest = newest.get(&folder).copied().unwrap_or_default();
                 let is_wanted = self.options.days.has(folder.day, closed);
                 if is_wanted || newest.is_open() {
@@ -179,9 +184,9 @@ impl Compactor {
         Ok(folders)
     }
 
-    /// How far windows have closed: the newest day that has one tells.
-    async fn closed(&self) -> Result<Option<EventTime>, SinkError> {
-        for folder in self.days(Dataset::Tips).await?.into_iter().rev() {
+    /// How far windows have closed: the newest of their days that has one tells.
+    async fn closed(&self, days: &[Folder]) -> Result<Option<EventTime>, SinkError> {
+        for folder in days.iter().rev() {
             let files = self.sink.list(&folder.path()).await?;
             let closed = closed_up_to(files.iter().map(|entry| entry.path.as_str()), self.options.window);
             if closed.is_some() {

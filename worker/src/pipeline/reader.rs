@@ -7,6 +7,7 @@
 
 mod assignment;
 mod catch_up;
+mod ends;
 mod lane;
 mod order;
 mod show;
@@ -22,6 +23,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::catch_up::Elsewhere;
+use self::ends::Ends;
 use self::lane::{Lane, Phase};
 use self::order::{Standing, reading_order};
 use super::applier::{FromApplier, SharedWatermark, ToApplier};
@@ -53,12 +55,6 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often the shards are looked at while nothing is applied to them.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How often it is asked where partitions end, whether or not they are read.
-const ENDS_INTERVAL: Duration = Duration::from_secs(10);
-/// How long a broker that could not tell the end of a partition is left alone.
-const END_PAUSE: Duration = Duration::from_secs(5);
-/// How long ends are asked for before what else there is to do gets its turn.
-const END_BUDGET: Duration = Duration::from_secs(1);
 
 /// How the reader works.
 #[derive(Clone, Debug)]
@@ -161,9 +157,7 @@ pub struct Reader<S> {
     committed: Instant,
     /// When the applier has last been given something that the shards answer to.
     looked: Instant,
-    /// Until when no broker is asked for the end of a partition: one has not answered.
-    no_end_before: Instant,
-    ends_heard: Instant,
+    ends: Ends,
     shown: Option<Instant>,
 }
 
@@ -190,8 +184,7 @@ impl<S: Source> Reader<S> {
             elsewhere: Elsewhere::default(),
             committed: Instant::now(),
             looked: Instant::now(),
-            no_end_before: Instant::now(),
-            ends_heard: Instant::now(),
+            ends: Ends::new(),
             shown: None,
         }
     }
@@ -210,7 +203,7 @@ impl<S: Source> Reader<S> {
             }
             let found = if self.may_read() { self.read_some()? } else { Found::Later };
             self.call_idle()?;
-            self.hear_ends();
+            self.ends.hear(&mut self.source);
             self.cut_what_is_due(found != Found::Nothing);
             if self.settings.until_caught_up && self.is_caught_up()? {
                 break Ended::CaughtUp;
@@ -445,44 +438,22 @@ impl<S: Source> Reader<S> {
     /// all that time, though it looks so: the source is asked again first (I2).
     fn call_idle(&mut self) -> Result<(), SourceError> {
         let begun = Instant::now();
-        if begun < self.no_end_before {
-            return Ok(());
-        }
         for (partition, lane) in &mut self.lanes {
             if !lane.is_due_to_be_idle(self.settings.idle_timeout) {
                 continue;
             }
-            if begun.elapsed() > END_BUDGET {
+            let Some(is_at_end) = self.ends.is_at_end(&mut self.source, *partition, begun)? else {
                 return Ok(());
-            }
-            let is_at_end = self.source.is_at_end(*partition)?;
+            };
             tracing::debug!(%partition, position = lane.position(), is_at_end, "no record for the idle timeout");
-            match is_at_end {
-                Some(true) => {
-                    lane.call_idle();
-                    self.batch_since.get_or_insert_with(Instant::now);
-                }
-                Some(false) => lane.look_again(),
-                // Asking for the others too would hold up whatever else there is to do.
-                None => {
-                    self.no_end_before = Instant::now() + END_PAUSE;
-                    return Ok(());
-                }
+            if is_at_end {
+                lane.call_idle();
+                self.batch_since.get_or_insert_with(Instant::now);
+            } else {
+                lane.look_again();
             }
         }
         Ok(())
-    }
-
-    /// What is not read, since it is too far ahead or a queue is full, falls behind all the same.
-    fn hear_ends(&mut self) {
-        let now = Instant::now();
-        if now < self.no_end_before || now - self.ends_heard < ENDS_INTERVAL {
-            return;
-        }
-        self.ends_heard = now;
-        if !self.source.hear_ends() {
-            self.no_end_before = Instant::now() + END_PAUSE;
-        }
     }
 
     /// Whether the batch has records that have waited for long, or that do not say for how long.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{END_BUDGET, END_PAUSE, Out, Reader};
+use super::{Out, Reader};
 use crate::core::shard::{Partition, Topic};
 use crate::pipeline::applier::ToApplier;
 use crate::pipeline::locate::Reached;
@@ -59,16 +59,10 @@ impl<S: Source> Reader<S> {
         let begun = Instant::now();
         for (partition, lane) in &mut self.lanes {
             if !lane.is_caught_up() && lane.is_at_end() {
-                if begun < self.no_end_before || begun.elapsed() > END_BUDGET {
-                    return Ok(false);
-                }
-                match self.source.is_at_end(*partition)? {
+                match self.ends.is_at_end(&mut self.source, *partition, begun)? {
                     Some(true) => lane.prove_end(),
                     Some(false) => lane.look_again(),
-                    None => {
-                        self.no_end_before = Instant::now() + END_PAUSE;
-                        return Ok(false);
-                    }
+                    None => return Ok(false),
                 }
             }
             if !lane.is_caught_up() {
