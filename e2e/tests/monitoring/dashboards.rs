@@ -80,6 +80,8 @@ fn unit(expr: &str) -> &'static str {
         "percentunit"
     } else if has("process_cpu_seconds_total") {
         "none"
+    } else if has("_seconds_total") {
+        "percentunit"
     } else if has("histogram_quantile(") || has("time() -") || has("_seconds{") {
         "s"
     } else if has("rate(") {
