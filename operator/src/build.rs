@@ -31,7 +31,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::core::DynamicObject;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::Value;
-use tipstream_crds::{SinkKind, TipsPipeline};
+use sha2::{Digest as _, Sha256};
+use tipstream_crds::{SinkKind, TipsPipeline, hex};
 
 pub use self::files::{HADOOP_KEYS, KRB5_KEY};
 use self::names::Component;
@@ -209,6 +210,16 @@ impl Plan<'_> {
             ..ObjectMeta::default()
         }
     }
+}
+
+/// The first bytes of a hash of `parts`, in hexadecimal.
+fn short_hash(parts: &[&str], bytes: usize) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    hex(&hash.finalize()[..bytes])
 }
 
 /// The reference by which an object goes when its pipeline goes.

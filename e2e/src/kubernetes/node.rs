@@ -117,6 +117,14 @@ impl Node {
         image.load(&self.machine)
     }
 
+    /// Ends the container of a pod at once, which the kubelet then starts again.
+    pub fn kill_container(&self, pod: &str) -> Result<()> {
+        let id = "--output=jsonpath={.status.containerStatuses[0].containerID}";
+        let id = self.cluster().kubectl(&["get", "pod", pod, id])?;
+        let id = id.strip_prefix("containerd://").with_context(|| format!("{pod} has no container: {id}"))?;
+        ctr(&self.machine, &["tasks", "kill", "--signal=SIGKILL", id]).map(drop)
+    }
+
     /// Waits until the node is ready and its Services and DNS answer.
     pub fn await_ready(&mut self) -> Result<()> {
         self.control_plane.await_ready()?;

@@ -3,17 +3,18 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
-use tips_e2e::kubernetes::ControlPlane;
+use anyhow::{Result, ensure};
+use tips_e2e::kubernetes::{Cluster, ControlPlane};
 use tips_e2e::operator::{self, Operator, await_degraded};
 use tips_e2e::scenario;
 
 use crate::operator::pipeline::{
-    SOON, becomes, condition, field, install_pod_monitors, manifest, message, patch, with_operator,
+    SOON, becomes, condition, config_map, field, install_pod_monitors, manifest, message, patch,
+    with_operator,
 };
 
-pub(crate) const CHILDREN: [&str; 6] = [
-    "configmap/nyc-worker",
+/// What the workers of the pipeline `nyc` have beside what they read.
+pub(crate) const CHILDREN: [&str; 5] = [
     "deployment/nyc-worker",
     "networkpolicy/nyc-worker",
     "poddisruptionbudget/nyc-worker",
@@ -21,13 +22,19 @@ pub(crate) const CHILDREN: [&str; 6] = [
     "serviceaccount/nyc-worker",
 ];
 
+/// All that the workers of the pipeline `name` have.
+pub(crate) fn of_workers(cluster: &Cluster, name: &str) -> Result<Vec<String>> {
+    let read = config_map(cluster, "default", name)?;
+    Ok(CHILDREN.iter().map(|child| child.replace("nyc", name)).chain([read]).collect())
+}
+
 #[test]
 fn an_applied_pipeline_gets_its_objects_and_each_has_an_owner() {
     with_operator("operator-children", |cluster| {
         cluster.apply(&manifest("nyc", "  replicas: 2\n"))?;
         condition(cluster, "nyc", "Progressing", "True/Starting")?;
-        for child in CHILDREN {
-            ensure!(field(cluster, child, "{.metadata.ownerReferences[0].name}")? == "nyc", "{child}");
+        for child in of_workers(cluster, "nyc")? {
+            ensure!(field(cluster, &child, "{.metadata.ownerReferences[0].name}")? == "nyc", "{child}");
         }
         let pods = ["get", "pods", "--selector=app.kubernetes.io/instance=nyc", "--output=name"];
         cluster.until(&pods, SOON, |names| names.lines().count() == 2)?;
@@ -57,9 +64,8 @@ fn what_is_edited_or_deleted_by_hand_comes_back() {
             |object: &str, patch: &str| cluster.kubectl(&["patch", object, "--type=merge", "--patch", patch]);
         patch("service/nyc-worker", r#"{"spec": {"ports": [{"name": "http", "port": 9999}]}}"#)?;
         becomes(cluster, "service/nyc-worker", ports, "8080")?;
-        patch("configmap/nyc-worker", r#"{"data": {"pipeline.yaml": "", "more": "x"}}"#)?;
-        becomes(cluster, "configmap/nyc-worker", "{.data.more}", "")?;
-        ensure!(field(cluster, "configmap/nyc-worker", "{.data}")?.contains("TipsPipeline"));
+        let refused = patch(&config_map(cluster, "default", "nyc")?, r#"{"data": {"pipeline.yaml": ""}}"#);
+        ensure!(refused.is_err_and(|error| error.to_string().contains("immutable")));
         cluster.kubectl(&["set", "env", "deployment/nyc-worker", "INTRUDER=1"])?;
         cluster.kubectl(&["scale", "deployment/nyc-worker", "--replicas=9"])?;
         becomes(cluster, "deployment/nyc-worker", "{.spec.replicas}", "2")?;
@@ -71,9 +77,9 @@ fn what_is_edited_or_deleted_by_hand_comes_back() {
             r"{.metadata.labels.app\.kubernetes\.io/managed-by}",
             "tips-operator",
         )?;
-        for child in CHILDREN {
-            cluster.kubectl(&["delete", child])?;
-            cluster.until(&["get", child], SOON, |_| true)?;
+        for child in of_workers(cluster, "nyc")? {
+            cluster.kubectl(&["delete", &child])?;
+            cluster.until(&["get", &child], SOON, |_| true)?;
         }
         Ok(())
     });
@@ -137,8 +143,7 @@ fn what_belongs_to_somebody_else_is_left_alone() {
     with_operator("operator-taken", |cluster| {
         // One that contradicts nothing that the operator would set, and one that does.
         cluster.kubectl(&["create", "serviceaccount", "nyc-worker"])?;
-        let mine = ["create", "configmap", "nyc-worker", "--from-literal=pipeline.yaml=mine"];
-        cluster.kubectl(&mine)?;
+        cluster.kubectl(&["create", "service", "clusterip", "nyc-worker", "--tcp=80"])?;
         let budget = ["create", "pdb", "nyc-worker", "--selector=app=mine", "--min-available=1"];
         cluster.kubectl(&budget)?;
         cluster.kubectl(&["create", "deployment", "nyc-worker", "--image=mine", "--replicas=0"])?;
@@ -149,8 +154,8 @@ fn what_belongs_to_somebody_else_is_left_alone() {
         let owner = "{.metadata.ownerReferences[0].name}";
         becomes(cluster, "serviceaccount/nyc-worker", owner, "nyc")?;
         condition(cluster, "nyc", "Degraded", "True/NameTaken")?;
-        ensure!(field(cluster, "configmap/nyc-worker", "{.data.pipeline\\.yaml}")? == "mine");
-        cluster.kubectl(&["delete", "configmap", "nyc-worker"])?;
+        ensure!(field(cluster, "service/nyc-worker", "{.spec.ports[0].port}")? == "80");
+        cluster.kubectl(&["delete", "service", "nyc-worker"])?;
         for kind in ["PodDisruptionBudget", "Deployment"] {
             let message = "--output=jsonpath={.status.conditions[?(@.type=='Degraded')].message}";
             let taken = format!("the {kind} nyc-worker exists and does not belong to this TipsPipeline");
@@ -279,8 +284,8 @@ fn an_operator_that_is_killed_again_and_again_gets_there() {
         for round in 0..6 {
             let name = format!("nyc-{round}");
             condition(cluster, &name, "Progressing", "False/Settled")?;
-            for child in CHILDREN {
-                cluster.kubectl(&["get", &child.replace("nyc", &name)])?;
+            for child in of_workers(cluster, &name)? {
+                cluster.kubectl(&["get", &child])?;
             }
         }
         Ok(())

@@ -9,11 +9,12 @@ use tips_e2e::kubernetes::Cluster;
 use tips_e2e::operator::{self, Operator};
 use tips_e2e::oracle::{Oracle, Watermark};
 use tips_e2e::scenario;
+use tips_e2e::sender::send;
 use tips_e2e::site::{PATIENCE, Site, await_none, workers};
 use tips_e2e::worker::{Bucket, Data, Pipeline, Settings, Target, watermark};
 
 use crate::operator::pipeline::{
-    POD_MONITORS, becomes, condition, field, install_pod_monitors, manifest, message, patch,
+    POD_MONITORS, becomes, condition, config_map, field, install_pod_monitors, manifest, message, patch,
 };
 
 const MANHATTAN: &str = include_str!("../../../worker/assets/manhattan.geojson");
@@ -181,9 +182,29 @@ fn why_workers_end_is_told_in_their_own_words() {
         ends("WorkerFailing", "has no topic nyc-rides: create it, or name another in spec.kafka")?;
 
         let data = Data::generate(folder, &["--seed", "7", "--rate", "3", "--span", "1h"])?;
-        data.produce(&site.kafka, "nyc")?;
+        let topics = data.topics(&site.kafka, "nyc")?;
+        send(&site.kafka.client(), &topics, None)?;
         operator::await_ready(cluster, 1, PATIENCE)?;
         operator::await_consumed(cluster, data.records()?, PATIENCE)?;
+
+        // Settings that do not work leave the only worker running, and it starts again with those that it has.
+        let (running, read) = (workers(cluster)?, config_map(cluster, "default", "nyc")?);
+        pipeline.change(&format!("\"{servers}\""), &format!("\"{nobody}\""))?;
+        apply()?;
+        ends("WorkerFailing", &format!("cannot reach Kafka at {nobody}"))?;
+        let (pod, count) = (format!("pod/{}", running[0]), "{.status.containerStatuses[0].restartCount}");
+        let restarts: u32 = field(cluster, &pod, count)?.parse()?;
+        site.node.kill_container(&running[0])?;
+        let again = "--output=jsonpath={.status.containerStatuses[0]['restartCount','ready']}";
+        let is_again = format!("{} true", restarts + 1);
+        cluster.until(&["get", &pod, again], PATIENCE, |text| text == is_again)?;
+        send(&site.kafka.client(), &topics, None)?;
+        operator::await_consumed(cluster, 2 * data.records()?, PATIENCE)?;
+        pipeline.change(&format!("\"{nobody}\""), &format!("\"{servers}\""))?;
+        apply()?;
+        condition(cluster, "nyc", "Ready", "True/Running")?;
+        ensure!(workers(cluster)? == running, "the worker was replaced by one that is like it");
+        ensure!(config_map(cluster, "default", "nyc")? == read, "it reads something else");
 
         // Another pipeline of the name has its state, too.
         cluster.kubectl(&["delete", "tips", "nyc", "--timeout=60s"])?;

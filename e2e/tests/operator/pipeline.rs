@@ -73,6 +73,15 @@ pub(crate) fn field(cluster: &Cluster, object: &str, path: &str) -> Result<Strin
     cluster.kubectl(&["get", object, &format!("--output=jsonpath={path}")])
 }
 
+/// The ConfigMap that the workers of the pipeline `name` read, as `configmap/nyc-worker-0123456789`, once there is one
+/// only.
+pub(crate) fn config_map(cluster: &Cluster, namespace: &str, name: &str) -> Result<String> {
+    let of_workers =
+        format!("--selector=app.kubernetes.io/instance={name},app.kubernetes.io/component=worker");
+    let query = ["get", "configmaps", "--namespace", namespace, &of_workers, "--output=name"];
+    Ok(cluster.until(&query, SOON, |names| names.lines().count() == 1)?.trim_end().to_owned())
+}
+
 /// Waits until a field of an object is `wanted`.
 pub(crate) fn becomes(cluster: &Cluster, object: &str, path: &str, wanted: &str) -> Result<()> {
     let query = format!("--output=jsonpath={path}");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tips_e2e::kubernetes::Cluster;
 
 use crate::operator::pipeline::{
-    SOON, becomes, condition, field, manifest, merge, message, object, with_operator,
+    SOON, becomes, condition, config_map, field, manifest, merge, message, object, with_operator,
 };
 
 const POLYGONS: &str = include_str!("../../../worker/assets/manhattan.geojson");
@@ -121,7 +121,8 @@ fn polygons_that_cannot_be_used_leave_the_last_good_ones_running() {
         cluster.kubectl(&["scale", "tips/nyc", "--replicas=3"])?;
         becomes(cluster, "deployment/nyc-worker", "{.spec.replicas}", "3")?;
         ensure!(hash(cluster)? == before, "the pods roll");
-        let kept = field(cluster, "configmap/nyc-worker", r"{.data.neighbourhoods\.geojson}")?;
+        let kept =
+            field(cluster, &config_map(cluster, "default", "nyc")?, r"{.data.neighbourhoods\.geojson}")?;
         ensure!(kept == POLYGONS, "a worker that starts again does not find the last good polygons");
         Ok(())
     });

@@ -10,11 +10,10 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use sha2::{Digest, Sha256};
-use tipstream_crds::{SinkKind, hex};
+use tipstream_crds::SinkKind;
 
 use super::names::{CONFIG_HASH, Component};
-use super::{PORT_NAME, Plan, config_map, environment, files, overrides};
+use super::{PORT_NAME, Plan, config_map, environment, files, overrides, short_hash};
 
 /// The user and group of the image.
 const NONROOT: i64 = 65532;
@@ -51,12 +50,8 @@ pub(super) fn config_hash(
     references_digest: &str,
 ) -> BTreeMap<String, String> {
     let manifest = config_map::decisive(plan.pipeline, component);
-    let mut hash = Sha256::new();
-    for part in [&manifest, plan.polygons.unwrap_or_default(), references_digest] {
-        hash.update(part.len().to_be_bytes());
-        hash.update(part);
-    }
-    BTreeMap::from([(CONFIG_HASH.to_owned(), hex(&hash.finalize()[..8]))])
+    let hash = short_hash(&[&manifest, plan.polygons.unwrap_or_default(), references_digest], 8);
+    BTreeMap::from([(CONFIG_HASH.to_owned(), hash)])
 }
 
 /// A pod of one container, which may write `scratch_limit` into /tmp. Where the sink is a volume, it has that, too.
@@ -67,8 +62,10 @@ pub(super) fn spec(
     scratch_limit: &str,
 ) -> PodSpec {
     let spec = &plan.pipeline.spec;
-    let mut volumes =
-        vec![files::of(component, spec, plan.sink, &component.name(&plan.name())), scratch(scratch_limit)];
+    let mut volumes = vec![
+        files::of(component, spec, plan.sink, &config_map::name(plan, component)),
+        scratch(scratch_limit),
+    ];
     let mut mounts = vec![mount(files::VOLUME, files::MOUNT_PATH, true), mount(SCRATCH, "/tmp", false)];
     let mut security = pod_security();
     if let SinkKind::Volume(sink) = plan.sink {

@@ -240,3 +240,32 @@ fn a_suspended_pipeline_has_no_workers() {
     let pipeline = pipeline(json!({"suspend": true, "replicas": 4}));
     assert_eq!(deployment(&plan(&pipeline))["spec"]["replicas"], 0);
 }
+
+#[test]
+fn workers_read_what_does_not_change_under_them() {
+    let read = |plan: &Plan<'_>| {
+        let config_map = &config_map::build(plan, Component::Worker);
+        assert_eq!(config_map.immutable, Some(true));
+        let name = config_map.metadata.name.clone().expect("a name");
+        let sources = &deployment(plan)["spec"]["template"]["spec"]["volumes"][0]["projected"]["sources"];
+        assert_eq!(sources[0]["configMap"]["name"], *name);
+        name
+    };
+    let (before, after) = (pipeline(json!({})), pipeline(json!({"raw": {"flushInterval": "1m"}})));
+    let name = read(&plan(&before));
+    assert_eq!(name, read(&Plan { references_digest: "another password", ..plan(&before) }));
+    assert_ne!(name, read(&plan(&after)));
+    assert_ne!(name, read(&Plan { polygons: Some("{}"), ..plan(&before) }));
+}
+
+#[test]
+fn the_only_worker_waits_for_its_successor_where_both_can_run() {
+    let update =
+        |spec: Value| deployment(&plan(&pipeline(spec)))["spec"]["strategy"]["rollingUpdate"].clone();
+    let (first, one_more) =
+        (json!({"maxSurge": 0, "maxUnavailable": "25%"}), json!({"maxSurge": 1, "maxUnavailable": 0}));
+    assert_eq!(update(json!({"replicas": 2})), first);
+    assert_eq!(update(json!({"replicas": 1})), one_more);
+    let volume = json!({"volume": {"claimName": "lake", "path": "nyc"}});
+    assert_eq!(update(json!({"replicas": 1, "sink": volume})), first);
+}

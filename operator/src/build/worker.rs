@@ -2,7 +2,9 @@
 //!
 //! A roll never has more consumers than were asked for (`maxSurge` 0): a worker beyond them would take partitions
 //! over only to give them back, two rebalances for nothing. A quarter at a time bounds both the lost capacity and
-//! the number of rebalances; of few workers Kubernetes takes one.
+//! the number of rebalances; of few workers Kubernetes takes one. The only worker is not taken until its successor is
+//! ready, so that settings that do not work leave it running (O1); except where both would need one volume, which the
+//! nodes of both may not be able to attach.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +12,7 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy,
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use tipstream_crds::TipsPipelineSpec;
+use tipstream_crds::{SinkKind, TipsPipelineSpec};
 
 use super::names::{Component, EPOCH};
 use super::{PORT, PORT_NAME, Plan, Replacement, pod};
@@ -32,7 +34,7 @@ pub(super) fn deployment(plan: &Plan<'_>) -> Deployment {
                 match_labels: Some(WORKER.selector(&plan.name())),
                 ..LabelSelector::default()
             },
-            strategy: Some(strategy(plan.replacement)),
+            strategy: Some(strategy(plan)),
             revision_history_limit: Some(3),
             template: template(plan),
             ..DeploymentSpec::default()
@@ -46,16 +48,21 @@ pub fn wanted_replicas(spec: &TipsPipelineSpec) -> i32 {
     if spec.suspend { 0 } else { spec.replicas }
 }
 
-fn strategy(replacement: Replacement) -> DeploymentStrategy {
-    match replacement {
+fn strategy(plan: &Plan<'_>) -> DeploymentStrategy {
+    let succeeds = plan.pipeline.spec.replicas == 1 && !matches!(plan.sink, SinkKind::Volume(_));
+    let (max_surge, max_unavailable) = match succeeds {
+        true => (IntOrString::Int(1), IntOrString::Int(0)),
+        false => (IntOrString::Int(0), IntOrString::String("25%".to_owned())),
+    };
+    match plan.replacement {
         Replacement::AllAtOnce => {
             DeploymentStrategy { type_: Some("Recreate".to_owned()), ..DeploymentStrategy::default() }
         }
         Replacement::Rolling => DeploymentStrategy {
             type_: Some("RollingUpdate".to_owned()),
             rolling_update: Some(RollingUpdateDeployment {
-                max_surge: Some(IntOrString::Int(0)),
-                max_unavailable: Some(IntOrString::String("25%".to_owned())),
+                max_surge: Some(max_surge),
+                max_unavailable: Some(max_unavailable),
             }),
         },
     }

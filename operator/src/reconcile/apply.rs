@@ -36,7 +36,11 @@ pub(super) struct Hashes {
 /// Whether the objects that are there are those that were applied, no more and no less; those of `held` are what they
 /// are.
 pub(super) fn is_as_applied(applied: &Applied, present: &[Child], held: Option<Component>) -> bool {
-    let owned = present.iter().filter(|(kind, _, view)| is_of_spec(*kind, view) && !is_held(view, held));
+    let owned = present.iter().filter(|(kind, key, view)| {
+        let is_kept =
+            || !applied.contains_key(&(*kind, key.name.to_string())) && is_read(*kind, view, present);
+        is_of_spec(*kind, view) && !is_held(view, held) && !is_kept()
+    });
     let as_applied = |(kind, key, view): &Child| {
         let hashes = applied.get(&(*kind, key.name.to_string()));
         hashes.is_some_and(|hashes| hashes.stored == view.hash) && !view.terminating
@@ -53,6 +57,17 @@ fn is_of_spec(kind: Kind, view: &ChildView) -> bool {
 /// Whether an object is of the part that is left as it is.
 fn is_held(view: &ChildView, held: Option<Component>) -> bool {
     held.is_some() && view.component == held
+}
+
+/// Whether workers of a former template are there, which read an object when they start again.
+fn is_read(kind: Kind, view: &ChildView, present: &[Child]) -> bool {
+    let rolls = |of: &ChildView| {
+        of.component == Some(Component::Worker)
+            && matches!(&of.progress, Progress::Deployment(deployment) if !deployment.is_rolled_out())
+    };
+    kind == Kind::ConfigMap
+        && view.component == Some(Component::Worker)
+        && present.iter().any(|(.., of)| rolls(of))
 }
 
 /// Applies `objects` for `owner`, and deletes what of `present` is no longer wanted; what is there of the part `held` is
@@ -181,7 +196,7 @@ async fn delete_unwanted(
     let owned = present.iter().filter(|(kind, _, view)| is_of_spec(*kind, view) && !is_held(view, held));
     for (kind, key, view) in owned {
         let wanted = objects.iter().any(|object| object.kind() == *kind && *object.name() == *key.name);
-        if !wanted && !view.terminating {
+        if !wanted && !view.terminating && !is_read(*kind, view, present) {
             delete(client, *kind, key, &DeleteParams::background()).await?;
         }
     }
@@ -256,14 +271,41 @@ fn hash(json: &serde_json::Value) -> u64 {
 mod tests {
     use super::*;
 
+    fn config_map(name: &str) -> Child {
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "ns", "labels": Component::Worker.labels("nyc")},
+        });
+        let (key, view) = views::child(Kind::ConfigMap, &serde_json::from_value(object).expect("an object"));
+        (Kind::ConfigMap, key, view)
+    }
+
     fn deployment(generation: i64, replicas: i32) -> DynamicObject {
         let object = json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": "nyc-worker", "namespace": "ns", "generation": generation},
+            "metadata": {
+                "name": "nyc-worker", "namespace": "ns", "generation": generation,
+                "labels": Component::Worker.labels("nyc"),
+            },
             "spec": {"replicas": replicas},
             "status": {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2},
         });
         serde_json::from_value(object).expect("an object")
+    }
+
+    #[test]
+    fn what_workers_read_is_kept_until_the_last_of_them_is_replaced() {
+        let mut present = vec![config_map("nyc-worker-1"), config_map("nyc-worker-2")];
+        let stored = take_in(&mut present, Kind::Deployment, &deployment(2, 2));
+        let hashes = |(kind, key, view): &Child| {
+            ((*kind, key.name.to_string()), Hashes { sent: 0, stored: view.hash })
+        };
+        let applied: Applied = present[1..].iter().map(hashes).collect();
+        assert_eq!(applied[&(Kind::Deployment, "nyc-worker".to_owned())].stored, stored);
+        let former = present[0].clone();
+        assert!(is_read(Kind::ConfigMap, &former.2, &present) && is_as_applied(&applied, &present, None));
+        _ = take_in(&mut present, Kind::Deployment, &deployment(1, 2));
+        assert!(!is_read(Kind::ConfigMap, &former.2, &present) && !is_as_applied(&applied, &present, None));
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn what_is_built_beside_the_stream() {
         "compaction": {"enabled": true, "schedule": "30 2 * * *", "targetFileBytes": "512Mi"},
     }));
     let objects = objects(&Plan { pod_monitors: true, ..plan(&pipeline) });
-    insta::assert_snapshot!(yaml(objects.iter().filter(|object| !object.name().ends_with("-worker"))));
+    insta::assert_snapshot!(yaml(objects.iter().filter(|object| !object.name().starts_with("nyc-worker"))));
 }
 
 #[test]
