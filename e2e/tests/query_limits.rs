@@ -114,6 +114,17 @@ fn asks_in_the_clear(port: u16) -> Result<String> {
     Ok(said)
 }
 
+/// `read_only_sql_transaction`, of <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+const READ_ONLY: &str = "25006";
+
+/// The SQLSTATE with which a statement is refused.
+fn refusal(query: &Query, sql: &str) -> Result<String> {
+    let output = query.psql_command(sql)?.args(["--set", "VERBOSITY=verbose"]).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let state = said.split("ERROR:  ").nth(1).and_then(|said| said.split(':').next());
+    Ok(state.with_context(|| format!("{sql} is not refused: {said}"))?.to_owned())
+}
+
 #[test]
 fn nothing_can_be_changed() {
     scenario("query-readonly", |folder| {
@@ -130,15 +141,18 @@ fn nothing_can_be_changed() {
             "SELECT 1 AS n INTO mine",
             "DROP TABLE tips",
             "COPY (SELECT 1) TO '/tmp/tips-query.csv'",
-            "CREATE EXTERNAL TABLE passwd STORED AS CSV LOCATION '/etc/passwd'",
-            "SET datafusion.runtime.memory_limit = '100G'",
-            "SET \"datafusion\".\"runtime\".\"memory_limit\" = '100G'",
-            "SET TIME ZONE 'America/New_York'",
-            "SELECT repeat('x', 2000000000)",
             "EXPLAIN ANALYZE INSERT INTO tips SELECT * FROM tips",
         ] {
-            let said = query.psql(sql)?;
-            ensure!(said.contains("ERROR"), "{sql}: {said}");
+            ensure!(refusal(&query, sql)? == READ_ONLY, "{sql} is refused with {}", refusal(&query, sql)?);
+        }
+        for (sql, state) in [
+            ("CREATE EXTERNAL TABLE passwd STORED AS CSV LOCATION '/etc/passwd'", "42601"),
+            ("SET datafusion.runtime.memory_limit = '100G'", "42501"),
+            ("SET \"datafusion\".\"runtime\".\"memory_limit\" = '100G'", "42501"),
+            ("SET TIME ZONE 'America/New_York'", "0A000"),
+            ("SELECT repeat('x', 2000000000)", "42883"),
+        ] {
+            ensure!(refusal(&query, sql)? == state, "{sql} is refused with {}", refusal(&query, sql)?);
         }
         let fetched = query.psql("DECLARE c CURSOR FOR SELECT 1; FETCH 10000000000000 FROM c")?;
         ensure!(fetched.contains("at most 100000 rows"), "{fetched}");

@@ -28,7 +28,8 @@ enum Verdict {
     Pass,
     /// Done by doing nothing, with this tag.
     Done(&'static str),
-    Refuse(String),
+    /// With this SQLSTATE and message.
+    Refuse(&'static str, String),
 }
 
 fn judge(statement: &Statement) -> Verdict {
@@ -67,7 +68,10 @@ fn judge(statement: &Statement) -> Verdict {
 }
 
 fn refused(what: &str) -> Verdict {
-    Verdict::Refuse(format!("cannot execute {what}: the query service answers queries and changes nothing"))
+    Verdict::Refuse(
+        "25006",
+        format!("cannot execute {what}: the query service answers queries and changes nothing"),
+    )
 }
 
 fn selects_into(query: impl AsRef<Query>) -> bool {
@@ -100,11 +104,12 @@ fn judge_set(set: &Set) -> Verdict {
     };
     match name.as_str() {
         "timezone" if !zone.as_deref().is_some_and(is_utc) => {
-            Verdict::Refuse("times are UTC here: convert a column with AT TIME ZONE".to_owned())
+            Verdict::Refuse("0A000", "times are UTC here: convert a column with AT TIME ZONE".to_owned())
         }
         "timezone" | "statement_timeout" | "datestyle" | "bytea_output" | "intervalstyle"
         | "application_name" | "extra_float_digits" | "search_path" => Verdict::Pass,
         name if name.starts_with("datafusion") => Verdict::Refuse(
+            "42501",
             "settings of the engine are those of the service and cannot be set by a client".to_owned(),
         ),
         _ => Verdict::Done("SET"),
@@ -125,7 +130,7 @@ fn judge_fetch(direction: &FetchDirection) -> Verdict {
     if count.is_ok_and(|count| (0..=MOST_FETCHED).contains(&count)) {
         return Verdict::Pass;
     }
-    Verdict::Refuse(format!("at most {MOST_FETCHED} rows are fetched at once"))
+    Verdict::Refuse("54000", format!("at most {MOST_FETCHED} rows are fetched at once"))
 }
 
 /// Frees what the client has done with.
@@ -141,7 +146,7 @@ fn answer(statement: &Statement) -> Option<PgWireResult<Response>> {
     match judge(statement) {
         Verdict::Pass => None,
         Verdict::Done(tag) => Some(Ok(Response::Execution(Tag::new(tag)))),
-        Verdict::Refuse(message) => Some(Err(told("ERROR", "25006", message))),
+        Verdict::Refuse(state, message) => Some(Err(told("ERROR", state, message))),
     }
 }
 
@@ -197,7 +202,7 @@ mod tests {
         match judge(&statements[0]) {
             Verdict::Pass => "pass",
             Verdict::Done(_) => "done",
-            Verdict::Refuse(_) => "refuse",
+            Verdict::Refuse(..) => "refuse",
         }
     }
 
