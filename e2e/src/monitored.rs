@@ -1,14 +1,15 @@
 //! A pipeline and an operator at work, under a Prometheus: what alerts and dashboards are tried on.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::kafka::{Kafka, KafkaOptions};
 use crate::kubernetes::ControlPlane;
 use crate::operator::{self, Operator};
-use crate::prometheus::Prometheus;
+use crate::prometheus::{Prometheus, alerts};
 use crate::redis::{Redis, RedisOptions};
 use crate::wait::until;
 use crate::worker::{self, PARTITIONS, metric, until_metric};
@@ -44,8 +45,13 @@ pub struct Monitored<'a> {
 
 impl<'a> Monitored<'a> {
     /// Starts it all, and has rides come: `rate` of them in a second of event time, over the hours before now, sent
-    /// at `pace` lines a second.
+    /// at `pace` lines a second. With the project's alerts.
     pub fn start(folder: &'a Folder, rate: u32, hours: u32, pace: u32) -> Result<Self> {
+        Self::start_with(folder, &alerts(), rate, hours, pace)
+    }
+
+    /// The same with the alerts of `rules`.
+    pub fn start_with(folder: &'a Folder, rules: &Path, rate: u32, hours: u32, pace: u32) -> Result<Self> {
         let redis = RedisOptions { maxmemory: Some("64mb".to_owned()), ..RedisOptions::default() };
         let redis = Redis::start(folder, redis)?;
         let kafka = Kafka::start_with(folder, &KafkaOptions::default())?;
@@ -63,7 +69,7 @@ impl<'a> Monitored<'a> {
         let operator = Operator::start(folder, &rights, "operator")?;
         let addresses = workers.iter().map(worker::address).collect::<Result<_>>()?;
         let jobs = [(WORKERS, addresses), (OPERATOR, vec![operator.address()])];
-        let prometheus = Prometheus::start(folder, &jobs)?;
+        let prometheus = Prometheus::start(folder, rules, &jobs)?;
         // A counter rises only for who has seen it before.
         until("scraped", PATIENCE, || Ok(prometheus.query("up == 1")?.len() == 3))?;
         control_plane.cluster().apply(RESOURCE)?;
@@ -79,13 +85,28 @@ impl<'a> Monitored<'a> {
 
     /// Ends Redis, and starts it again when a worker has missed it.
     pub fn interrupt_redis(&mut self) -> Result<()> {
+        self.lose_redis()?;
+        self.start_redis()
+    }
+
+    /// Starts Redis again.
+    pub fn start_redis(&mut self) -> Result<()> {
+        self.servers.redis.up()
+    }
+
+    /// Ends a worker without a word.
+    pub fn lose_worker(&mut self) -> Result<()> {
+        self.workers.pop().context("no worker is left")?.kill9()
+    }
+
+    /// Ends Redis, which a worker has missed then.
+    pub fn lose_redis(&mut self) -> Result<()> {
         let failed = |workers: &[Process]| -> Result<f64> {
             workers.iter().map(|worker| metric(worker, "tipstream_state_errors_total")).sum()
         };
         let before = failed(&self.workers)?;
         self.servers.redis.kill9()?;
-        until("missed by a worker", PATIENCE, || Ok(failed(&self.workers)? > before))?;
-        self.servers.redis.up()
+        until("missed by a worker", PATIENCE, || Ok(failed(&self.workers)? > before))
     }
 }
 

@@ -18,7 +18,7 @@ pub fn alerts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/tipstream/files/alerts.yaml")
 }
 
-/// A running server, which scrapes every second and has the project's alerts.
+/// A running server, which scrapes and looks for alerts every second.
 #[derive(Debug)]
 pub struct Prometheus {
     _process: Process,
@@ -26,9 +26,8 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one; `jobs` are names and the addresses that serve `/metrics`.
-    pub fn start(folder: &Folder, jobs: &[(&str, Vec<String>)]) -> Result<Self> {
-        let rules = alerts();
+    /// Starts one with the alerts of `rules`; `jobs` are names and the addresses that serve `/metrics`.
+    pub fn start(folder: &Folder, rules: &Path, jobs: &[(&str, Vec<String>)]) -> Result<Self> {
         let mut config = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [{}]\nscrape_configs:\n",
             rules.display()
@@ -60,6 +59,12 @@ impl Prometheus {
         let series = answer["result"].as_array().context("a query that gives no series")?;
         let value = |series: &Value| series["value"][1].as_str()?.parse::<f64>().ok();
         Ok(series.iter().filter_map(value).filter(|value| !value.is_nan()).collect())
+    }
+
+    /// Whether the alert `name` fires.
+    pub fn fires(&self, name: &str) -> Result<bool> {
+        let query = format!("ALERTS{{alertname=\"{name}\", alertstate=\"firing\"}}");
+        Ok(!self.query(&query)?.is_empty())
     }
 
     /// What went wrong with the evaluation of the alerts, by their names.

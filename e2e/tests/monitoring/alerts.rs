@@ -1,17 +1,21 @@
-//! The alerts, by promtool.
+//! The alerts, by promtool, and on a Prometheus that scrapes workers that lose what they need.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
+use tips_e2e::monitored::Monitored;
 use tips_e2e::process::run;
 use tips_e2e::prometheus::alerts;
+use tips_e2e::wait::until;
 use tips_e2e::{cache, scenario};
 
 use super::{path, read, undocumented};
 
 const TESTS: &str = "e2e/monitoring/alerts.test.yaml";
+const PATIENCE: Duration = Duration::from_secs(120);
 const RUNBOOK: &str = "https://github.com/tipstream/tipstream/blob/main/docs/runbook.md#";
 
 #[derive(Deserialize)]
@@ -62,6 +66,39 @@ fn every_alert_fires_when_it_should_and_says_what_is_recorded() {
         run(Command::new(&promtool).args(["check", "rules", "--lint-fatal"]).arg(alerts()))?;
         run(Command::new(&promtool).args(["test", "rules"]).arg(path(TESTS)))?;
         Ok(())
+    });
+}
+
+/// The rules, but for how long they wait.
+fn impatient() -> Result<String> {
+    let mut rules = String::new();
+    for line in read("charts/tipstream/files/alerts.yaml")?.lines() {
+        let line = if line.trim_start().starts_with("for: ") { "        for: 2s" } else { line };
+        rules += &format!("{line}\n");
+    }
+    let silent = "(tipstream_server_answer_timestamp_seconds) > ";
+    ensure!(rules.contains(&format!("{silent}120")), "silence is told otherwise");
+    Ok(rules.replace(&format!("{silent}120"), &format!("{silent}5")))
+}
+
+#[test]
+fn what_is_lost_in_a_real_run_is_told_until_it_is_back() {
+    scenario("alerts-real", |folder| {
+        let rules = folder.file("alerts.yaml", impatient()?)?;
+        let mut run = Monitored::start_with(folder, &rules, 4, 6, 2_500)?;
+        let fires = |run: &Monitored<'_>, alert: &str, fires: bool| {
+            until(&format!("{alert}: {fires}"), PATIENCE, || Ok(run.prometheus.fires(alert)? == fires))
+        };
+        for alert in ["TipstreamWorkerDown", "TipstreamStateErrors", "TipstreamServerSilent"] {
+            ensure!(!run.prometheus.fires(alert)?, "{alert} fires of a run that is well");
+        }
+        run.lose_worker()?;
+        fires(&run, "TipstreamWorkerDown", true)?;
+        run.lose_redis()?;
+        fires(&run, "TipstreamStateErrors", true)?;
+        fires(&run, "TipstreamServerSilent", true)?;
+        run.start_redis()?;
+        fires(&run, "TipstreamServerSilent", false)
     });
 }
 
