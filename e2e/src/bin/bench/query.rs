@@ -1,12 +1,13 @@
-//! How fast live windows are answered.
+//! How fast live windows are answered, and how soon they have what came.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tips_e2e::figure::{Figure, Limit};
+use tips_e2e::kafka::Record;
 use tips_e2e::process::run;
 use tips_e2e::query::Query;
 use tips_e2e::worker::binary;
@@ -17,6 +18,8 @@ const CLIENTS: &str = "30";
 const SECONDS: &str = "20";
 /// Columns and rows of a grid of neighbourhoods: with the windows that are open, more than 10,000 cells.
 const GRID: (u32, u32) = (30, 30);
+/// Trips that are sent one by one to see when they are in an answer.
+const TRIPS: u64 = 50;
 
 fn grid(folder: &Folder) -> Result<PathBuf> {
     let mut features = String::new();
@@ -52,6 +55,11 @@ pub(super) fn query(folder: &Folder) -> Result<Vec<Figure>> {
     ensure!(cells >= 10_000, "{cells} open cells");
     let told = query.client("load.py", &[CLIENTS, SECONDS])?;
     let p99: f64 = told.split(' ').next().context("no figure")?.parse()?;
+    let _worker = pipeline.start(&[])?;
+    let mut slowest = Duration::ZERO;
+    for trip in 0..TRIPS {
+        slowest = slowest.max(until_seen(&servers, &query, trip)?);
+    }
     Ok(vec![
         Figure {
             name: "live_query_p99_of_30_clients".to_owned(),
@@ -65,5 +73,28 @@ pub(super) fn query(folder: &Folder) -> Result<Vec<Figure>> {
             unit: "cells",
             limit: Limit::AtLeast(10_000.0),
         },
+        Figure {
+            name: format!("record_in_kafka_to_live_query_slowest_of_{TRIPS}"),
+            value: slowest.as_secs_f64(),
+            unit: "s",
+            limit: Limit::AtMost(1.0),
+        },
     ])
+}
+
+/// From when Kafka has both sides of a trip until it is in the answer that a client of its own gets: with what starting
+/// the client takes.
+fn until_seen(servers: &Servers<'_>, query: &Query, trip: u64) -> Result<Duration> {
+    let count = || -> Result<u64> { Ok(query.value("SELECT sum(trips) FROM tips_live")?.parse()?) };
+    let (before, id) = (count()?, 1_000_000_000 + trip);
+    let (start, end) = ("2013-01-01 02:20:00", "2013-01-01 02:30:00");
+    let fare = format!("{id},1,1,{start},CSH,1.00,0.00,9.00");
+    let ride = format!("{id},END,{end},{start},-73.99,40.71,-73.97,40.73,1,1,1");
+    servers.kafka.produce("query-fares", None, [Record::keyed(&fare)])?;
+    servers.kafka.produce("query-rides", None, [Record::keyed(&ride)])?;
+    let sent = Instant::now();
+    while count()? == before {
+        ensure!(sent.elapsed() < PATIENCE, "trip {id} is in no answer");
+    }
+    Ok(sent.elapsed())
 }
