@@ -1,13 +1,17 @@
 //! The clients that people have, the real ones.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tips_e2e::query::{Query, USER};
+use tips_e2e::ports::Port;
+use tips_e2e::process::run_with;
+use tips_e2e::query::{self, Query, USER};
 use tips_e2e::tls::Certificates;
 use tips_e2e::wait::until;
-use tips_e2e::worker::{Data, MIXED, Pipeline, metric};
-use tips_e2e::{Folder, Servers, cache, scenario};
+use tips_e2e::worker::{self, Data, MIXED, Pipeline, metric};
+use tips_e2e::{Folder, Process, Servers, cache, scenario};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -117,21 +121,23 @@ fn the_jdbc_driver_reads_with_a_password_over_tls() {
     });
 }
 
-/// What the README tells to type: the statements of its section on SQL.
-fn readme() -> Result<Vec<String>> {
+/// What the README tells to type in its section on SQL: two commands, and statements.
+fn readme() -> Result<([String; 2], Vec<String>)> {
     let text = include_str!("../../README.md");
     let section = text.split("\n## ").find(|section| section.starts_with("SQL for people"));
     let lines = section.context("README.md has no section on SQL")?.lines();
     let code: String =
         lines.filter_map(|line| line.strip_prefix("    ")).map(|line| format!("{line}\n")).collect();
-    let (_, statements) = code.split_once("-- ").context("no statement")?;
-    Ok(format!("-- {statements}").split_inclusive(";\n").map(str::to_owned).collect())
+    let (commands, statements) = code.split_once("-- ").context("no statement")?;
+    let mut commands = commands.lines().filter(|line| !line.is_empty()).map(str::to_owned);
+    let commands = [commands.next(), commands.next()].map(Option::unwrap_or_default);
+    Ok((commands, format!("-- {statements}").split_inclusive(";\n").map(str::to_owned).collect()))
 }
 
 #[test]
 fn the_statements_of_the_readme_give_rows() {
     with_service("query-readme", |query| {
-        let statements = readme()?;
+        let (_, statements) = readme()?;
         ensure!(statements.len() == 3, "{statements:?}");
         for sql in &statements {
             // The tests have fewer trips than a city.
@@ -140,4 +146,49 @@ fn the_statements_of_the_readme_give_rows() {
         }
         Ok(())
     });
+}
+
+/// As they stand there, but for the ports, which may be taken here.
+#[test]
+fn the_commands_of_the_readme_lead_to_an_answer() {
+    scenario("query-readme-commands", |folder| {
+        let servers = Servers::start(folder)?;
+        let pipeline = filled(folder, &servers)?;
+        let ([serve, ask], statements) = readme()?;
+        let (serve, _) = serve.split_once('#').context("no remark on the environment")?;
+        let manifest = pipeline.manifest().with_file_name("taxi.yaml");
+        std::fs::copy(pipeline.manifest(), &manifest).context("copying the manifest")?;
+        let made = Certificates::create(folder, "query-readme")?;
+        let users = folder.dir("users")?;
+        std::fs::write(users.join(USER), "s3cret")?;
+        let port = Port::reserve()?;
+        let script = format!("exec {serve} --listen 127.0.0.1:0 --postgres {}", port.address());
+        let mut service = shell(&manifest, &script)?;
+        service.envs(pipeline.environment()).env("TIPS_QUERY_USERS", &users).env("RUST_LOG", "info");
+        service.env("TIPS_QUERY_TLS_CERT", made.certificate()).env("TIPS_QUERY_TLS_KEY", made.key());
+        let mut service = Process::start("query", service, &folder.path().join("query.log"))?;
+        service.until_said("\"serving\"", PATIENCE)?;
+
+        let mut client = shell(&manifest, &format!("{ask} --no-psqlrc --file=-"))?;
+        client
+            .env("PGPASSWORD", "s3cret")
+            .env("PGSSLROOTCERT", made.ca())
+            .env("PGPORT", port.number().to_string());
+        let said = run_with(&mut client, &statements.concat())?;
+        ensure!(said.contains("trips_joined") && said.contains("(1 row)"), "{said}");
+        Ok(())
+    });
+}
+
+/// A shell beside the manifest that finds our programs and the clients.
+fn shell(manifest: &Path, script: &str) -> Result<Command> {
+    let mut command = Command::new("bash");
+    command.args(["-euc", script]).current_dir(manifest.parent().context("a folder")?);
+    let (worker, query, psql) = (worker::binary()?, query::binary()?, cache::program("psql")?);
+    let folders =
+        [&worker, &query, &psql].map(|program| program.parent().map(Path::to_owned).unwrap_or_default());
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&inherited)))?;
+    command.env("PATH", path);
+    Ok(command)
 }

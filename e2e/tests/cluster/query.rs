@@ -1,9 +1,9 @@
 //! The query service in pods of the worker's image: with a login, TLS and the map, over the data of a pipeline. The
-//! compaction beside it runs. What is said where the sink is away.
+//! compaction beside it merges a day. What is said where the sink is away.
 
 use std::process::Command;
 
-use anyhow::ensure;
+use anyhow::{Result, ensure};
 use tips_e2e::operator::{self, NAMESPACE};
 use tips_e2e::process::run;
 use tips_e2e::site::{PATIENCE, Site};
@@ -14,6 +14,8 @@ use tips_e2e::{cache, query, scenario};
 
 const QUERY: &str = "query: {enabled: true, auth: {secretRef: {name: users}}, tls: {secretRef: {name: certificate}}, \
                      map: true}";
+/// One begins every ten minutes.
+const WINDOWS_OF_DAY: usize = 24 * 6;
 
 #[test]
 fn sql_and_the_map_are_answered_by_pods() {
@@ -24,7 +26,7 @@ fn sql_and_the_map_are_answered_by_pods() {
         let cluster = site.cluster().clone();
         let chart = operator::chart().display().to_string();
         cluster.helm(&["install", "tips", &chart, "--namespace", NAMESPACE, "--wait", "--timeout=2m"])?;
-        let data = Data::generate(folder, &["--seed", "61", "--rate", "2", "--span", "4h"])?;
+        let data = Data::generate(folder, &["--seed", "61", "--rate", "0.5", "--span", "28h"])?;
         data.produce(&site.kafka, "nyc")?;
         let settings = Settings {
             kafka: site.kafka.bootstrap(),
@@ -62,8 +64,20 @@ fn sql_and_the_map_are_answered_by_pods() {
         let windows = reqwest::blocking::get(format!("http://{address}:8081/api/windows"))?.text()?;
         ensure!(windows.contains("\"final\":true"), "{windows}");
 
+        operator::await_consumed(&cluster, data.records()?, PATIENCE)?;
+        let archive = || psql("SELECT count(*), sum(trips) FROM tips WHERE window_start < '2013-01-02'");
+        let windows = |of: &str| -> Result<usize> {
+            let mut find = Command::new("find");
+            find.arg(site.s3.bucket_dir())
+                .args(["-path", &format!("*/year=2013/month=1/day=1/window={of}/*.parquet")]);
+            Ok(run(&mut find)?.lines().count())
+        };
+        until("the day's windows are published", PATIENCE, || Ok(windows("*")? == WINDOWS_OF_DAY))?;
+        let before = archive()?;
         cluster.kubectl(&["create", "job", "compact-now", "--from=cronjob/nyc-compact"])?;
         cluster.kubectl(&["wait", "job/compact-now", "--for=condition=Complete", "--timeout=120s"])?;
+        ensure!((windows("all")?, windows("*")?) == (1, 1), "a day's windows are not one file");
+        ensure!(archive()? == before, "{} in place of {before}", archive()?);
 
         site.s3.down()?;
         operator::await_degraded(&cluster, "SinkUnreachable", PATIENCE)?;
