@@ -131,6 +131,8 @@ mod tests {
             pipeline: Some("nyc".to_owned()),
             component: Some(Component::Worker),
             name: "nyc-worker-a".to_owned(),
+            created: None,
+            template: None,
             address: None,
             ready: true,
             terminating: is_ending,

@@ -133,6 +133,8 @@ mod tests {
             pipeline: Some("taxi".to_owned()),
             component: Some(crate::build::names::Component::Worker),
             name: format!("taxi-worker-{number}"),
+            created: None,
+            template: None,
             address: Some(format!("127.0.0.{number}")),
             ready: true,
             terminating: false,

@@ -281,10 +281,14 @@ fn state_compatible(seen: &Seen<'_>, status: &TipsPipelineStatus) -> Verdict {
 }
 
 fn first_trouble<'a>(pods: impl IntoIterator<Item = &'a PodView>) -> Option<(&'a PodView, &'a Trouble)> {
-    let ours = pods.into_iter().filter(|pod| !pod.terminating);
+    let ours: Vec<_> = pods.into_iter().filter(|pod| !pod.terminating).collect();
+    // Where pods of two templates are there, those of the later one tell of the present spec.
+    let latest = ours.iter().max_by_key(|pod| pod.created).map(|pod| &pod.template);
     // What ended speaks for itself; what only waits may be waiting for that.
-    let mut troubled: Vec<_> = ours.filter_map(|pod| Some((pod, pod.trouble.as_ref()?))).collect();
-    troubled.sort_by_key(|(pod, trouble)| (trouble.exit_code.is_none(), pod.name.clone()));
+    let mut troubled: Vec<_> = ours.iter().filter_map(|pod| Some((*pod, pod.trouble.as_ref()?))).collect();
+    troubled.sort_by_key(|(pod, trouble)| {
+        (latest != Some(&pod.template), trouble.exit_code.is_none(), pod.name.clone())
+    });
     troubled.into_iter().next()
 }
 

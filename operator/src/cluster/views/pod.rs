@@ -1,12 +1,17 @@
 //! What matters of a pod.
 
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::{component, key, short};
 use crate::build::names::{Component, INSTANCE};
 use crate::cluster::Key;
 use crate::cluster::mirror::View;
+
+/// What a Deployment's controller tells the pods of its templates apart by.
+const TEMPLATE: &str = "pod-template-hash";
 
 /// A pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +22,10 @@ pub struct PodView {
     pub component: Option<Component>,
     /// Its name.
     pub name: String,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// Hash of the template that it was made from, where that can change.
+    pub template: Option<String>,
     /// Its address.
     pub address: Option<String>,
     /// Whether it is ready.
@@ -58,6 +67,8 @@ pub fn pod(pod: &Pod) -> (Key, PodView) {
         pipeline: pod.labels().get(INSTANCE).cloned(),
         component,
         name: pod.name_any(),
+        created: pod.creation_timestamp().map(|Time(created)| created),
+        template: pod.labels().get(TEMPLATE).cloned(),
         address: status.and_then(|s| s.pod_ip.clone()).filter(|_| !replaced),
         ready,
         terminating: pod.metadata.deletion_timestamp.is_some(),

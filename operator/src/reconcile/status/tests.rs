@@ -58,6 +58,8 @@ fn failing(code: i32, message: &str) -> PodView {
         pipeline: Some("nyc".to_owned()),
         component: Some(Component::Worker),
         name: "nyc-worker-a".to_owned(),
+        created: None,
+        template: None,
         address: None,
         ready: false,
         terminating: false,
@@ -189,6 +191,29 @@ fn a_worker_that_ends_is_quoted_and_one_of_other_settings_recognized() {
     let pods = [failing(3, "tips-worker: the state in Redis belongs to other settings")];
     let status = of(&Seen { pods: &pods, ..seen(&pipeline, &deployment) });
     assert_eq!(said(&status)[2..], ["Degraded=True/SettingsDiffer", "StateCompatible=False/SettingsDiffer"]);
+}
+
+#[test]
+fn while_one_template_follows_another_the_later_one_speaks() {
+    let pipeline = pipeline(json!({}));
+    let deployment = DeploymentView { ready: 0, existing: 2, ..running() };
+    let of_template = |template: &str, name: &str, seconds: i64, message: &str| PodView {
+        name: name.to_owned(),
+        created: Timestamp::from_second(seconds).ok(),
+        template: Some(template.to_owned()),
+        ..failing(1, message)
+    };
+    let former = of_template("1", "nyc-worker-a", 100, "tips-worker: Kafka cannot be reached");
+    let mut pulling = of_template("2", "nyc-worker-b", 200, "no such image");
+    pulling.trouble = pulling.trouble.map(|trouble| Trouble { exit_code: None, ..trouble });
+    let pods = [former, pulling, of_template("2", "nyc-worker-c", 150, "tips-worker: no topic")];
+    let told = |pods: &[PodView]| {
+        let status = of(&Seen { pods, ..seen(&pipeline, &deployment) });
+        status.conditions[2].message.clone()
+    };
+    assert!(told(&pods).contains("no topic"), "of its pods one that ended speaks first: {}", told(&pods));
+    assert!(told(&pods[..2]).contains("no such image"), "{}", told(&pods[..2]));
+    assert!(told(&pods[..1]).contains("Kafka cannot be reached"), "{}", told(&pods[..1]));
 }
 
 #[test]
