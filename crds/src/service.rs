@@ -249,6 +249,18 @@ impl Ruled for Compaction {
             message: "must be 1 or more: by the runs that are kept the operator tells whether the last one failed; write for example 3",
             holds: |compaction| compaction.failed_jobs_history_limit >= 1,
         },
+        Rule {
+            field: ".resources",
+            cel: resources::AMOUNTS,
+            message: resources::AMOUNTS_MESSAGE,
+            holds: |compaction| resources::are_amounts(compaction.resources.as_ref()),
+        },
+        Rule {
+            field: ".resources.requests",
+            cel: resources::FIT,
+            message: resources::FIT_MESSAGE,
+            holds: |compaction| resources::fit(compaction.resources.as_ref()),
+        },
     ];
 }
 

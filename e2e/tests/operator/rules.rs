@@ -104,6 +104,8 @@ fn never() -> Vec<Wrong> {
         wrong("/spec/query/resources", json!({"limits": {"cpu": "-1"}}), "write for example cpu: 250m"),
         wrong("/spec/workload/resources", excess(), "lower the request, or raise the limit"),
         wrong("/spec/query/resources", excess(), "lower the request, or raise the limit"),
+        wrong("/spec/compaction/resources", json!({"limits": {"cpu": "-1"}}), "write for example cpu: 250m"),
+        wrong("/spec/compaction/resources", excess(), "lower the request, or raise the limit"),
         wrong("/spec/workload/labels", json!({"team": "a b"}), "write for example team: taxi"),
         wrong("/spec/workload/annotations", json!({"a b": "c"}), "write for example example.com/team: taxi"),
         wrong("/spec/workload/serviceAccountName", json!("Taxi"), "must be the name of a service account"),

@@ -4,12 +4,14 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures::future::try_join_all;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use opendal::options::{ListOptions, ReadOptions};
 use opendal::{EntryMode, ErrorKind, Operator};
 
-use super::Entry;
 use super::error::{Category, Fault};
 use super::name::TEMPORARY_DIR;
+use super::{CONCURRENCY, Entry};
 
 /// S3 takes no more in one request.
 const DELETED_AT_ONCE: usize = 1000;
@@ -95,9 +97,20 @@ impl Objects {
     }
 
     /// Deletes these: on S3 a thousand in one request, and all requests at once.
+    ///
+    /// A gateway over a folder may say of an object that another run deletes at the same time that there is none, and the
+    /// request fails with all that is in it. By itself it may be gone already, so each is then asked for by itself.
     pub(super) async fn delete_all(&self, paths: &[String]) -> Result<(), Fault> {
-        let requests = paths.chunks(DELETED_AT_ONCE).map(|paths| self.0.delete_iter(paths.iter().cloned()));
-        futures::future::try_join_all(requests).await?;
+        let requests = paths.chunks(DELETED_AT_ONCE).map(async |paths| {
+            match self.0.delete_iter(paths.iter().cloned()).await {
+                Err(error) if !error.is_temporary() => {
+                    let each = stream::iter(paths).map(Ok);
+                    each.try_for_each_concurrent(CONCURRENCY, |path| self.delete(path)).await
+                }
+                deleted => Ok(deleted?),
+            }
+        });
+        try_join_all(requests).await?;
         Ok(())
     }
 
