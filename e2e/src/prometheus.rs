@@ -61,9 +61,9 @@ impl Prometheus {
         Ok(series.iter().filter_map(value).filter(|value| !value.is_nan()).collect())
     }
 
-    /// Whether the alert `name` fires.
-    pub fn fires(&self, name: &str) -> Result<bool> {
-        let query = format!("ALERTS{{alertname=\"{name}\", alertstate=\"firing\"}}");
+    /// Whether an alert of these `labels` fires, as `alertname="A", server="b"`.
+    pub fn fires(&self, labels: &str) -> Result<bool> {
+        let query = format!("ALERTS{{alertstate=\"firing\", {labels}}}");
         Ok(!self.query(&query)?.is_empty())
     }
 
