@@ -5,25 +5,37 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use crate::rule::Rule;
+
+/// The rule that the amounts are some; `holds` says by [`are_amounts`] whether they are.
+pub(crate) const fn amounts<T>(holds: fn(&T) -> bool) -> Rule<T> {
+    Rule { field: ".resources", cel: AMOUNTS, message: AMOUNTS_MESSAGE, holds }
+}
+
+/// The rule that requests fit into limits; `holds` says by [`fit`] whether they do.
+pub(crate) const fn fitting<T>(holds: fn(&T) -> bool) -> Rule<T> {
+    Rule { field: ".resources.requests", cel: FIT, message: FIT_MESSAGE, holds }
+}
+
 /// Whether each of `self.resources` is an amount: [`are_amounts`] in CEL.
-pub(crate) const AMOUNTS: &str = "!has(self.resources) || \
+const AMOUNTS: &str = "!has(self.resources) || \
     (!has(self.resources.requests) || self.resources.requests.all(name, isQuantity(string(self.resources.requests[name])) && \
     quantity(string(self.resources.requests[name])).compareTo(quantity('0')) >= 0)) && \
     (!has(self.resources.limits) || self.resources.limits.all(name, isQuantity(string(self.resources.limits[name])) && \
     quantity(string(self.resources.limits[name])).compareTo(quantity('0')) >= 0))";
 
 /// What must hold of amounts and what to write instead.
-pub(crate) const AMOUNTS_MESSAGE: &str =
+const AMOUNTS_MESSAGE: &str =
     "must be amounts as Kubernetes writes them, 0 or more; write for example cpu: 250m and memory: 512Mi";
 
 /// Whether no request is more than its limit: [`fit`] in CEL.
-pub(crate) const FIT: &str = "!has(self.resources) || !has(self.resources.requests) || !has(self.resources.limits) || \
+const FIT: &str = "!has(self.resources) || !has(self.resources.requests) || !has(self.resources.limits) || \
     self.resources.requests.all(name, !(name in self.resources.limits) || \
     !isQuantity(string(self.resources.requests[name])) || !isQuantity(string(self.resources.limits[name])) || \
     quantity(string(self.resources.requests[name])).compareTo(quantity(string(self.resources.limits[name]))) <= 0)";
 
 /// What must hold of requests and what to write instead.
-pub(crate) const FIT_MESSAGE: &str =
+const FIT_MESSAGE: &str =
     "must not be more than the limit of the same resource; lower the request, or raise the limit";
 
 /// Whether each is an amount, and none is negative.

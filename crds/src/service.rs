@@ -192,18 +192,8 @@ impl Ruled for Query {
             message: "must be another Secret than that of tls, whose keys would be users; write for example query-users",
             holds: |query| query.users().is_none() || query.users() != query.certificate(),
         },
-        Rule {
-            field: ".resources",
-            cel: resources::AMOUNTS,
-            message: resources::AMOUNTS_MESSAGE,
-            holds: |query| resources::are_amounts(query.resources.as_ref()),
-        },
-        Rule {
-            field: ".resources.requests",
-            cel: resources::FIT,
-            message: resources::FIT_MESSAGE,
-            holds: |query| resources::fit(query.resources.as_ref()),
-        },
+        resources::amounts(|query| resources::are_amounts(query.resources.as_ref())),
+        resources::fitting(|query| resources::fit(query.resources.as_ref())),
     ];
 }
 
@@ -249,18 +239,8 @@ impl Ruled for Compaction {
             message: "must be 1 or more: by the runs that are kept the operator tells whether the last one failed; write for example 3",
             holds: |compaction| compaction.failed_jobs_history_limit >= 1,
         },
-        Rule {
-            field: ".resources",
-            cel: resources::AMOUNTS,
-            message: resources::AMOUNTS_MESSAGE,
-            holds: |compaction| resources::are_amounts(compaction.resources.as_ref()),
-        },
-        Rule {
-            field: ".resources.requests",
-            cel: resources::FIT,
-            message: resources::FIT_MESSAGE,
-            holds: |compaction| resources::fit(compaction.resources.as_ref()),
-        },
+        resources::amounts(|compaction| resources::are_amounts(compaction.resources.as_ref())),
+        resources::fitting(|compaction| resources::fit(compaction.resources.as_ref())),
     ];
 }
 

@@ -95,18 +95,8 @@ impl Ruled for Workload {
             message: "must be the name of an image, without blanks; write for example registry.example/tips-worker:1.0",
             holds: |workload| workload.image.as_deref().is_none_or(is_image),
         },
-        Rule {
-            field: ".resources",
-            cel: resources::AMOUNTS,
-            message: resources::AMOUNTS_MESSAGE,
-            holds: |workload| resources::are_amounts(workload.resources.as_ref()),
-        },
-        Rule {
-            field: ".resources.requests",
-            cel: resources::FIT,
-            message: resources::FIT_MESSAGE,
-            holds: |workload| resources::fit(workload.resources.as_ref()),
-        },
+        resources::amounts(|workload| resources::are_amounts(workload.resources.as_ref())),
+        resources::fitting(|workload| resources::fit(workload.resources.as_ref())),
         Rule {
             field: ".labels",
             cel: name::LABELS,
