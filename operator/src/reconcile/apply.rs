@@ -36,16 +36,26 @@ pub(super) struct Hashes {
 /// Whether the objects that are there are those that were applied, no more and no less; those of `held` are what they
 /// are.
 pub(super) fn is_as_applied(applied: &Applied, present: &[Child], held: Option<Component>) -> bool {
-    let owned = present.iter().filter(|(kind, key, view)| {
-        let is_kept =
-            || !applied.contains_key(&(*kind, key.name.to_string())) && is_read(*kind, view, present);
-        is_of_spec(*kind, view) && !is_held(view, held) && !is_kept()
-    });
+    let owned = governed(present, held, |kind, name| applied.contains_key(&(kind, name.to_owned())));
     let as_applied = |(kind, key, view): &Child| {
         let hashes = applied.get(&(*kind, key.name.to_string()));
         hashes.is_some_and(|hashes| hashes.stored == view.hash) && !view.terminating
     };
     owned.clone().count() == applied.len() && owned.clone().all(as_applied)
+}
+
+/// What of `present` is to be as the spec says: neither what there is of the part `held`, nor what is not `wanted` any
+/// more and workers of a former template read.
+fn governed<'a>(
+    present: &'a [Child],
+    held: Option<Component>,
+    wanted: impl Fn(Kind, &str) -> bool + Clone + 'a,
+) -> impl Iterator<Item = &'a Child> + Clone {
+    present.iter().filter(move |(kind, key, view)| {
+        is_of_spec(*kind, view)
+            && !is_held(view, held)
+            && (wanted(*kind, &key.name) || !is_read(*kind, view, present))
+    })
 }
 
 /// Whether an object is one that a spec asks for: Jobs are runs of its CronJob, and what removes the state of a pipeline
@@ -193,10 +203,10 @@ async fn delete_unwanted(
     present: &[Child],
     held: Option<Component>,
 ) -> Result<(), Error> {
-    let owned = present.iter().filter(|(kind, _, view)| is_of_spec(*kind, view) && !is_held(view, held));
-    for (kind, key, view) in owned {
-        let wanted = objects.iter().any(|object| object.kind() == *kind && *object.name() == *key.name);
-        if !wanted && !view.terminating && !is_read(*kind, view, present) {
+    let wanted =
+        |kind: Kind, name: &str| objects.iter().any(|object| object.kind() == kind && object.name() == name);
+    for (kind, key, view) in governed(present, held, wanted) {
+        if !wanted(*kind, &key.name) && !view.terminating {
             delete(client, *kind, key, &DeleteParams::background()).await?;
         }
     }
