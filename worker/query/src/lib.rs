@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod own_sink;
 pub mod planner;
 pub mod presence;
+pub mod reader;
 pub mod readonly;
 pub mod run;
 pub mod server;

@@ -20,6 +20,7 @@ use tips_worker::raw::columns;
 
 use crate::archive::{File, Table};
 use crate::bounds::Bounds;
+use crate::reader::Readers;
 use crate::snapshot::Snapshot;
 use crate::store;
 
@@ -109,8 +110,12 @@ pub(super) fn plan(session: &dyn Session, scan: &Scan<'_>) -> Result<Arc<dyn Exe
     }
     let parquet = session.config_options().execution.parquet.clone();
     let options = datafusion::common::config::TableParquetOptions { global: parquet, ..Default::default() };
-    let source = ParquetSource::new(scan.schema.clone()).with_table_parquet_options(options);
-    let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(store::URL)?, Arc::new(source))
+    let url = ObjectStoreUrl::parse(store::URL)?;
+    let readers = Readers::new(session.runtime_env().object_store(&url)?);
+    let source = ParquetSource::new(scan.schema.clone())
+        .with_table_parquet_options(options)
+        .with_parquet_file_reader_factory(Arc::new(readers));
+    let config = FileScanConfigBuilder::new(url, Arc::new(source))
         .with_file_groups(groups(scan, session.config().target_partitions()))
         .with_projection_indices(scan.projection.cloned())?
         .with_limit(scan.limit)
