@@ -50,7 +50,7 @@ bench: setup ## Measure what the project promises: a line a figure, exit status 
 
 pictures: export TIPS_WORKER = $(WORKER)
 pictures: setup ## Draw the map and the dashboards for the docs, of a run of some minutes
-	$(BUILD) --bin tips-worker --bin tips-operator
+	$(BUILD) --bin tips-worker --bin tips-query --bin tips-operator
 	cargo run --locked -q -p tips-e2e --bin draw-map
 	cargo run --locked -q -p tips-e2e --bin draw-dashboards
 

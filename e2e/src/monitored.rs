@@ -1,4 +1,4 @@
-//! A pipeline and an operator at work, under a Prometheus: what alerts and dashboards are tried on.
+//! A pipeline, a query service and an operator at work, under a Prometheus: what alerts and dashboards are tried on.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,9 @@ use anyhow::{Context, Result};
 use crate::kafka::{Kafka, KafkaOptions};
 use crate::kubernetes::ControlPlane;
 use crate::operator::{self, Operator};
+use crate::ports::Port;
 use crate::prometheus::{Prometheus, alerts};
+use crate::query::Query;
 use crate::redis::{Redis, RedisOptions};
 use crate::wait::until;
 use crate::worker::{self, PARTITIONS, metric, until_metric};
@@ -17,6 +19,8 @@ use crate::{Folder, Process, Servers};
 
 /// What Prometheus calls the workers, as the PodMonitor of a pipeline would.
 pub const WORKERS: &str = "taxi/nyc-worker";
+/// And the query service.
+pub const QUERY: &str = "taxi/nyc-query";
 /// And the operator.
 pub const OPERATOR: &str = "tips-system/tips-tipstream";
 
@@ -37,6 +41,8 @@ pub struct Monitored<'a> {
     /// Scrapes the rest.
     pub prometheus: Prometheus,
     workers: Vec<Process>,
+    query: Query,
+    map: Port,
     _feed: Process,
     _operator: Operator,
     _control_plane: ControlPlane,
@@ -63,19 +69,24 @@ impl<'a> Monitored<'a> {
             until_metric(worker, "tipstream_assigned_partitions", 1.0, PATIENCE)?;
         }
         let feed = feed(folder, &servers.kafka, rate, hours, pace)?;
+        let map = Port::reserve()?;
+        let query = Query::open(&pipeline, &folder.path().join("query.log"), &["--map", &map.address()])?;
 
         let control_plane = ControlPlane::start(folder)?;
         let rights = operator::install(control_plane.cluster())?;
         let operator = Operator::start(folder, &rights, "operator")?;
         let addresses = workers.iter().map(worker::address).collect::<Result<_>>()?;
-        let jobs = [(WORKERS, addresses), (OPERATOR, vec![operator.address()])];
+        let of_query = vec![worker::address(&query.process)?];
+        let jobs = [(WORKERS, addresses), (QUERY, of_query), (OPERATOR, vec![operator.address()])];
         let prometheus = Prometheus::start(folder, rules, &jobs)?;
         // A counter rises only for who has seen it before.
-        until("scraped", PATIENCE, || Ok(prometheus.query("up == 1")?.len() == 3))?;
+        until("scraped", PATIENCE, || Ok(prometheus.query("up == 1")?.len() == 4))?;
         control_plane.cluster().apply(RESOURCE)?;
         Ok(Monitored {
             prometheus,
             workers,
+            query,
+            map,
             _feed: feed,
             _operator: operator,
             _control_plane: control_plane,
@@ -83,10 +94,28 @@ impl<'a> Monitored<'a> {
         })
     }
 
-    /// Ends Redis, and starts it again when a worker has missed it.
+    /// Asks for windows, by SQL and as the map does.
+    pub fn ask(&self) -> Result<()> {
+        // Without Redis psql prints a warning, too.
+        self.query.psql("SELECT count(*) FROM tips")?;
+        let list = self.query.map(&self.map, "windows")?;
+        let last = list["windows"].as_array().and_then(|windows| windows.last());
+        if let Some(start) = last.and_then(|window| window["start"].as_str()) {
+            self.query.map(&self.map, &format!("windows/{start}"))?;
+        }
+        self.query.map(&self.map, "history?neighbourhood=Chelsea").map(drop)
+    }
+
+    /// Ends Redis, and starts it again when a worker and a query have missed it.
     pub fn interrupt_redis(&mut self) -> Result<()> {
         self.lose_redis()?;
+        self.ask()?;
         self.start_redis()
+    }
+
+    /// Ends the query service without a word.
+    pub fn lose_query(&mut self) -> Result<()> {
+        self.query.process.kill9()
     }
 
     /// Starts Redis again.

@@ -91,7 +91,7 @@ fn each_dashboard_is_a_config_map_as_it_is() {
     scenario("chart-dashboards", |_| {
         let values = ["dashboards.create=true", "dashboards.annotations.grafana_folder=taxi"].join(",");
         let rendered = render(&["--set", &values, "--show-only", "templates/dashboards.yaml"])?;
-        for name in ["pipeline", "operator"] {
+        for name in ["pipeline", "query", "operator"] {
             let file = path(&format!("charts/tipstream/dashboards/{name}.json"));
             let dashboard =
                 fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;

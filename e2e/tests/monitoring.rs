@@ -30,6 +30,7 @@ fn undocumented(query: &str) -> Result<BTreeSet<String>> {
     let ours = |word: &&str| {
         ["tipstream_", "process_", "kube_"].iter().any(|prefix| word.starts_with(prefix)) || *word == "up"
     };
-    let name = |word: &str| word.strip_suffix("_bucket").unwrap_or(word).to_owned();
+    let parts = ["_bucket", "_count"];
+    let name = |word: &str| parts.iter().find_map(|part| word.strip_suffix(part)).unwrap_or(word).to_owned();
     Ok(words.filter(ours).map(name).filter(|name| !documented(name)).collect())
 }

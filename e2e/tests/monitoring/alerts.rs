@@ -92,7 +92,9 @@ fn what_is_lost_in_a_real_run_is_told_until_it_is_back() {
         let worker_down = r#"alertname="TipstreamWorkerDown""#;
         let state_errors = r#"alertname="TipstreamStateErrors""#;
         let redis_silent = r#"alertname="TipstreamServerSilent", server="redis""#;
-        for alert in [worker_down, state_errors, redis_silent] {
+        let without_state = r#"alertname="TipstreamQueryWithoutState""#;
+        let query_down = r#"alertname="TipstreamQueryDown""#;
+        for alert in [worker_down, state_errors, redis_silent, without_state, query_down] {
             fires(&run, alert, false)?;
         }
         run.lose_worker()?;
@@ -100,6 +102,12 @@ fn what_is_lost_in_a_real_run_is_told_until_it_is_back() {
         run.lose_redis()?;
         fires(&run, state_errors, true)?;
         fires(&run, redis_silent, true)?;
+        until("queries that miss Redis are told of", PATIENCE, || {
+            run.ask()?;
+            run.prometheus.fires(without_state)
+        })?;
+        run.lose_query()?;
+        fires(&run, query_down, true)?;
         run.start_redis()?;
         fires(&run, redis_silent, false)
     });

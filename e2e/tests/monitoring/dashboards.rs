@@ -1,16 +1,16 @@
-//! The dashboards, on a Prometheus that scrapes workers and an operator at work.
+//! The dashboards, on a Prometheus that scrapes workers, a query service and an operator at work.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
-use tips_e2e::monitored::{Monitored, OPERATOR, WORKERS};
+use tips_e2e::monitored::{Monitored, OPERATOR, QUERY, WORKERS};
 use tips_e2e::scenario;
 
 use super::{read, undocumented};
 
 /// Each with the job that it is of. The operator has little to do, and soon nothing to show for the last minute.
-const DASHBOARDS: [(&str, &str); 2] = [("operator", OPERATOR), ("pipeline", WORKERS)];
+const DASHBOARDS: [(&str, &str); 3] = [("operator", OPERATOR), ("pipeline", WORKERS), ("query", QUERY)];
 /// For a query over the last minute to have data after an outage.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -111,6 +111,7 @@ fn panels_name_documented_metrics_in_their_units() {
 fn every_panel_shows_something_of_a_real_run() {
     scenario("dashboards", |folder| {
         let mut run = Monitored::start(folder, 4, 6, 2_500)?;
+        run.ask()?;
         run.interrupt_redis()?;
         let deadline = Instant::now() + PATIENCE;
         for (dashboard, job) in DASHBOARDS {
@@ -118,6 +119,7 @@ fn every_panel_shows_something_of_a_real_run() {
                 let query = expr.replace("$job", job).replace("$__rate_interval", "1m");
                 while run.prometheus.query(&query).context(panel.clone())?.is_empty() {
                     ensure!(Instant::now() < deadline, "{panel} shows nothing: {query}");
+                    run.ask()?;
                     std::thread::sleep(Duration::from_secs(1));
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use datafusion::error::DataFusionError;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -63,15 +63,24 @@ impl Shown {
         self.missing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// `answer`, which the metrics know as `name`.
     async fn in_turn<T>(
         &self,
+        name: &str,
         answer: impl Future<Output = Result<T, Unavailable>>,
     ) -> Result<T, Unavailable> {
+        let metrics = &self.sources.metrics;
+        let asked = Instant::now();
         let in_turn = async {
             let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
             answer.await
         };
-        timeout(PATIENCE, in_turn).await.unwrap_or_else(|_| Err(too_slow()))
+        let given = timeout(PATIENCE, in_turn).await.unwrap_or_else(|_| Err(too_slow()));
+        metrics.map_seconds.with_label_values(&[name]).observe(asked.elapsed().as_secs_f64());
+        if given.is_err() {
+            metrics.map_errors.inc();
+        }
+        given
     }
 
     /// Without the sink, what the state has.
@@ -148,7 +157,7 @@ impl Windows for Shown {
     async fn list(&self, starts: RangeInclusive<EventTime>) -> Result<Vec<Window>, Unavailable> {
         // Of a file of one window the name says which.
         let seen = self.seen(&starts, |file| file.windows_of().is_some());
-        let Seen { windows, named, read } = self.in_turn(seen).await?;
+        let Seen { windows, named, read } = self.in_turn("windows", seen).await?;
         let mut windows: BTreeMap<EventTime, bool> =
             windows.iter().map(|window| (window.start, window.is_final)).collect();
         let archived = named.iter().filter_map(File::window);
@@ -160,7 +169,7 @@ impl Windows for Shown {
     }
 
     async fn cells(&self, start: EventTime) -> Result<Option<Cells>, Unavailable> {
-        Ok(self.in_turn(self.all(&(start..=start))).await?.remove(&start))
+        Ok(self.in_turn("window", self.all(&(start..=start))).await?.remove(&start))
     }
 
     async fn notice(&self) -> Option<String> {
@@ -178,7 +187,7 @@ impl Windows for Shown {
         neighbourhood: &str,
         starts: RangeInclusive<EventTime>,
     ) -> Result<Vec<(Window, TipSum)>, Unavailable> {
-        let all = self.in_turn(self.all(&starts)).await?;
+        let all = self.in_turn("history", self.all(&starts)).await?;
         let point = |(start, Cells { closed, sums }): (EventTime, Cells)| {
             (Window { start, closed }, sums.get(neighbourhood).copied().unwrap_or_default())
         };

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
 /// Upper bounds in seconds: a live query takes milliseconds, one over a year's archive minutes.
@@ -33,6 +34,8 @@ pub struct Inner {
     pub sink_reads: IntCounter,
     pub sink_bytes: IntCounter,
     pub sink_errors: IntCounter,
+    pub map_seconds: HistogramVec,
+    pub map_errors: IntCounter,
 }
 
 impl std::ops::Deref for Metrics {
@@ -56,9 +59,11 @@ impl Metrics {
             registered(&registry, IntCounterVec::new(Opts::new(full(name), help), &[label]))
         };
         let gauge = |name: &str, help: &str| registered(&registry, IntGauge::new(full(name), help));
-        let seconds = |name: &str, help: &str| {
-            let options = HistogramOpts::new(full(name), help).buckets(SECONDS.to_vec());
-            registered(&registry, Histogram::with_opts(options))
+        let buckets = |name: &str, help: &str| HistogramOpts::new(full(name), help).buckets(SECONDS.to_vec());
+        let seconds =
+            |name: &str, help: &str| registered(&registry, Histogram::with_opts(buckets(name, help)));
+        let seconds_by = |name: &str, help: &str, label: &str| {
+            registered(&registry, HistogramVec::new(buckets(name, help), &[label]))
         };
         Ok(Metrics(Arc::new(Inner {
             connections: gauge("connections", "Connections of clients.")?,
@@ -90,6 +95,12 @@ impl Metrics {
             sink_reads: counter("sink_reads_total", "Ranges of files read from the sink.")?,
             sink_bytes: counter("sink_read_bytes_total", "Bytes of files read from the sink.")?,
             sink_errors: counter("sink_errors_total", "Listings and readings of the sink that failed.")?,
+            map_seconds: seconds_by(
+                "map_duration_seconds",
+                "Time to give the map an answer, the wait for its turn included.",
+                "answer",
+            )?,
+            map_errors: counter("map_errors_total", "Answers that the map could not be given.")?,
             registry,
         })))
     }
@@ -128,6 +139,7 @@ mod tests {
         let metrics = Metrics::new().expect("names differ");
         metrics.queries.with_label_values(&["answered"]).inc();
         metrics.state_errors.with_label_values(&["unreachable"]).inc();
+        metrics.map_seconds.with_label_values(&["windows"]).observe(0.0);
         let mut families = metrics.registry.gather();
         families.retain(|family| family.name().starts_with("tipstream_query_"));
         for family in &families {

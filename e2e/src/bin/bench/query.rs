@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use tips_e2e::figure::{Figure, Limit};
 use tips_e2e::kafka::Record;
+use tips_e2e::ports::Port;
 use tips_e2e::process::run;
 use tips_e2e::query::Query;
 use tips_e2e::worker::binary;
@@ -20,6 +21,8 @@ const SECONDS: &str = "20";
 const GRID: (u32, u32) = (30, 30);
 /// Trips that are sent one by one to see when they are in an answer.
 const TRIPS: u64 = 50;
+/// Looks at the map, one after the other.
+const LOOKS: usize = 100;
 
 fn grid(folder: &Folder) -> Result<PathBuf> {
     let mut features = String::new();
@@ -50,11 +53,13 @@ pub(super) fn query(folder: &Folder) -> Result<Vec<Figure>> {
     let mut pipeline = servers.pipeline("query", &["raw: {enabled: false}"])?;
     pipeline.set("TIPS_NEIGHBOURHOODS", &grid);
     pipeline.catch_up(1, PATIENCE)?;
-    let query = Query::open(&pipeline, &folder.path().join("query.log"), &[])?;
+    let map = Port::reserve()?;
+    let query = Query::open(&pipeline, &folder.path().join("query.log"), &["--map", &map.address()])?;
     let cells: u64 = query.value("SELECT count(*) FROM tips_live")?.parse()?;
     ensure!(cells >= 10_000, "{cells} open cells");
     let told = query.client("load.py", &[CLIENTS, SECONDS])?;
     let p99: f64 = told.split(' ').next().context("no figure")?.parse()?;
+    let map_p99 = map_p99(&query, &map)?;
     let _worker = pipeline.start(&[])?;
     let mut slowest = Duration::ZERO;
     for trip in 0..TRIPS {
@@ -64,6 +69,12 @@ pub(super) fn query(folder: &Folder) -> Result<Vec<Figure>> {
         Figure {
             name: "live_query_p99_of_30_clients".to_owned(),
             value: p99,
+            unit: "ms",
+            limit: Limit::AtMost(50.0),
+        },
+        Figure {
+            name: "map_answer_p99".to_owned(),
+            value: map_p99.as_secs_f64() * 1e3,
             unit: "ms",
             limit: Limit::AtMost(50.0),
         },
@@ -80,6 +91,25 @@ pub(super) fn query(folder: &Folder) -> Result<Vec<Figure>> {
             limit: Limit::AtMost(1.0),
         },
     ])
+}
+
+/// How long the map waits for the list of windows, and for the figures of the last one, where it waits longest but for one
+/// time in a hundred: with what making the connection takes.
+fn map_p99(query: &Query, map: &Port) -> Result<Duration> {
+    let mut times = Vec::new();
+    let mut timed = |target: &str| -> Result<serde_json::Value> {
+        let asked = Instant::now();
+        let answer = query.map(map, target)?;
+        times.push(asked.elapsed());
+        Ok(answer)
+    };
+    for _ in 0..LOOKS {
+        let list = timed("windows")?;
+        let last = list["windows"].as_array().and_then(|windows| windows.last()).context("no window")?;
+        timed(&format!("windows/{}", last["start"].as_str().context("no start")?))?;
+    }
+    times.sort_unstable();
+    Ok(times[times.len() * 99 / 100])
 }
 
 /// From when Kafka has both sides of a trip until it is in the answer that a client of its own gets: with what starting
