@@ -14,8 +14,17 @@ const ROOM: usize = 32 << 20;
 const KEPT: Duration = Duration::from_secs(60);
 
 /// Windows by their files: by path and length.
-#[derive(Default)]
-pub struct Kept(Mutex<BTreeMap<Entry, Read>>);
+pub struct Kept {
+    files: Mutex<BTreeMap<Entry, Read>>,
+    /// Bytes of rows.
+    room: usize,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Kept { files: Mutex::default(), room: ROOM }
+    }
+}
 
 struct Read {
     when: Instant,
@@ -32,18 +41,18 @@ impl Read {
 impl Kept {
     /// What `file` holds, where it was read lately.
     pub fn get(&self, file: &Entry) -> Option<Windows> {
-        let files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         files.get(file).filter(|read| read.is_fresh(Instant::now())).map(|read| read.windows.clone())
     }
 
     /// Keeps what was read of `file`, in place of what was read first.
     pub fn put(&self, file: &Entry, windows: &Windows) {
-        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let (when, bytes) = (Instant::now(), windows.rows().get_array_memory_size());
         files.insert(file.clone(), Read { when, windows: windows.clone(), bytes });
         files.retain(|_, read| read.is_fresh(when));
         let mut bytes: usize = files.values().map(|read| read.bytes).sum();
-        while bytes > ROOM
+        while bytes > self.room
             && let Some(oldest) = files.iter().min_by_key(|(_, read)| read.when).map(|(file, _)| file.clone())
         {
             bytes -= files.remove(&oldest).map_or(0, |read| read.bytes);
@@ -85,10 +94,10 @@ mod tests {
 
     #[test]
     fn what_was_read_first_goes_where_there_is_no_room() {
-        let (kept, window) = (Kept::default(), window());
-        let fit = ROOM / window.rows().get_array_memory_size();
-        (0..=fit).for_each(|number| kept.put(&file(number, 1), &window));
+        let window = window();
+        let kept = Kept { room: 2 * window.rows().get_array_memory_size(), ..Kept::default() };
+        (0..3).for_each(|number| kept.put(&file(number, 1), &window));
         assert!(kept.get(&file(0, 1)).is_none());
-        assert!(kept.get(&file(1, 1)).is_some() && kept.get(&file(fit, 1)).is_some());
+        assert!(kept.get(&file(1, 1)).is_some() && kept.get(&file(2, 1)).is_some());
     }
 }
