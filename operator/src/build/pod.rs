@@ -124,10 +124,12 @@ pub(super) fn container(
     }
 }
 
-/// `container` with the probes of one that serves: what it needs is connected to before it listens.
+/// `container` with the probes of one that serves: what it needs is connected to before it listens. A server that
+/// swallows what it is asked is given up after some four minutes, and who gave it up says so; the startup probe, which
+/// would end the container without a word, is more patient.
 pub(super) fn probed(container: Container) -> Container {
     Container {
-        startup_probe: Some(probe("/healthz", 2, 90)),
+        startup_probe: Some(probe("/healthz", 2, 150)),
         liveness_probe: Some(probe("/healthz", 10, 3)),
         readiness_probe: Some(probe("/readyz", 5, 3)),
         ..container
