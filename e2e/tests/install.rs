@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tips_e2e::kubernetes::{Image, Namespace, Pods};
 use tips_e2e::process::run;
-use tips_e2e::{Folder, cache, operator, scenario};
+use tips_e2e::{Folder, cache, operator, query, scenario, worker};
 
 const SOON: Duration = Duration::from_secs(60);
 const LEADER: [&str; 4] = ["get", "lease", "tips-tipstream", "--output=jsonpath={.spec.holderIdentity}"];
@@ -55,35 +55,56 @@ fn two_operators_run_as_the_chart_says_and_one_leads() {
     });
 }
 
-/// Beside the program: the libraries that it is linked with, and the certificates.
-const MOST_BESIDE: u64 = 8 << 20;
+#[test]
+fn the_image_of_the_operator_is_labelled_small_and_each_time_the_same() {
+    scenario("operator-image", |folder| {
+        let program = program(folder, operator::binary()?, "tips-operator")?;
+        is_as_promised(folder, "tips-operator", &[&program], 6 << 20)
+    });
+}
 
 #[test]
-fn an_image_is_labelled_small_and_each_time_the_same() {
-    scenario("image", |folder| {
-        let program = program(folder, operator::binary()?, "tips-operator")?;
-        let make = || Image::make(folder, "tipstream.test/tips-operator:1.2.3", &program);
-        let first = fs::read(make()?.file())?;
-        let image = make()?;
-        ensure!(fs::read(image.file())? == first, "two images of the same have other bytes");
-
-        let beside = (first.len() as u64).saturating_sub(fs::metadata(&program)?.len());
-        ensure!(beside < MOST_BESIDE, "{beside} bytes beside the program");
-        let member = |name: &str| -> Result<Value> {
-            let mut tar = Command::new("tar");
-            let text = run(tar.arg("-xOf").arg(image.file()).arg(format!("./{name}")))?;
-            serde_json::from_str(&text).with_context(|| format!("{name}: {text}"))
-        };
-        let config =
-            member("manifest.json")?[0]["Config"].as_str().map(member).context("no configuration")??;
-        let config = &config["config"];
-        let label = |name: &str| config["Labels"][format!("org.opencontainers.image.{name}")].clone();
-        ensure!(label("title") == "tips-operator" && label("version") == "1.2.3", "{config}");
-        ensure!(label("licenses") == "Apache-2.0" && label("description").is_string(), "{config}");
-        ensure!(config["User"] == "65532:65532", "{config}");
-        ensure!(config["Entrypoint"] == json!(["/usr/bin/tips-operator"]), "{config}");
-        Ok(())
+fn the_image_of_the_worker_is_labelled_small_and_each_time_the_same() {
+    scenario("worker-image", |folder| {
+        let worker = program(folder, worker::binary()?, "tips-worker")?;
+        let query = program(folder, query::binary()?, "tips-query")?;
+        is_as_promised(folder, "tips-worker", &[&worker, &query], 8 << 20)
     });
+}
+
+/// `most_beside` is what there may be beside the programs: the libraries that they are linked with or load, and the
+/// certificates. How large the programs are is a matter of their profile.
+fn is_as_promised(folder: &Folder, title: &str, programs: &[&Path], most_beside: u64) -> Result<()> {
+    let (first, more) = programs.split_first().context("an image of no program")?;
+    let make = || Image::make_with(folder, &format!("tipstream.test/{title}:1.2.3"), first, more);
+    let once = digest(make()?.file())?;
+    let image = make()?;
+    ensure!(digest(image.file())? == once, "two images of the same have other bytes");
+
+    let mut beside = fs::metadata(image.file())?.len();
+    for program in programs {
+        beside = beside.saturating_sub(fs::metadata(program)?.len());
+    }
+    ensure!(beside < most_beside, "{beside} bytes beside the programs");
+    let manifest: Value = serde_json::from_str(&member(&image, "manifest.json")?)?;
+    let named = |value: &Value| value.as_str().map(str::to_owned).context("a manifest without a name");
+    let config: Value = serde_json::from_str(&member(&image, &named(&manifest[0]["Config"])?)?)?;
+    let config = &config["config"];
+    let label = |name: &str| config["Labels"][format!("org.opencontainers.image.{name}")].clone();
+    ensure!(label("title") == title && label("version") == "1.2.3", "{config}");
+    ensure!(label("licenses") == "Apache-2.0" && label("description").is_string(), "{config}");
+    ensure!(label("revision").is_string(), "{config}");
+    ensure!(config["User"] == "65532:65532", "{config}");
+    ensure!(config["Entrypoint"] == json!([format!("/usr/bin/{title}")]), "{config}");
+    Ok(())
+}
+
+fn digest(file: &Path) -> Result<String> {
+    run(Command::new("sha256sum").arg(file))
+}
+
+fn member(image: &Image, name: &str) -> Result<String> {
+    run(Command::new("tar").arg("-xOf").arg(image.file()).arg(format!("./{name}")))
 }
 
 #[test]
