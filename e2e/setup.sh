@@ -39,6 +39,7 @@ has_java() { command -v java >/dev/null && at_least "$(java_major)" "$JAVA_MIN";
 has_redis() { command -v redis-server redis-sentinel redis-cli >/dev/null && at_least "$(redis_version)" "$REDIS_MIN"; }
 has_go() { command -v go >/dev/null && at_least "$(go_version)" "$GO_MIN"; }
 has_maven_items() { stamped "kafka-$KAFKA" && stamped "hadoop-$HADOOP" && stamped "axe-$AXE" && stamped "pgjdbc-$PGJDBC"; }
+has_go_items() { stamped "versitygw-$VERSITYGW" && stamped "$(kubernetes_stamp)" && stamped "$(grafana_stamp)"; }
 has_cni() { [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ]; }
 
 stamped() { [ -e "$cache/stamps/$1" ]; }
@@ -54,7 +55,7 @@ missing_packages() {
   command -v redis-cli >/dev/null || echo redis-tools
   command -v java >/dev/null || echo openjdk-17-jre-headless
   has_maven_items || command -v mvn >/dev/null || echo maven
-  stamped "versitygw-$VERSITYGW" && stamped "$(kubernetes_stamp)" || command -v go >/dev/null || echo golang-go
+  has_go_items || command -v go >/dev/null || echo golang-go
   command -v python3 >/dev/null || echo python3
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
   command -v openssl >/dev/null || echo openssl
@@ -177,6 +178,23 @@ kubernetes() {
   fi
 }
 
+grafana_stamp() { printf 'grafana-client-%s' "$(cat "$here"/clients/grafana/* | sha256sum | cut -c1-12)"; }
+
+grafana() {
+  local log=$logs/grafana.log item build
+  build=(go build -C "$here/clients/grafana" -trimpath -o "$cache/bin/grafana-client" .)
+  item=$(grafana_stamp)
+  stamped "$item" && [ -x "$cache/bin/grafana-client" ] && return
+  say "the PostgreSQL drivers of Grafana: go build"
+  if ! has_go; then
+    fail "the drivers of Grafana" /dev/null "install Go $GO_MIN or later (https://go.dev/dl), then: make setup"
+  elif CGO_ENABLED=0 GOFLAGS=-buildvcs=false "${build[@]}" >"$log" 2>&1; then
+    stamp "$item"
+  else
+    fail "the drivers of Grafana" "$log" "${build[*]} && touch $cache/stamps/$item"
+  fi
+}
+
 venv() {
   local dir=$cache/venv log=$logs/venv.log item
   local want=("$here"/{oracle,clients,../images}/requirements.txt)
@@ -199,6 +217,7 @@ jars pgjdbc "$PGJDBC" "$here/clients/pom.xml"
 axe
 versitygw
 kubernetes
+grafana
 prometheus
 venv
 

@@ -1,27 +1,15 @@
-"""The PostgreSQL JDBC driver in a Java machine, with what tools ask of DatabaseMetaData: jdbc.py CONNECTION."""
+"""The PostgreSQL JDBC driver, with what tools ask of DatabaseMetaData: jdbc.py CONNECTION."""
 
-import os
 import sys
 
-import jpype
+from jpype import java
 
-FIELDS = dict(field.split("=", 1) for field in sys.argv[1].split())
+import jvm
+
 TABLES = {"tips", "tips_live", "rides", "fares", "invalid", "pipeline_status"}
 
-jpype.startJVM(classpath=[os.environ["CLASSPATH"]])
-java = jpype.java
-sql = jpype.JPackage("java").sql
-jpype.JClass("org.postgresql.Driver")
-
-properties = java.util.Properties()
-properties.setProperty("user", FIELDS["user"])
-properties.setProperty("sslmode", FIELDS.get("sslmode", "prefer"))
-if "PGPASSWORD" in os.environ:
-    properties.setProperty("password", os.environ["PGPASSWORD"])
-if "sslrootcert" in FIELDS:
-    properties.setProperty("sslrootcert", FIELDS["sslrootcert"])
-URL = f"jdbc:postgresql://{FIELDS['host']}:{FIELDS['port']}/tipstream"
-connection = sql.DriverManager.getConnection(URL, properties)
+connection = jvm.connect(sys.argv[1])
+sql = java.sql
 
 
 def all_of(result, *columns):

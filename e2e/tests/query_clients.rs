@@ -32,6 +32,24 @@ fn with_service(name: &str, ask: impl FnOnce(&Query) -> Result<()>) {
     });
 }
 
+/// A service that wants a password and encryption.
+fn with_login(name: &str, ask: impl FnOnce(&Query) -> Result<()>) {
+    scenario(name, |folder| {
+        let servers = Servers::start(folder)?;
+        let pipeline = filled(folder, &servers)?;
+        let users = folder.dir("users")?;
+        std::fs::write(users.join(USER), "s3cret")?;
+        let made = Certificates::create(folder, "query-tls")?;
+        let paths = [users, made.certificate(), made.key(), made.ca()];
+        let [users, chain, key, ca] = paths.map(|path| path.display().to_string());
+        let flags = ["--users", &users, "--tls-cert", &chain, "--tls-key", &key];
+        let options = format!("sslmode=verify-full sslrootcert={ca}");
+        let query =
+            Query::start(&pipeline, &folder.path().join("query.log"), &flags, &options, Some("s3cret"))?;
+        ask(&query)
+    });
+}
+
 #[test]
 fn psql_lists_describes_and_completes() {
     with_service("query-psql", |query| {
@@ -99,26 +117,20 @@ fn thirty_clients_are_answered_at_once() {
 }
 
 #[test]
-fn the_statements_of_dashboards_are_answered() {
-    with_service("query-dashboards", |query| query.client("dashboards.py", &[]).map(drop));
+fn the_statements_of_metabase_are_answered_by_its_driver() {
+    with_service("query-metabase", |query| query.client("metabase.py", &[]).map(drop));
+}
+
+#[test]
+fn the_statements_of_grafana_are_answered_by_each_of_its_drivers_with_a_password_over_tls() {
+    with_login("query-grafana", |query| {
+        query.client("grafana.py", &[&cache::binary("grafana-client")?.display().to_string()]).map(drop)
+    });
 }
 
 #[test]
 fn the_jdbc_driver_reads_with_a_password_over_tls() {
-    scenario("query-jdbc", |folder| {
-        let servers = Servers::start(folder)?;
-        let pipeline = filled(folder, &servers)?;
-        let users = folder.dir("users")?;
-        std::fs::write(users.join(USER), "s3cret")?;
-        let made = Certificates::create(folder, "query-tls")?;
-        let paths = [users, made.certificate(), made.key(), made.ca()];
-        let [users, chain, key, ca] = paths.map(|path| path.display().to_string());
-        let flags = ["--users", &users, "--tls-cert", &chain, "--tls-key", &key];
-        let options = format!("sslmode=verify-full sslrootcert={ca}");
-        let query =
-            Query::start(&pipeline, &folder.path().join("query.log"), &flags, &options, Some("s3cret"))?;
-        query.client("jdbc.py", &[]).map(drop)
-    });
+    with_login("query-jdbc", |query| query.client("jdbc.py", &[]).map(drop));
 }
 
 /// What the README tells to type in its section on SQL: two commands, and statements.
