@@ -20,6 +20,14 @@ def all_of(result, *columns):
     return rows
 
 
+def number_of(rows):
+    number = 0
+    while rows.next():
+        number += 1
+    rows.close()
+    return number
+
+
 meta = connection.getMetaData()
 print(meta.getDatabaseProductName(), meta.getDatabaseProductVersion(), meta.getUserName())
 assert "public" in [row[0] for row in all_of(meta.getSchemas(), "TABLE_SCHEM")]
@@ -68,15 +76,18 @@ prepared.close()
 connection.setAutoCommit(False)
 statement = connection.createStatement()
 statement.setFetchSize(100)
-rows = statement.executeQuery("SELECT ride_id FROM rides")
-fetched = 0
-while rows.next():
-    fetched += 1
-rows.close()
+fetched = number_of(statement.executeQuery("SELECT ride_id FROM rides"))
 counted = statement.executeQuery("SELECT count(*) FROM rides")
 assert counted.next() and counted.getLong(1) == fetched
+statement.setFetchSize(150_000)
+assert number_of(statement.executeQuery("SELECT value FROM generate_series(1, 200000)")) == 200_000
 connection.rollback()
 connection.setAutoCommit(True)
+
+# As many rows as a tool would have at most, and no fewer.
+statement = connection.createStatement()
+statement.setMaxRows(150_000)
+assert number_of(statement.executeQuery("SELECT value FROM generate_series(1, 200000)")) == 150_000
 
 statement = connection.createStatement()
 statement.setQueryTimeout(1)

@@ -17,7 +17,7 @@ use datafusion_postgres::pgwire::error::PgWireResult;
 
 use crate::error::told;
 
-/// Rows of a portal or cursor that are fetched at once, at most: they are held until all are there.
+/// Rows of a cursor that are fetched at once, at most: they are held until all are there.
 pub const MOST_FETCHED: i64 = 100_000;
 
 /// Lets queries pass, and what concerns the session only.

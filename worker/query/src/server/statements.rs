@@ -11,7 +11,7 @@ use datafusion_postgres::hooks::set_show::SetShowHook;
 use datafusion_postgres::hooks::transactions::TransactionStatementHook;
 use datafusion_postgres::pgwire::api::portal::{Format, Portal, PortalExecutionState};
 use datafusion_postgres::pgwire::api::query::{
-    ExtendedQueryHandler, SimpleQueryHandler, send_query_response,
+    ExtendedQueryHandler, SimpleQueryHandler, send_partial_query_response,
 };
 use datafusion_postgres::pgwire::api::results::{FieldInfo, QueryResponse, Response};
 use datafusion_postgres::pgwire::api::stmt::QueryParser;
@@ -55,6 +55,26 @@ impl Statements {
         Statements { service, cursors, client: Arc::clone(client) }
     }
 
+    /// The rows of a query, which come as they are read.
+    async fn begin<C>(&self, client: &mut C, portal: &Portal<DfStatement>) -> PgWireResult<QueryResponse>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = DfStatement>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        self.client.next_statement();
+        let cancelled = self.client.cancelled();
+        let answered = tokio::select! {
+            answered = ExtendedQueryHandler::do_query(self, client, portal, 0) => answered?,
+            () = cancelled => return Err(PgWireError::QueryCanceled),
+        };
+        match answered {
+            Response::Query(rows) => Ok(rows),
+            _ => Err(told("ERROR", "XX000", "a query without rows")),
+        }
+    }
+
     async fn warn<C>(&self, to: &mut C) -> PgWireResult<()>
     where
         C: Sink<PgWireBackendMessage> + Unpin + Send,
@@ -95,7 +115,7 @@ impl ExtendedQueryHandler for Statements {
         Arc::new(Understanding { client: Arc::clone(&self.client), parser, cursors })
     }
 
-    /// All rows of an answer are passed on as they come; the library would gather them first, as it does with portions.
+    /// Rows are passed on as they come, all or as many as are asked for; the library would gather them first.
     async fn on_execute<C>(&self, client: &mut C, mut message: Execute) -> PgWireResult<()>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
@@ -103,29 +123,30 @@ impl ExtendedQueryHandler for Statements {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        message.max_rows = message.max_rows.clamp(0, MOST_FETCHED as i32);
+        let most = message.max_rows.max(0) as usize;
         let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
         let portal = match client.portal_store().get_portal(name) {
-            Some(Entry::Value(portal)) if message.max_rows == 0 && is_query(&portal) => portal,
-            _ => return self._on_execute(client, message).await,
+            Some(Entry::Value(portal)) if is_query(&portal) => portal,
+            _ => {
+                message.max_rows = message.max_rows.clamp(0, MOST_FETCHED as i32);
+                return self._on_execute(client, message).await;
+            }
         };
-        let begins = matches!(*portal.state().lock().await, PortalExecutionState::Initial);
-        if !begins || !matches!(client.state(), PgWireConnectionState::ReadyForQuery) {
-            return self._on_execute(client, message).await;
+        if !matches!(client.state(), PgWireConnectionState::ReadyForQuery) {
+            return Err(PgWireError::NotReadyForQuery);
         }
         client.set_state(PgWireConnectionState::QueryInProgress);
-        self.client.next_statement();
-        let cancelled = self.client.cancelled();
-        let answered = tokio::select! {
-            answered = ExtendedQueryHandler::do_query(self, client, portal.as_ref(), 0) => answered?,
-            () = cancelled => return Err(PgWireError::QueryCanceled),
+        let suspended = std::mem::take(&mut *portal.state().lock().await);
+        let mut rows = match suspended {
+            PortalExecutionState::Suspended(rows) => rows,
+            PortalExecutionState::Initial | PortalExecutionState::Finished => {
+                self.begin(client, &portal).await?
+            }
         };
-        let Response::Query(rows) = answered else {
-            return Err(told("ERROR", "XX000", "a query without rows"));
-        };
-        let nothing = QueryResponse::new(rows.row_schema(), futures::stream::empty());
-        send_query_response(client, rows, false).await?;
-        portal.start(nothing).await;
+        if !send_partial_query_response(client, &mut rows, most).await? {
+            rows = QueryResponse::new(rows.row_schema(), futures::stream::empty());
+        }
+        portal.start(rows).await;
         client.set_state(PgWireConnectionState::ReadyForQuery);
         Ok(())
     }
