@@ -36,6 +36,9 @@ def psycopg_client():
             cursor.execute("SELECT ride_id FROM rides")
             count = sum(1 for _ in cursor)
         assert connection.execute("SELECT count(*) FROM rides").fetchone() == (count,)
+        with connection.cursor(name="fractions") as cursor:
+            cursor.execute("SELECT CASE WHEN trips > 2 THEN 1 ELSE 0.5 END FROM tips")
+            assert {row for row in cursor} == {(1.0,), (0.5,)}, "a column with the type of its values"
         try:
             connection.execute("SELECT nonsense FROM tips")
         except psycopg.errors.UndefinedColumn:

@@ -238,6 +238,14 @@ METABASE = [
            FROM "public"."tips" GROUP BY DATE_TRUNC('hour', "public"."tips"."window_start") ORDER BY 1 ASC""",
         lambda rows: len(rows) > 1,
     ),
+    # Rows that a condition holds for, counted, and their share.
+    Statement(
+        """SELECT SUM(CASE WHEN "public"."tips"."trips" > 2 THEN 1 ELSE 0.0 END) AS "count",
+             CAST(SUM(CASE WHEN "public"."tips"."trips" > 2 THEN 1 ELSE 0.0 END) AS DOUBLE PRECISION)
+               / NULLIF(COUNT(*), 0) AS "share"
+           FROM "public"."tips" """,
+        lambda rows: rows[0][0] > 10 and 0 < rows[0][1] < 1,
+    ),
     # Questions with a filter by a time and by a text, with the remark that tells the database whose they are.
     Statement(
         """-- Metabase:: userID: 1 queryType: MBQL queryHash: 5a4e1b

@@ -1,61 +1,100 @@
-//! The columns of cursors, which a client is told before it fetches rows; the kept library does not know them then.
+//! The cursors of a connection. They are the library's, but that a client is told their columns before it fetches rows,
+//! and with the types of these.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use datafusion::common::{DFSchemaRef, ParamValues};
-use datafusion::logical_expr::{EmptyRelation, LogicalPlan};
+use datafusion::common::ParamValues;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::sqlparser::ast::{CloseCursor, Statement};
+use datafusion::sql::sqlparser::ast::{CloseCursor, Declare, DeclareType, Query, Statement};
 use datafusion_postgres::QueryHook;
 use datafusion_postgres::hooks::HookClient;
 use datafusion_postgres::pgwire::api::ClientInfo;
-use datafusion_postgres::pgwire::api::results::Response;
+use datafusion_postgres::pgwire::api::portal::Portal;
+use datafusion_postgres::pgwire::api::results::{FieldInfo, Response, Tag};
+use datafusion_postgres::pgwire::api::stmt::StoredStatement;
+use datafusion_postgres::pgwire::api::store::PortalStore;
 use datafusion_postgres::pgwire::error::PgWireResult;
 
-/// The columns of a connection's cursors, by name. What they do is the library's.
+use crate::types;
+
+/// By name.
 #[derive(Debug, Default)]
 pub struct Cursors(Mutex<HashMap<String, Cursor>>);
 
 #[derive(Debug)]
 struct Cursor {
     query: String,
-    schema: DFSchemaRef,
+    columns: Arc<Vec<FieldInfo>>,
 }
 
 impl Cursors {
-    /// The columns of a cursor for `query`, written as the library writes it.
-    pub fn columns(&self, query: &str) -> Option<DFSchemaRef> {
-        self.known().values().find(|cursor| cursor.query == query).map(|cursor| Arc::clone(&cursor.schema))
+    /// The columns of a cursor; none where there is no such.
+    pub fn columns(&self, name: &str) -> Vec<FieldInfo> {
+        self.known().get(name).map(|cursor| cursor.columns.to_vec()).unwrap_or_default()
     }
 
-    /// A cursor whose query cannot be planned is refused when it is declared.
-    async fn note(&self, statement: &Statement, session: &SessionContext) {
+    /// The columns of a cursor for `query`, written as it was declared.
+    pub fn columns_for(&self, query: &str) -> Vec<FieldInfo> {
+        let known = self.known();
+        known
+            .values()
+            .find(|cursor| cursor.query == query)
+            .map(|cursor| cursor.columns.to_vec())
+            .unwrap_or_default()
+    }
+
+    async fn declare(
+        &self,
+        name: &str,
+        query: &Query,
+        session: &SessionContext,
+        client: &dyn HookClient,
+    ) -> PgWireResult<Response> {
+        let rows = types::rows(&Statement::Query(Box::new(query.clone())), session, None).await?;
+        let (query, columns) = (query.to_string(), rows.row_schema());
+        let statement = StoredStatement::new(name.to_owned(), (query.clone(), None), Vec::new());
+        let portal = Portal::new_cursor(name.to_owned(), Arc::new(statement));
+        portal.start(rows).await;
+        client.portal_store().put_portal(Arc::new(portal));
+        self.known().insert(name.to_owned(), Cursor { query, columns });
+        Ok(Response::Execution(Tag::new("DECLARE CURSOR")))
+    }
+
+    /// What is not answered here is the library's to answer, or to refuse.
+    async fn answer(
+        &self,
+        statement: &Statement,
+        session: &SessionContext,
+        client: &dyn HookClient,
+    ) -> Option<PgWireResult<Response>> {
         match statement {
             Statement::Declare { stmts } => {
-                for cursor in stmts {
-                    let (Some(name), Some(query)) = (cursor.names.first(), &cursor.for_query) else {
-                        continue;
-                    };
-                    let query = query.to_string();
-                    if let Ok(plan) = session.state().create_logical_plan(&query).await {
-                        self.known()
-                            .insert(name.value.clone(), Cursor { query, schema: Arc::clone(plan.schema()) });
-                    }
-                }
+                let (name, query) = as_cursor(stmts)?;
+                return Some(self.declare(name, query, session, client).await);
             }
             Statement::Close { cursor: CloseCursor::All } => self.known().clear(),
             Statement::Close { cursor: CloseCursor::Specific { name } } => {
-                _ = self.known().remove(&name.value)
+                _ = self.known().remove(&name.value);
             }
             _ => {}
         }
+        None
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, Cursor>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn as_cursor(declared: &[Declare]) -> Option<(&str, &Query)> {
+    let [Declare { names, declare_type: Some(DeclareType::Cursor), for_query: Some(query), .. }] = declared
+    else {
+        return None;
+    };
+    Some((&names.first()?.value, query))
 }
 
 #[async_trait]
@@ -64,32 +103,28 @@ impl QueryHook for Cursors {
         &self,
         statement: &Statement,
         session: &SessionContext,
-        _: &mut dyn HookClient,
+        client: &mut dyn HookClient,
     ) -> Option<PgWireResult<Response>> {
-        self.note(statement, session).await;
-        None
+        self.answer(statement, session, client).await
     }
 
     async fn handle_extended_parse_query(
         &self,
-        statement: &Statement,
-        session: &SessionContext,
+        _: &Statement,
+        _: &SessionContext,
         _: &(dyn ClientInfo + Send + Sync),
     ) -> Option<PgWireResult<LogicalPlan>> {
-        self.note(statement, session).await;
-        let Statement::Fetch { name, .. } = statement else { return None };
-        let schema = Arc::clone(&self.known().get(&name.value)?.schema);
-        Some(Ok(LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema })))
+        None
     }
 
     async fn handle_extended_query(
         &self,
-        _: &Statement,
+        statement: &Statement,
         _: &LogicalPlan,
         _: &ParamValues,
-        _: &SessionContext,
-        _: &mut dyn HookClient,
+        session: &SessionContext,
+        client: &mut dyn HookClient,
     ) -> Option<PgWireResult<Response>> {
-        None
+        self.answer(statement, session, client).await
     }
 }

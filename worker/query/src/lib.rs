@@ -40,3 +40,4 @@ pub mod subqueries;
 pub mod tables;
 pub mod tls;
 pub mod turns;
+pub mod types;

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::Statement;
-use datafusion_postgres::arrow_pg::datatypes::arrow_schema_to_pg_fields;
 use datafusion_postgres::hooks::cursor::CursorStatementHook;
 use datafusion_postgres::hooks::set_show::SetShowHook;
 use datafusion_postgres::hooks::transactions::TransactionStatementHook;
@@ -31,12 +31,14 @@ use crate::dialect::{too_much, understood};
 use crate::engine::Engine;
 use crate::error::told;
 use crate::readonly::{MOST_FETCHED, ReadOnly};
+use crate::types::{self, Queries};
 
 type DfStatement = <DfSessionService as ExtendedQueryHandler>::Statement;
 
 /// The session of one client.
 pub(super) struct Statements {
     service: DfSessionService,
+    session: Arc<SessionContext>,
     cursors: Arc<Cursors>,
     client: Arc<Client>,
 }
@@ -50,9 +52,11 @@ impl Statements {
             Arc::new(CursorStatementHook),
             Arc::new(SetShowHook),
             Arc::new(TransactionStatementHook),
+            Arc::new(Queries),
         ];
-        let service = DfSessionService::new_with_hooks(Arc::new(engine.session(client)), hooks);
-        Statements { service, cursors, client: Arc::clone(client) }
+        let session = Arc::new(engine.session(client));
+        let service = DfSessionService::new_with_hooks(Arc::clone(&session), hooks);
+        Statements { service, session, cursors, client: Arc::clone(client) }
     }
 
     /// The rows of a query, which come as they are read.
@@ -111,8 +115,12 @@ impl ExtendedQueryHandler for Statements {
     type QueryParser = Understanding;
 
     fn query_parser(&self) -> Arc<Understanding> {
-        let (parser, cursors) = (self.service.query_parser(), Arc::clone(&self.cursors));
-        Arc::new(Understanding { client: Arc::clone(&self.client), parser, cursors })
+        Arc::new(Understanding {
+            client: Arc::clone(&self.client),
+            parser: self.service.query_parser(),
+            session: Arc::clone(&self.session),
+            cursors: Arc::clone(&self.cursors),
+        })
     }
 
     /// Rows are passed on as they come, all or as many as are asked for; the library would gather them first.
@@ -188,7 +196,22 @@ fn is_query(portal: &Portal<DfStatement>) -> bool {
 pub(super) struct Understanding {
     client: Arc<Client>,
     parser: Arc<Parser>,
+    session: Arc<SessionContext>,
     cursors: Arc<Cursors>,
+}
+
+impl Understanding {
+    /// What has no types without its parameters is settled by the engine when it has them.
+    fn settled(&self, (query, planned): DfStatement) -> DfStatement {
+        let planned = planned.map(|(statement, plan)| match statement {
+            Statement::Query(_) => {
+                let settled = types::settled(plan.clone(), &self.session.state());
+                (statement, settled.unwrap_or(plan))
+            }
+            _ => (statement, plan),
+        });
+        (query, planned)
+    }
 }
 
 #[async_trait]
@@ -205,7 +228,8 @@ impl QueryParser for Understanding {
         C: ClientInfo + Unpin + Send + Sync,
     {
         check(&self.client, sql)?;
-        self.parser.parse_sql(client, &understood(sql), types).await
+        let parsed = self.parser.parse_sql(client, &understood(sql), types).await?;
+        Ok(parsed.map(|statement| self.settled(statement)))
     }
 
     fn get_parameter_types(&self, statement: &Self::Statement) -> PgWireResult<Vec<Type>> {
@@ -219,11 +243,8 @@ impl QueryParser for Understanding {
         format: Option<&Format>,
     ) -> PgWireResult<Vec<FieldInfo>> {
         match statement {
-            (query, None) => match self.cursors.columns(query) {
-                Some(columns) => arrow_schema_to_pg_fields(columns.as_arrow(), &Format::UnifiedText, None),
-                None => Ok(Vec::new()),
-            },
-            (_, Some((Statement::Fetch { .. }, _))) => self.parser.get_result_schema(statement, None),
+            (query, None) => Ok(self.cursors.columns_for(query)),
+            (_, Some((Statement::Fetch { name, .. }, _))) => Ok(self.cursors.columns(&name.value)),
             _ => self.parser.get_result_schema(statement, format),
         }
     }
