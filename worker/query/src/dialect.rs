@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr, Statement, Value, VisitMut, VisitorMut,
-    visit_expressions,
+    AccessExpr, BinaryOperator, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr, Statement, Value,
+    VisitMut, VisitorMut, visit_expressions,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -111,6 +111,13 @@ impl VisitorMut for Words {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Cast { data_type, .. } = expr
+            && *data_type == DataType::Float(ExactNumberInfo::None)
+        {
+            // The engine's has half the bits.
+            *data_type = DataType::DoublePrecision;
+            self.changed = true;
+        }
         let other = match expr {
             Expr::Function(function) if is_of_columns(function) => Some(Expr::value(Value::Null)),
             Expr::Function(function) if is_array_of_what_is_not_here(function) => no_elements(),
@@ -277,6 +284,7 @@ mod tests {
             ("SELECT typinput = 'pg_catalog.array_in'::regproc", "SELECT typinput = 'array_in'"),
             ("SELECT 1 FROM i WHERE i.indisprimary = 't'", "SELECT 1 FROM i WHERE i.indisprimary"),
             ("SELECT (f(i.keys)).n FROM i", "SELECT get_field((f(i.keys)), 'n') FROM i"),
+            ("SELECT tip_sum::float, trips::float4", "SELECT tip_sum::DOUBLE PRECISION, trips::FLOAT4"),
             (
                 "SELECT 1 WHERE 'x' IN (SELECT s FROM string_to_array(current_setting('search_path'), ',') s)",
                 "SELECT 1 WHERE 'x' IN ('public')",
