@@ -136,8 +136,8 @@ pub struct Kerberos {
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = <Self as Ruled>::rules)]
 pub struct Volume {
-    /// Name of a PersistentVolumeClaim in the same namespace. With more than one replica it must
-    /// be ReadWriteMany.
+    /// Name of a PersistentVolumeClaim in the same namespace. All pods mount it, those of queries
+    /// and of the compaction, too: where they may come to several nodes, it must be ReadWriteMany.
     #[schemars(length(max = 253))]
     pub claim_name: String,
     /// Folder within the volume, such as lake/taxi. Default: the volume's root.

@@ -1,7 +1,7 @@
 //! HDFS of one NameNode and one DataNode.
 
 use std::fs;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -45,13 +45,18 @@ struct Ports {
 impl Hdfs {
     /// Starts both nodes and waits until the one knows the other and takes writes.
     pub fn start(folder: &Folder) -> Result<Self> {
+        Self::start_at(folder, Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same, listening elsewhere.
+    pub fn start_at(folder: &Folder, host: Ipv4Addr) -> Result<Self> {
         let dir = folder.dir("hdfs")?;
         let ports = Ports {
-            name: Port::reserve()?,
-            name_http: Port::reserve()?,
-            data: Port::reserve()?,
-            data_http: Port::reserve()?,
-            data_ipc: Port::reserve()?,
+            name: Port::reserve_at(host)?,
+            name_http: Port::reserve_at(host)?,
+            data: Port::reserve_at(host)?,
+            data_http: Port::reserve_at(host)?,
+            data_ipc: Port::reserve_at(host)?,
         };
         configure(&dir, &ports)?;
         let mut format = java(&dir, 128)?;
@@ -67,6 +72,20 @@ impl Hdfs {
     /// Its files, for who reads and writes them while the nodes come and go.
     pub fn files(&self) -> Files {
         Files::new(self.ports.name.address(), self.ports.name_http.address())
+    }
+
+    /// Writes into `dir` what clients read of it that know it as the name service `service`: `core-site.xml` and
+    /// `hdfs-site.xml`.
+    pub fn write_site(&self, dir: &Path, service: &str) -> Result<()> {
+        let site = properties(&[
+            ("dfs.nameservices", service.to_owned()),
+            (&format!("dfs.ha.namenodes.{service}"), "one".to_owned()),
+            (&format!("dfs.namenode.rpc-address.{service}.one"), self.ports.name.address()),
+        ]);
+        for (name, contents) in [("core-site.xml", properties(&[])), ("hdfs-site.xml", site)] {
+            fs::write(dir.join(name), contents).with_context(|| format!("writing {name}"))?;
+        }
+        Ok(())
     }
 
     /// The NameNode's process, to stop and wake it.
@@ -185,7 +204,7 @@ fn hdfs_site(dir: &Path, ports: &Ports) -> String {
         ("dfs.datanode.address", ports.data.address()),
         ("dfs.datanode.http.address", ports.data_http.address()),
         ("dfs.datanode.ipc.address", ports.data_ipc.address()),
-        ("dfs.datanode.hostname", "127.0.0.1".to_owned()),
+        ("dfs.datanode.hostname", ports.data.host().to_string()),
         ("dfs.permissions.enabled", "false".to_owned()),
         // All blocks, or with few of them a restarted NameNode is ready before it has heard where they are.
         ("dfs.namenode.safemode.threshold-pct", "1.0".to_owned()),

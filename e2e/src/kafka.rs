@@ -58,12 +58,12 @@ pub struct Secure {
 }
 
 impl Secure {
-    /// `127.0.0.1:<port>`.
+    /// `<host>:<port>`.
     pub fn bootstrap(&self) -> String {
         self.port.address()
     }
 
-    /// `127.0.0.1:<port>` of the listener that asks for a certificate.
+    /// `<host>:<port>` of the listener that asks for a certificate.
     pub fn mutual_bootstrap(&self) -> String {
         self.mutual.address()
     }
@@ -112,8 +112,9 @@ impl Kafka {
         let dir = folder.dir("kafka")?;
         let (port, controller) = (Port::reserve_at(options.host)?, Port::reserve()?);
         let secure = if options.secure {
-            let certificates = Certificates::create(folder, "kafka-tls")?;
-            Some(Secure { port: Port::reserve()?, mutual: Port::reserve()?, certificates })
+            let certificates = Certificates::create_at(folder, "kafka-tls", options.host)?;
+            let (port, mutual) = (Port::reserve_at(options.host)?, Port::reserve_at(options.host)?);
+            Some(Secure { port, mutual, certificates })
         } else {
             None
         };

@@ -138,6 +138,12 @@ pub fn await_consumed(cluster: &Cluster, records: usize, patience: Duration) -> 
     cluster.until(&["get", "tips", "nyc", query], patience, all).map(drop)
 }
 
+/// Stops the pipeline `nyc`, or has it go on.
+pub fn suspend(cluster: &Cluster, suspend: bool) -> Result<()> {
+    let patch = format!(r#"{{"spec": {{"suspend": {suspend}}}}}"#);
+    cluster.kubectl(&["patch", "tips", "nyc", "--type=merge", "--patch", &patch]).map(drop)
+}
+
 /// Requests of the operator that the API server has let through: it is the only service account of its cluster that
 /// is not Kubernetes' own.
 pub fn requests(cluster: &Cluster) -> Result<u64> {

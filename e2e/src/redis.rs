@@ -55,6 +55,17 @@ pub struct User {
     pub rules: String,
 }
 
+impl User {
+    /// One that may do what the README says that workers of the pipeline `default/<pipeline>` have to, and no more.
+    pub fn of_pipeline(pipeline: &str) -> Self {
+        let rules = format!(
+            "~tipstream:{{default.{pipeline}/* -@all +info +evalsha +script|load +hget +hmget +hgetall +hkeys +hlen \
+             +hset +hdel +hincrby +zadd +zrem +zrangebyscore +append +strlen +getrange +del"
+        );
+        Self { name: "worker".to_owned(), password: "worker-secret".to_owned(), rules }
+    }
+}
+
 impl Default for RedisOptions {
     fn default() -> Self {
         Self {
@@ -107,7 +118,7 @@ impl Redis {
         let dir = folder.dir(&options.name)?;
         let port = Port::reserve_at(options.host)?;
         let secure = match &options.certificates {
-            Some(certificates) => Some((Port::reserve()?, certificates.clone())),
+            Some(certificates) => Some((Port::reserve_at(options.host)?, certificates.clone())),
             None => None,
         };
         fs::create_dir_all(dir.join("data")).context("creating Redis' data folder")?;

@@ -37,16 +37,9 @@ impl Site {
 
     /// The same with more programs in the worker's image.
     pub fn start_with(folder: &Folder, more: &[&Path]) -> Result<Option<Self>> {
-        let Some(node) = Node::start(folder)? else {
+        let Some(node) = node(folder, more)? else {
             return Ok(None);
         };
-        node.load(&image(folder, "tips-operator", operator::binary()?, &[])?)?;
-        node.load(&image(folder, "tips-worker", worker::binary()?, more)?)?;
-        node.cluster().kubectl(&["create", "namespace", operator::NAMESPACE])?;
-        for namespace in ["default", operator::NAMESPACE] {
-            let level = "pod-security.kubernetes.io/enforce=restricted";
-            node.cluster().kubectl(&["label", "namespace", namespace, level])?;
-        }
         let host = node.host();
         Ok(Some(Site {
             kafka: Kafka::start_with(folder, &KafkaOptions { host, ..KafkaOptions::default() })?,
@@ -60,6 +53,21 @@ impl Site {
     pub fn cluster(&self) -> &Cluster {
         self.node.cluster()
     }
+}
+
+/// The node without servers beside it, for a test that has others.
+pub fn node(folder: &Folder, more: &[&Path]) -> Result<Option<Node>> {
+    let Some(node) = Node::start(folder)? else {
+        return Ok(None);
+    };
+    node.load(&image(folder, "tips-operator", operator::binary()?, &[])?)?;
+    node.load(&image(folder, "tips-worker", worker::binary()?, more)?)?;
+    node.cluster().kubectl(&["create", "namespace", operator::NAMESPACE])?;
+    for namespace in ["default", operator::NAMESPACE] {
+        let level = "pod-security.kubernetes.io/enforce=restricted";
+        node.cluster().kubectl(&["label", "namespace", namespace, level])?;
+    }
+    Ok(Some(node))
 }
 
 /// Under the name by which the chart and the operator ask for it.

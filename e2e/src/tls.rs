@@ -1,5 +1,6 @@
 //! A certificate authority and a server certificate, by the openssl command.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -21,7 +22,12 @@ pub struct Certificates {
 impl Certificates {
     /// Makes them for 127.0.0.1 and localhost, in a folder of their own.
     pub fn create(folder: &Folder, name: &str) -> Result<Self> {
-        Self::issue(folder, name, "/CN=localhost", "DNS:localhost,IP:127.0.0.1")
+        Self::create_at(folder, name, Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same for a server that listens elsewhere.
+    pub fn create_at(folder: &Folder, name: &str, host: Ipv4Addr) -> Result<Self> {
+        Self::issue(folder, name, "/CN=localhost", &format!("DNS:localhost,IP:{host}"))
     }
 
     /// Makes them for a subject, as `/O=…/CN=…`, and its other names, as `DNS:…,IP:…`.

@@ -18,9 +18,6 @@ const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/demo.yaml");
 const PATIENCE: Duration = Duration::from_secs(120);
 const DATA: [&str; 10] =
     ["--seed", "21", "--rate", "2", "--span", "2h", "--disorder", "10m", "--invalid", "0.02"];
-/// What the documentation of the state says that a user of Redis needs.
-const ACL: &str = "~tipstream:{default.secure/* -@all +info +evalsha +script|load +hget +hmget +hgetall +hkeys +hlen \
-     +hset +hdel +hincrby +zadd +zrem +zrangebyscore +append +strlen +getrange +del";
 
 /// `local` on the demo's settings and empty files.
 #[derive(Clone)]
@@ -261,10 +258,9 @@ fn sink_of_another_is_refused(servers: &Servers<'_>) -> Result<()> {
 fn servers_that_refuse_are_named_and_secure_ones_serve() {
     scenario("bad-servers", |folder| {
         let servers = Servers::start_with(folder, &KafkaOptions { secure: true, ..KafkaOptions::default() })?;
-        let user = User { name: "worker".into(), password: "worker-secret".into(), rules: ACL.into() };
         let options = RedisOptions {
             password: Some("admin-secret".into()),
-            user: Some(user),
+            user: Some(User::of_pipeline("secure")),
             certificates: Some(Certificates::create(folder, "secure-tls")?),
             config: vec!["tls-auth-clients yes".into()],
             ..RedisOptions::named("secure")

@@ -13,6 +13,7 @@
 mod crash;
 mod error;
 mod exchange;
+mod folder;
 mod fs;
 mod hdfs;
 mod merge;
@@ -211,9 +212,8 @@ impl Sink {
         let read = async {
             name::check_file(path)?;
             match &self.0.backend {
-                Backend::Fs(Fs { objects, .. }) | Backend::S3(S3 { objects, .. }) => {
-                    objects.read_range(path, range).await
-                }
+                Backend::Fs(fs) => fs.read_range(path, range).await,
+                Backend::S3(S3 { objects, .. }) => objects.read_range(path, range).await,
                 Backend::Hdfs(hdfs) => hdfs.read_range(path, range).await,
             }
         };
@@ -225,7 +225,8 @@ impl Sink {
         let stat = async {
             name::check_file(path)?;
             match &self.0.backend {
-                Backend::Fs(Fs { objects, .. }) | Backend::S3(S3 { objects, .. }) => objects.stat(path).await,
+                Backend::Fs(fs) => fs.stat(path).await,
+                Backend::S3(S3 { objects, .. }) => objects.stat(path).await,
                 Backend::Hdfs(hdfs) => hdfs.stat(path).await,
             }
         };
@@ -238,9 +239,8 @@ impl Sink {
         let list = async {
             let dir = name::check_dir(dir)?;
             let mut entries = match &self.0.backend {
-                Backend::Fs(Fs { objects, .. }) | Backend::S3(S3 { objects, .. }) => {
-                    objects.list(dir).await?
-                }
+                Backend::Fs(fs) => fs.list(dir).await?,
+                Backend::S3(S3 { objects, .. }) => objects.list(dir).await?,
                 Backend::Hdfs(hdfs) => hdfs.list(dir).await?,
             };
             entries.sort_unstable();
@@ -256,9 +256,8 @@ impl Sink {
         let list = async {
             let dir = name::check_dir(dir)?;
             let mut dirs = match &self.0.backend {
-                Backend::Fs(Fs { objects, .. }) | Backend::S3(S3 { objects, .. }) => {
-                    objects.dirs(dir).await?
-                }
+                Backend::Fs(fs) => fs.dirs(dir).await?,
+                Backend::S3(S3 { objects, .. }) => objects.dirs(dir).await?,
                 Backend::Hdfs(hdfs) => hdfs.dirs(dir).await?,
             };
             dirs.sort_unstable();

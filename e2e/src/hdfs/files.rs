@@ -54,12 +54,12 @@ impl Files {
         Files { name_node, http }
     }
 
-    /// `hdfs://127.0.0.1:<port>`.
+    /// `hdfs://<host>:<port>`.
     pub fn uri(&self) -> String {
         format!("hdfs://{}", self.name_node)
     }
 
-    /// `http://127.0.0.1:<port>/webhdfs/v1`, to which a path is appended.
+    /// `http://<host>:<port>/webhdfs/v1`, to which a path is appended.
     pub fn webhdfs(&self) -> String {
         format!("http://{}{WEBHDFS}", self.http)
     }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::cache;
 use crate::process::{run, run_with};
+use crate::tls::Certificates;
 
 /// Names the kubeconfig of a cluster to test on, in place of one that the tests start.
 pub const KUBECONFIG: &str = "TIPS_TEST_KUBECONFIG";
@@ -80,6 +81,13 @@ impl Cluster {
         let mut command = self.client("kubectl")?;
         command.args(["create", "secret", "generic", name]);
         run(command.args(values.iter().map(|(key, value)| format!("--from-literal={key}={value}"))))
+    }
+
+    /// Creates a Secret of type `kubernetes.io/tls` of the server's certificate and key.
+    pub fn create_tls_secret(&self, name: &str, made: &Certificates) -> Result<String> {
+        let mut command = self.client("kubectl")?;
+        command.args(["create", "secret", "tls", name]);
+        run(command.arg("--cert").arg(made.certificate()).arg("--key").arg(made.key()))
     }
 
     /// Asks `kubectl` until its answer is `ready`, and returns that; fails with the last answer.

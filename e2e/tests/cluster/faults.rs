@@ -85,14 +85,7 @@ fn whatever_is_done_to_a_pipeline_while_data_flows_its_files_are_right() {
         flow.goes_on(&site, "the end")?;
         flow.sender.finish()?;
         operator::await_consumed(&cluster, data.records()?, PATIENCE)?;
-        cluster.kubectl(&[
-            "patch",
-            "tips",
-            "nyc",
-            "--type=merge",
-            "--patch",
-            r#"{"spec": {"suspend": true}}"#,
-        ])?;
+        operator::suspend(&cluster, true)?;
         await_none(&cluster)?;
         watcher.finish()?;
         let closed = watermark(&mut site.redis.connection()?, "nyc")?;

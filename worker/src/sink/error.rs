@@ -140,9 +140,6 @@ impl From<io::Error> for Fault {
 impl From<opendal::Error> for Fault {
     fn from(error: opendal::Error) -> Fault {
         use opendal::ErrorKind::*;
-        if let Some(io) = io_source(&error) {
-            return Fault::from(io);
-        }
         let cause = describe(&error);
         match error.kind() {
             PermissionDenied => denied_by_s3(cause),
@@ -191,6 +188,14 @@ impl From<HdfsError> for Fault {
             HdfsError::RPCError(class, _) | HdfsError::FatalRPCError(class, _) => {
                 refused_by_namenode(&class, cause)
             }
+            // Neither a port nor a name service.
+            HdfsError::InvalidArgument(said) if said == "No NameNode hosts found" => Fault::new(
+                Category::Other,
+                cause,
+            )
+            .advise(
+                "write hdfs://host:port, or describe the name service in the hdfs-site.xml of HADOOP_CONF_DIR",
+            ),
             _ => Fault::new(Category::Other, cause),
         }
     }
@@ -264,15 +269,6 @@ pub(super) fn describe(error: &opendal::Error) -> String {
     text
 }
 
-/// The error of the operating system below an OpenDAL error of the file-system backend.
-fn io_source(error: &opendal::Error) -> Option<io::Error> {
-    let io = error.source()?.downcast_ref::<io::Error>()?;
-    Some(match io.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::new(io.kind(), io.to_string()),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,6 +298,10 @@ mod tests {
         assert!(fault.is_transient());
 
         assert_eq!(refused("java.io.IOException", "?").category, Category::Other);
+
+        let unknown = HdfsError::InvalidArgument("No NameNode hosts found".to_owned());
+        let said = Fault::from(unknown).to_string();
+        assert!(said.contains("describe the name service"), "{said}");
 
         let away = Fault::from(HdfsError::BlocksNotFound("/a".to_owned()));
         assert!(away.is_transient() && away.category == Category::Unreachable);

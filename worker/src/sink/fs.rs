@@ -20,22 +20,21 @@
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use opendal::Operator;
-use opendal::services;
 
 use super::error::{Category, Fault};
+use super::folder::{self, found};
 use super::name::{self, TEMPORARY_DIR};
-use super::objects::Objects;
-use super::{Mode, Put, Swept, Use, Version, crash, retry};
+use super::objects::is_older;
+use super::{Entry, Mode, Put, Swept, Use, Version, crash, retry};
 
 pub(super) struct Fs {
-    pub(super) objects: Objects,
     root: Arc<Path>,
 }
 
@@ -47,11 +46,7 @@ impl Fs {
             let probed = Arc::clone(&root);
             blocking(move || probe(&probed)).await?;
         }
-        let path = root.to_str().ok_or_else(|| {
-            Fault::new(Category::Other, "the path is not UTF-8").advise("choose another root")
-        })?;
-        let op = Operator::new(services::Fs::default().root(path))?;
-        Ok(Fs { objects: Objects(op), root })
+        Ok(Fs { root })
     }
 
     /// One blocking task does all of a try, so a caller that is cancelled leaves no half-done step.
@@ -63,7 +58,6 @@ impl Fs {
         .await
     }
 
-    /// Not through OpenDAL, which has 2 MiB ready for whatever a file holds, and most hold a few bytes.
     pub(super) async fn read(&self, path: &str) -> Result<Option<Bytes>, Fault> {
         Ok(self.read_version(path).await?.map(|(bytes, _)| bytes))
     }
@@ -71,16 +65,37 @@ impl Fs {
     pub(super) async fn read_version(&self, path: &str) -> Result<Option<(Bytes, Version)>, Fault> {
         let file = self.root.join(path);
         blocking(move || {
-            let mut file = match File::open(file) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                opened => opened?,
-            };
+            let Some(mut file) = found(File::open(file))? else { return Ok(None) };
             let version = version_of(&file.metadata()?);
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
             Ok(Some((bytes.into(), version)))
         })
         .await
+    }
+
+    pub(super) async fn read_range(&self, path: &str, range: Range<u64>) -> Result<Option<Bytes>, Fault> {
+        let file = self.root.join(path);
+        blocking(move || folder::read_range(&file, range)).await
+    }
+
+    pub(super) async fn stat(&self, path: &str) -> Result<Option<u64>, Fault> {
+        let file = self.root.join(path);
+        blocking(move || Ok(folder::len(&file)?)).await
+    }
+
+    pub(super) async fn list(&self, dir: &str) -> Result<Vec<Entry>, Fault> {
+        let dir = dir.to_owned();
+        self.blocking(move |root| {
+            let files = folder::files(root, &dir)?.into_iter();
+            Ok(files.map(|(path, there)| Entry { path, len: there.len() }).collect())
+        })
+        .await
+    }
+
+    pub(super) async fn dirs(&self, dir: &str) -> Result<Vec<String>, Fault> {
+        let dir = dir.to_owned();
+        self.blocking(move |root| Ok(folder::dirs(root, &dir)?)).await
     }
 
     /// Runs `work` on the root, beside the runtime.
@@ -94,17 +109,21 @@ impl Fs {
 
     pub(super) async fn delete(&self, path: &str) -> Result<(), Fault> {
         let file = self.root.join(path);
-        // Not through OpenDAL, whose delete removes an empty directory too.
-        blocking(move || match fs::remove_file(file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            done => Ok(done?),
-        })
-        .await
+        blocking(move || Ok(found(fs::remove_file(file)).map(drop)?)).await
     }
 
     pub(super) async fn sweep(&self, older_than: Duration) -> Result<Swept, Fault> {
-        let files = self.objects.sweep(older_than).await?;
-        Ok(Swept { files, uploads: 0 })
+        self.blocking(move |root| {
+            let mut swept = Swept::default();
+            for (path, there) in folder::files(root, TEMPORARY_DIR)? {
+                if is_older(there.modified()?, older_than) {
+                    found(fs::remove_file(root.join(path)))?;
+                    swept.files += 1;
+                }
+            }
+            Ok(swept)
+        })
+        .await
     }
 }
 

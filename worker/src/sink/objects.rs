@@ -1,4 +1,4 @@
-//! What the file system and S3 have in common: reading, listing and deleting through OpenDAL.
+//! What lies in a bucket of S3: reading, listing and deleting through OpenDAL.
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -74,7 +74,7 @@ impl Objects {
         Ok(files.collect())
     }
 
-    /// S3 is asked with a delimiter, so that it tells the folders and not what is in them.
+    /// It is asked with a delimiter, so that it tells the folders and not what is in them.
     pub(super) async fn dirs(&self, dir: &str) -> Result<Vec<String>, Fault> {
         let below = self.0.list(&folder(dir)).await?;
         let dirs = below.iter().filter(|entry| entry.metadata().mode() == EntryMode::DIR);

@@ -91,6 +91,19 @@ async fn a_root_that_is_a_file_is_refused_at_open() {
     assert_eq!(error.category(), Category::Conflict, "{error}");
 }
 
+#[tokio::test]
+async fn who_only_reads_makes_nothing_where_nothing_was_ever_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("none");
+    let sink = Sink::open_to_read(&SinkConfig::Fs { root: root.clone() }).await.unwrap();
+    assert_eq!(sink.list("").await.unwrap(), []);
+    assert_eq!(sink.dirs("rides").await.unwrap(), [""; 0]);
+    assert_eq!((sink.stat("a").await.unwrap(), sink.read_range("a", 0..1).await.unwrap()), (None, None));
+    assert!(!root.exists());
+    open(&root).await.put_if_absent("a", Bytes::from_static(b"a")).await.unwrap();
+    assert_eq!(sink.stat("a").await.unwrap(), Some(1));
+}
+
 /// Needs the right to mount; without it there is nothing to see and the test says so.
 #[tokio::test]
 async fn a_full_disk_is_told_as_full_and_leaves_nothing() {
