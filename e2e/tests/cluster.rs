@@ -5,6 +5,7 @@ mod compaction;
 mod faults;
 mod query;
 mod readme;
+mod secured;
 mod sql;
 mod transcript;
 mod volume;
