@@ -133,7 +133,7 @@ struct Inner {
 
 enum Backend {
     Fs(Fs),
-    S3(S3),
+    S3(Box<S3>),
     Hdfs(Hdfs),
 }
 
@@ -196,7 +196,7 @@ impl Sink {
             name::check_file(path)?;
             match &self.0.backend {
                 Backend::Fs(fs) => fs.read(path).await,
-                Backend::S3(S3 { objects, .. }) => objects.read(path).await,
+                Backend::S3(s3) => s3.objects.read(path).await,
                 Backend::Hdfs(hdfs) => hdfs.read(path).await,
             }
         };
@@ -213,7 +213,7 @@ impl Sink {
             name::check_file(path)?;
             match &self.0.backend {
                 Backend::Fs(fs) => fs.read_range(path, range).await,
-                Backend::S3(S3 { objects, .. }) => objects.read_range(path, range).await,
+                Backend::S3(s3) => s3.objects.read_range(path, range).await,
                 Backend::Hdfs(hdfs) => hdfs.read_range(path, range).await,
             }
         };
@@ -226,7 +226,7 @@ impl Sink {
             name::check_file(path)?;
             match &self.0.backend {
                 Backend::Fs(fs) => fs.stat(path).await,
-                Backend::S3(S3 { objects, .. }) => objects.stat(path).await,
+                Backend::S3(s3) => s3.objects.stat(path).await,
                 Backend::Hdfs(hdfs) => hdfs.stat(path).await,
             }
         };
@@ -240,7 +240,7 @@ impl Sink {
             let dir = name::check_dir(dir)?;
             let mut entries = match &self.0.backend {
                 Backend::Fs(fs) => fs.list(dir).await?,
-                Backend::S3(S3 { objects, .. }) => objects.list(dir).await?,
+                Backend::S3(s3) => s3.objects.list(dir).await?,
                 Backend::Hdfs(hdfs) => hdfs.list(dir).await?,
             };
             entries.sort_unstable();
@@ -257,7 +257,7 @@ impl Sink {
             let dir = name::check_dir(dir)?;
             let mut dirs = match &self.0.backend {
                 Backend::Fs(fs) => fs.dirs(dir).await?,
-                Backend::S3(S3 { objects, .. }) => objects.dirs(dir).await?,
+                Backend::S3(s3) => s3.objects.dirs(dir).await?,
                 Backend::Hdfs(hdfs) => hdfs.dirs(dir).await?,
             };
             dirs.sort_unstable();
@@ -324,7 +324,7 @@ impl Backend {
             SinkConfig::Fs { root } => Backend::Fs(Fs::open(root, intent).await?),
             SinkConfig::S3 { bucket, prefix, endpoint, region } => {
                 let place = s3::Place { bucket, prefix, endpoint: endpoint.as_deref(), region };
-                Backend::S3(S3::open(place, intent).await?)
+                Backend::S3(Box::new(S3::open(place, intent).await?))
             }
             SinkConfig::Hdfs { name_node, path, principal } => {
                 Backend::Hdfs(Hdfs::open(name_node, path, principal.as_deref(), intent).await?)
